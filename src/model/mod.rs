@@ -1,0 +1,31 @@
+//! The nouns of the project as plain data: identifiers, guests, tasks, sizes, parameters, errors.
+//!
+//! Nothing here does I/O, and nothing here imports another module of the crate. The small traits that cut
+//! import cycles live here too: [`Recorder`] for the journal and [`Clock`] for whoever needs the time.
+
+mod call;
+mod clock;
+mod error;
+mod guest;
+mod id;
+mod node;
+mod property;
+mod record;
+mod size;
+mod tags;
+mod task;
+pub mod tolerant;
+mod upid;
+
+pub use call::{Call, Method, Params, is_secret_key};
+pub use clock::{Clock, SystemClock};
+pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
+pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
+pub use id::{Digest, NodeName, ParseIdError, Vmid};
+pub use node::{Node, Storage, Volume};
+pub use property::{PropertyString, PropertyStringError};
+pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
+pub use size::{Size, SizeError};
+pub use tags::Tags;
+pub use task::{ExitStatus, LogLine, LogPage, TaskEntry, TaskStatus};
+pub use upid::{Upid, UpidError};

@@ -1,0 +1,215 @@
+//! Decoding of the server's loose types: numbers and booleans that come as strings, and the reverse.
+//!
+//! For `#[serde(deserialize_with = …)]` and `#[serde(with = …)]`; it widens what is read and never what is written.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
+
+macro_rules! tolerant_number {
+    ($name:ident, $type:ty, $what:literal) => {
+        #[doc = concat!("Reads ", $what, " from a number, a boolean or a string of digits.")]
+        pub mod $name {
+            use super::*;
+
+            struct Loose;
+
+            impl Visitor<'_> for Loose {
+                type Value = $type;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(concat!($what, ", or the same as a string"))
+                }
+
+                fn visit_bool<E: de::Error>(self, value: bool) -> Result<$type, E> {
+                    Ok(u8::from(value).into())
+                }
+
+                fn visit_u64<E: de::Error>(self, value: u64) -> Result<$type, E> {
+                    super::narrow(value as f64, value as $type)
+                }
+
+                fn visit_i64<E: de::Error>(self, value: i64) -> Result<$type, E> {
+                    super::narrow(value as f64, value as $type)
+                }
+
+                fn visit_f64<E: de::Error>(self, value: f64) -> Result<$type, E> {
+                    super::narrow(value, value as $type)
+                }
+
+                fn visit_str<E: de::Error>(self, value: &str) -> Result<$type, E> {
+                    if let Ok(exact) = value.trim().parse::<$type>() {
+                        return Ok(exact);
+                    }
+                    let float =
+                        value.trim().parse::<f64>().map_err(|_| E::invalid_value(de::Unexpected::Str(value), &self))?;
+                    self.visit_f64(float)
+                }
+            }
+
+            #[doc = concat!("See the module: ", $what, ".")]
+            ///
+            /// # Errors
+            /// When the value is neither, or does not fit.
+            pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$type, D::Error> {
+                deserializer.deserialize_any(Loose)
+            }
+
+            #[doc = concat!("The same for a field that may be absent or null: ", $what, ".")]
+            ///
+            /// # Errors
+            /// When the value is neither, or does not fit.
+            pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<$type>, D::Error> {
+                struct Maybe;
+
+                impl<'de> Visitor<'de> for Maybe {
+                    type Value = Option<$type>;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        Loose.expecting(f)
+                    }
+
+                    fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+                        Ok(None)
+                    }
+
+                    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+                        Ok(None)
+                    }
+
+                    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+                        deserialize(deserializer).map(Some)
+                    }
+                }
+
+                deserializer.deserialize_option(Maybe)
+            }
+        }
+    };
+}
+
+tolerant_number!(u64, u64, "a whole number that is not negative");
+tolerant_number!(i64, i64, "a whole number");
+tolerant_number!(f64, f64, "a number");
+
+/// Refuses a cast that changed the value: `-1` is no `u64`, `1.5` is no integer.
+fn narrow<T: Copy + Number, E: de::Error>(wide: f64, narrowed: T) -> Result<T, E> {
+    if (narrowed.into_f64() - wide).abs() < 1.0 && (T::FRACTIONS || wide.fract() == 0.0) {
+        Ok(narrowed)
+    } else {
+        Err(E::custom(format_args!("number {wide} does not fit")))
+    }
+}
+
+trait Number {
+    const FRACTIONS: bool;
+    fn into_f64(self) -> f64;
+}
+
+impl Number for u64 {
+    const FRACTIONS: bool = false;
+    fn into_f64(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Number for i64 {
+    const FRACTIONS: bool = false;
+    fn into_f64(self) -> f64 {
+        self as f64
+    }
+}
+
+impl Number for f64 {
+    const FRACTIONS: bool = true;
+    fn into_f64(self) -> f64 {
+        self
+    }
+}
+
+/// Reads a boolean from `0`/`1`, `true`/`false`, or either as a string; the empty string is false, as in Perl.
+pub mod bool {
+    use super::*;
+
+    struct Loose;
+
+    impl Visitor<'_> for Loose {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a boolean, 0 or 1")
+        }
+
+        fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+            Ok(value)
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<bool, E> {
+            Ok(value != 0)
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<bool, E> {
+            Ok(value != 0)
+        }
+
+        fn visit_f64<E: de::Error>(self, value: f64) -> Result<bool, E> {
+            Ok(value != 0.0)
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<bool, E> {
+            Ok(false)
+        }
+
+        fn visit_str<E: de::Error>(self, value: &str) -> Result<bool, E> {
+            match value {
+                "1" | "true" | "yes" | "on" => Ok(true),
+                "0" | "false" | "no" | "off" | "" => Ok(false),
+                _ => Err(E::invalid_value(de::Unexpected::Str(value), &self)),
+            }
+        }
+    }
+
+    /// See the module.
+    ///
+    /// # Errors
+    /// When the value is none of these.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(Loose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Row {
+        #[serde(deserialize_with = "super::u64::deserialize")]
+        size: u64,
+        #[serde(default, deserialize_with = "super::f64::option")]
+        load: Option<f64>,
+        #[serde(default, deserialize_with = "super::bool::deserialize")]
+        template: bool,
+    }
+
+    fn read(json: &str) -> Result<Row, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn reads_numbers_and_booleans_of_either_kind() {
+        let want = Row { size: 18_446_744_073_709_551_615, load: Some(1.5), template: true };
+        assert_eq!(read(r#"{"size":18446744073709551615,"load":"1.5","template":"1"}"#).unwrap(), want);
+        assert_eq!(read(r#"{"size":"18446744073709551615","load":1.5,"template":1}"#).unwrap(), want);
+        let none = Row { size: 0, load: None, template: false };
+        assert_eq!(read(r#"{"size":"0","load":null,"template":""}"#).unwrap(), none);
+        assert_eq!(read(r#"{"size":0}"#).unwrap(), none);
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        for bad in ["-1", "1.5", "\"abc\"", "[1]"] {
+            assert!(read(&format!(r#"{{"size":{bad}}}"#)).is_err(), "{bad} was taken");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What stands behind the served API: the trait the sandbox and the local host implement.
+//!
+//! The kit has checked method, path, parameters, credentials and the contract's permissions before it calls
+//! [`Service::handle`]; what depends on the state of the world is the service's to check.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::model::{Method, NodeName, Params};
+
+/// Who is asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `user@realm`.
+    pub user: String,
+    /// The token's name, when it is asked by an API token.
+    pub token: Option<String>,
+}
+
+impl Identity {
+    /// `user@realm` or `user@realm!token`: as it stands in UPIDs.
+    pub fn authid(&self) -> String {
+        match &self.token {
+            Some(token) => format!("{}!{token}", self.user),
+            None => self.user.clone(),
+        }
+    }
+}
+
+/// A checked request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The contract's path template: `/nodes/{node}/qemu/{vmid}/config`.
+    pub template: &'static str,
+    /// Parameters of path, query and body together, decoded and checked against the contract.
+    pub params: Params,
+    /// Who is asking; `None` on the few paths that need nobody.
+    pub identity: Option<Identity>,
+}
+
+/// A good answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// What goes into `data`.
+    pub data: Value,
+    /// What goes into `total`, for lists that are cut.
+    pub total: Option<u64>,
+}
+
+impl Reply {
+    /// An answer of this data.
+    pub fn data(data: impl Into<Value>) -> Self {
+        Self { data: data.into(), total: None }
+    }
+
+    /// `data: null`.
+    pub fn null() -> Self {
+        Self { data: Value::Null, total: None }
+    }
+}
+
+/// A bad answer: the status, the message (reason phrase and body), and what is wrong with single parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The HTTP status.
+    pub status: u16,
+    /// The server's words, without the line end that the wire form adds.
+    pub message: String,
+    /// Per parameter.
+    pub errors: BTreeMap<String, String>,
+}
+
+impl Fault {
+    /// What every `die` on a real server becomes.
+    pub fn die(message: impl Into<String>) -> Self {
+        Self { status: 500, message: message.into(), errors: BTreeMap::new() }
+    }
+
+    /// `Parameter verification failed.` about one parameter.
+    pub fn parameter(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::parameters(BTreeMap::from([(name.into(), text.into())]))
+    }
+
+    /// `Parameter verification failed.` about several.
+    pub fn parameters(errors: BTreeMap<String, String>) -> Self {
+        Self { status: 400, message: "Parameter verification failed.".into(), errors }
+    }
+
+    /// `Permission check failed (/vms/100, VM.Audit)`.
+    pub fn forbidden(path: &str, privilege: &str) -> Self {
+        Self { status: 403, message: format!("Permission check failed ({path}, {privilege})"), errors: BTreeMap::new() }
+    }
+}
+
+/// What answers the checked requests.
+pub trait Service: Send + Sync + 'static {
+    /// The node that the kit pretends to be.
+    fn local_node(&self) -> NodeName;
+
+    /// Whether there is such a node.
+    fn has_node(&self, node: &str) -> bool;
+
+    /// Whether user and password belong together; `Some(kinds)` of second factors that are wanted too (`["totp"]`),
+    /// empty for none, `None` for a wrong password.
+    fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>>;
+
+    /// Whether this answer to a second factor (`totp:123456`) is right.
+    fn check_second_factor(&self, user: &str, answer: &str) -> bool;
+
+    /// Whether the token exists, is not expired, and has this secret.
+    fn check_token(&self, user: &str, token: &str, secret: &str) -> bool;
+
+    /// The privileges somebody has on a path, propagation and privilege separation applied.
+    fn privileges(&self, who: &Identity, path: &str) -> BTreeSet<String>;
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// The fault goes to the caller as a real server would send it.
+    fn handle(&self, request: &Request) -> Result<Reply, Fault>;
+}

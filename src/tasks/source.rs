@@ -1,0 +1,34 @@
+//! The questions a follower asks about tasks.
+
+use async_trait::async_trait;
+
+use crate::model::{LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid};
+
+/// Answers questions about tasks. Every method is a read that may be repeated, except [`stop`](Self::stop).
+#[async_trait]
+pub trait TaskSource: Send + Sync {
+    /// How one task is doing.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`](crate::model::Class::NotFound) for a task the server does not know.
+    async fn task_status(&self, upid: &Upid) -> Result<TaskStatus>;
+
+    /// Lines of a task's log from `start` (counted from zero), at most `limit` of them, all with 0.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`](crate::model::Class::NotFound) for a task the server does not know, also where the server
+    /// answers such a question with a made-up line.
+    async fn task_log(&self, upid: &Upid, start: u64, limit: u64) -> Result<LogPage>;
+
+    /// The tasks of a node that are running, and perhaps some that just ended: one question however many are followed.
+    ///
+    /// # Errors
+    /// As any read.
+    async fn active_tasks(&self, node: &NodeName) -> Result<Vec<TaskEntry>>;
+
+    /// Asks a running task to stop.
+    ///
+    /// # Errors
+    /// As any change; stopping a finished task is no error.
+    async fn stop_task(&self, upid: &Upid) -> Result<()>;
+}
