@@ -2,6 +2,10 @@
 //!
 //! Knows no HTTP: whoever can answer a [`TaskSource`]'s questions can be followed.
 
+mod follow;
+mod progress;
 mod source;
 
+pub use follow::{Follower, Limits, NoWatch, Watch, tail};
+pub use progress::Progress;
 pub use source::TaskSource;

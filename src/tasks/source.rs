@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use crate::model::{LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid};
 
-/// Answers questions about tasks. Every method is a read that may be repeated, except [`stop`](Self::stop).
+/// Answers questions about tasks. Every method is a read that may be repeated, except [`stop_task`](Self::stop_task).
 #[async_trait]
 pub trait TaskSource: Send + Sync {
-    /// How one task is doing.
+    /// How one task is doing, exactly and at once.
     ///
     /// # Errors
     /// [`Class::NotFound`](crate::model::Class::NotFound) for a task the server does not know.
@@ -20,11 +20,12 @@ pub trait TaskSource: Send + Sync {
     /// answers such a question with a made-up line.
     async fn task_log(&self, upid: &Upid, start: u64, limit: u64) -> Result<LogPage>;
 
-    /// The tasks of a node that are running, and perhaps some that just ended: one question however many are followed.
+    /// The tasks of a node that run or have ended since a moment (seconds since 1970): one question however many are
+    /// followed. What it calls ended has ended; what it calls running may have ended some seconds ago.
     ///
     /// # Errors
     /// As any read.
-    async fn active_tasks(&self, node: &NodeName) -> Result<Vec<TaskEntry>>;
+    async fn tasks_since(&self, node: &NodeName, since: u32, limit: u64) -> Result<Vec<TaskEntry>>;
 
     /// Asks a running task to stop.
     ///
