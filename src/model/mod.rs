@@ -27,5 +27,5 @@ pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
 pub use size::{Size, SizeError};
 pub use tags::Tags;
-pub use task::{ExitStatus, LogLine, LogPage, TaskEntry, TaskStatus};
+pub use task::{ExitStatus, LogLine, LogPage, Submitted, TaskEntry, TaskStatus};
 pub use upid::{Upid, UpidError};

@@ -63,6 +63,15 @@ impl<'de> Deserialize<'de> for ExitStatus {
     }
 }
 
+/// What became of a change that the server took: done at once, or a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Submitted {
+    /// Done, with this value (mostly null).
+    Done(Value),
+    /// At work under this name.
+    Task(Upid),
+}
+
 /// The answer to "how is this task doing": `GET /nodes/{node}/tasks/{upid}/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskStatus {

@@ -1,0 +1,142 @@
+//! The table of single changes a backend can be asked for, and of what each backend can do.
+//!
+//! An action is one API call in Proxmox's terms; a verb (in `ops`) may need several.
+
+use crate::model::{Class, Error, GuestKind, Hint, Method, Result};
+
+/// One change of a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Make a guest.
+    Create,
+    /// Make a guest as a copy of another.
+    Clone,
+    /// Change the configuration, at once.
+    Configure,
+    /// Change the configuration in a task: for changes that make or copy disks.
+    ConfigureInTask,
+    /// Remove a guest and its disks.
+    Destroy,
+    /// Power on.
+    Start,
+    /// Cut the power.
+    Stop,
+    /// Ask the guest to shut down.
+    Shutdown,
+    /// Shut down and start again, which applies pending changes.
+    Reboot,
+    /// Press the reset button.
+    Reset,
+    /// Freeze the processors.
+    Pause,
+    /// Save memory to disk and power off.
+    Suspend,
+    /// Go on after a pause or a suspend.
+    Resume,
+}
+
+/// How an action is spelt in the API: one row of [`ACTIONS`].
+#[derive(Debug, Clone, Copy)]
+pub struct ActionSpec {
+    /// The action.
+    pub action: Action,
+    /// The method.
+    pub method: Method,
+    /// What follows `/nodes/{node}/{qemu|lxc}` in the path; `{vmid}` stands for the guest.
+    pub path: &'static str,
+    /// Parameters that make the call this action.
+    pub fixed: &'static [(&'static str, &'static str)],
+}
+
+const fn power(action: Action, path: &'static str) -> ActionSpec {
+    ActionSpec { action, method: Method::Post, path, fixed: &[] }
+}
+
+/// The spelling of every action.
+pub const ACTIONS: &[ActionSpec] = &[
+    power(Action::Create, ""),
+    power(Action::Clone, "/{vmid}/clone"),
+    ActionSpec { action: Action::Configure, method: Method::Put, path: "/{vmid}/config", fixed: &[] },
+    power(Action::ConfigureInTask, "/{vmid}/config"),
+    ActionSpec { action: Action::Destroy, method: Method::Delete, path: "/{vmid}", fixed: &[] },
+    power(Action::Start, "/{vmid}/status/start"),
+    power(Action::Stop, "/{vmid}/status/stop"),
+    power(Action::Shutdown, "/{vmid}/status/shutdown"),
+    power(Action::Reboot, "/{vmid}/status/reboot"),
+    power(Action::Reset, "/{vmid}/status/reset"),
+    power(Action::Pause, "/{vmid}/status/suspend"),
+    ActionSpec {
+        action: Action::Suspend,
+        method: Method::Post,
+        path: "/{vmid}/status/suspend",
+        fixed: &[("todisk", "1")],
+    },
+    power(Action::Resume, "/{vmid}/status/resume"),
+];
+
+impl Action {
+    /// How it is spelt.
+    pub fn spec(self) -> &'static ActionSpec {
+        // The test below walks all actions: each has its row.
+        ACTIONS.iter().find(|spec| spec.action == self).unwrap_or(&ACTIONS[0])
+    }
+}
+
+/// Whether a backend can do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It can.
+    Yes,
+    /// It cannot.
+    No {
+        /// Why not.
+        reason: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+}
+
+/// What a backend can do: everything that is not in its list of exceptions.
+#[derive(Debug, Clone, Copy)]
+pub struct Capabilities {
+    /// The backend's name, for messages.
+    pub backend: &'static str,
+    /// What it cannot do.
+    pub exceptions: &'static [(GuestKind, Action, Support)],
+}
+
+impl Capabilities {
+    /// Whether an action on this kind of guest can be done.
+    pub fn support(&self, kind: GuestKind, action: Action) -> Support {
+        let exception = self.exceptions.iter().find(|(k, a, _)| *k == kind && *a == action);
+        exception.map_or(Support::Yes, |(_, _, support)| *support)
+    }
+
+    /// The same as a check.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] with the reason and the way out.
+    pub fn require(&self, kind: GuestKind, action: Action) -> Result<()> {
+        match self.support(kind, action) {
+            Support::Yes => Ok(()),
+            Support::No { reason, instead } => {
+                Err(Error::new(Class::Usage, reason).with_hint(Hint::Text(instead.to_owned())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_has_its_row_in_order() {
+        use Action::*;
+        for action in [
+            Create, Clone, Configure, ConfigureInTask, Destroy, Start, Stop, Shutdown, Reboot, Reset, Pause, Suspend, Resume,
+        ] {
+            assert_eq!(action.spec().action, action);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The places where guests live, behind one trait: today a Proxmox VE cluster.
+//!
+//! A backend speaks of guests, tasks, nodes and storage in Proxmox's terms and does single steps. What a verb means,
+//! in which order steps go and what is checked before is in `ops`.
+
+mod action;
+mod proxmox;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
+pub use proxmox::Proxmox;
+
+use crate::{
+    model::{
+        Call, ConfigView, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot, Storage,
+        Submitted, TaskEntry, Vmid, Volume,
+    },
+    tasks::TaskSource,
+};
+
+/// One change of one guest, in Proxmox's terms: a pure value that can be printed before it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// To which guest. For [`Action::Clone`] this is the source; for [`Action::Create`] the one to be.
+    pub guest: GuestRef,
+    /// With which parameters, by PVE's names.
+    pub params: Params,
+}
+
+impl Step {
+    /// A step without parameters.
+    pub fn new(action: Action, guest: GuestRef) -> Self {
+        Self { action, guest, params: Params::new() }
+    }
+
+    /// The same with these parameters.
+    #[must_use]
+    pub fn with_params(mut self, params: Params) -> Self {
+        self.params = params;
+        self
+    }
+}
+
+/// Which rows of a task list are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TaskQuery {
+    /// Of this node only.
+    pub node: Option<NodeName>,
+    /// About this guest only.
+    pub vmid: Option<Vmid>,
+    /// Running ones only.
+    pub running: bool,
+    /// Failed ones only.
+    pub errors: bool,
+    /// At most so many, the newest first.
+    pub limit: u64,
+}
+
+/// A place where guests live. Reads may be repeated; [`submit`](Self::submit) never is, unless its error says that the
+/// request was never sent.
+#[async_trait]
+pub trait Backend: TaskSource {
+    /// What it can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Who works on it, `user@realm` or `user@realm!token`, as far as known.
+    fn user(&self) -> String;
+
+    /// The API call a step stands for. Pure: nothing is sent.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) for what this backend cannot do, with the reason and the way out.
+    fn call(&self, step: &Step) -> Result<Call>;
+
+    /// Does a step.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and whatever the server says.
+    async fn submit(&self, step: &Step) -> Result<Submitted>;
+
+    /// What serves here: the answer of `GET /version`.
+    async fn version(&self) -> Result<Map<String, Value>>;
+
+    /// All guests that the user may see.
+    async fn guests(&self) -> Result<Vec<Guest>>;
+
+    /// A guest's status, exact and fresh (`GET …/status/current`).
+    async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>>;
+
+    /// A guest's configuration.
+    async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig>;
+
+    /// A guest's configuration with the changes that wait for its next start.
+    async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>>;
+
+    /// A guest's snapshots, without the server's pseudo-entry `current`.
+    async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>>;
+
+    /// The nodes.
+    async fn nodes(&self) -> Result<Vec<Node>>;
+
+    /// The storages as a node sees them.
+    async fn storages(&self, node: &NodeName) -> Result<Vec<Storage>>;
+
+    /// The volumes of a storage, of one kind of content or all.
+    async fn volumes(&self, node: &NodeName, storage: &str, content: Option<&str>) -> Result<Vec<Volume>>;
+
+    /// A VMID that is free at this moment.
+    async fn next_vmid(&self) -> Result<Vmid>;
+
+    /// Tasks, the newest first.
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>>;
+}

@@ -1,0 +1,184 @@
+//! Guests on a Proxmox VE cluster, over its REST API.
+//!
+//! Only turns steps into calls and reads into model types; retries, tickets and errors are the client's.
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
+use crate::{
+    client::{Client, TaskFilter, path},
+    model::{
+        Call, ConfigView, Guest, GuestConfig, GuestKind, GuestRef, LogPage, Node, NodeName, Pending, Result, Snapshot,
+        Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
+    },
+    tasks::TaskSource,
+};
+
+/// What Proxmox has no API call for.
+const EXCEPTIONS: &[(GuestKind, Action, Support)] = &[
+    (
+        GuestKind::Lxc,
+        Action::Reset,
+        Support::No {
+            reason: "Proxmox has no reset button for containers",
+            instead: "use `restart` (orderly), or `stop` and `start`",
+        },
+    ),
+    (
+        GuestKind::Lxc,
+        Action::Suspend,
+        Support::No {
+            reason: "Proxmox cannot suspend a container to disk",
+            instead: "use `pause` to freeze it, or `shutdown`",
+        },
+    ),
+    (
+        GuestKind::Lxc,
+        Action::ConfigureInTask,
+        Support::No {
+            reason: "Proxmox changes a container's configuration at once, not in a task",
+            instead: "use the plain change",
+        },
+    ),
+];
+
+/// A Proxmox VE cluster.
+#[derive(Clone)]
+pub struct Proxmox {
+    client: Client,
+    capabilities: Capabilities,
+}
+
+impl Proxmox {
+    /// The cluster that this client talks to.
+    pub fn new(client: Client) -> Self {
+        Self { client, capabilities: Capabilities { backend: "proxmox", exceptions: EXCEPTIONS } }
+    }
+
+    /// The client, for calls the trait has no word for.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+#[async_trait]
+impl Backend for Proxmox {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn user(&self) -> String {
+        self.client.user()
+    }
+
+    fn call(&self, step: &Step) -> Result<Call> {
+        let guest = &step.guest;
+        self.capabilities.require(guest.kind, step.action)?;
+        let spec = step.action.spec();
+        let base = path::segments(&["nodes", guest.node.as_str(), guest.kind.api()]);
+        let path = base + &spec.path.replace("{vmid}", &guest.vmid.to_string());
+        let mut params = step.params.clone();
+        params.extend(spec.fixed.iter().copied());
+        if step.action == Action::Create {
+            params.set("vmid", guest.vmid);
+        }
+        Ok(Call { method: spec.method, path, params })
+    }
+
+    async fn submit(&self, step: &Step) -> Result<Submitted> {
+        self.client.submit(&self.call(step)?).await
+    }
+
+    async fn version(&self) -> Result<Map<String, Value>> {
+        self.client.version().await
+    }
+
+    async fn guests(&self) -> Result<Vec<Guest>> {
+        self.client.guests().await
+    }
+
+    async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
+        self.client.guest_status(guest).await
+    }
+
+    async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {
+        self.client.guest_config(guest, view).await
+    }
+
+    async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>> {
+        self.client.guest_pending(guest).await
+    }
+
+    async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>> {
+        let mut snapshots = self.client.snapshots(guest).await?;
+        snapshots.retain(|snapshot| !snapshot.is_current());
+        Ok(snapshots)
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        self.client.nodes().await
+    }
+
+    async fn storages(&self, node: &NodeName) -> Result<Vec<Storage>> {
+        self.client.storages(node).await
+    }
+
+    async fn volumes(&self, node: &NodeName, storage: &str, content: Option<&str>) -> Result<Vec<Volume>> {
+        self.client.volumes(node, storage, content).await
+    }
+
+    async fn next_vmid(&self) -> Result<Vmid> {
+        self.client.next_vmid().await
+    }
+
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>> {
+        let matches = |row: &TaskEntry| {
+            query.node.as_ref().is_none_or(|node| row.upid.node == *node)
+                && query.vmid.is_none_or(|vmid| row.upid.id == vmid.to_string())
+                && (!query.running || row.ended().is_none())
+                && (!query.errors || row.ended().is_some_and(|end| !end.is_success()))
+        };
+        // The cluster's list has the running tasks and only the newest finished ones; a node's own goes further back.
+        let nodes = match &query.node {
+            Some(node) => vec![node.clone()],
+            None if query.vmid.is_none() && !query.errors && query.limit <= 25 => Vec::new(),
+            None => self.client.nodes().await?.into_iter().filter(Node::is_online).map(|node| node.node).collect(),
+        };
+        let mut rows = if nodes.is_empty() { self.client.cluster_tasks().await? } else { Vec::new() };
+        for node in &nodes {
+            let filter = TaskFilter {
+                source: Some(if query.running { "active" } else { "all" }),
+                vmid: query.vmid,
+                errors: query.errors,
+                limit: Some(query.limit),
+                ..TaskFilter::default()
+            };
+            rows.extend(self.client.node_tasks(node, &filter).await?.0);
+        }
+        rows.retain(matches);
+        rows.sort_by_key(|row| std::cmp::Reverse(row.starttime));
+        rows.truncate(query.limit as usize);
+        Ok(rows)
+    }
+}
+
+#[async_trait]
+impl TaskSource for Proxmox {
+    async fn task_status(&self, upid: &Upid) -> Result<TaskStatus> {
+        self.client.task_status(upid).await
+    }
+
+    async fn task_log(&self, upid: &Upid, start: u64, limit: u64) -> Result<LogPage> {
+        self.client.task_log(upid, start, limit).await
+    }
+
+    async fn tasks_since(&self, node: &NodeName, since: u32, limit: u64) -> Result<Vec<TaskEntry>> {
+        let filter = TaskFilter { source: Some("all"), since: Some(since.into()), limit: Some(limit), ..TaskFilter::default() };
+        Ok(self.client.node_tasks(node, &filter).await?.0)
+    }
+
+    async fn stop_task(&self, upid: &Upid) -> Result<()> {
+        self.client.stop_task(upid).await
+    }
+}

@@ -1,0 +1,80 @@
+//! What a verb does: find the targets, make a plan, check that it is safe, run it.
+//!
+//! The SDK's high-level door. It speaks to people only through what it returns and through [`Observer`]; it knows no
+//! flags, no terminal, and no backend by name.
+
+mod create;
+mod params;
+mod place;
+mod plan;
+mod reconcile;
+mod run;
+mod targets;
+mod verbs;
+
+use std::sync::Arc;
+
+pub use create::CreateRequest;
+pub use params::{check_params, friendly_value};
+pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
+pub use run::{Interrupt, Observer, Outcome, RunOptions, Silent, Status};
+pub use targets::{Resolved, Target, Which, closest, resolve};
+pub use verbs::{CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, power_verb};
+
+use crate::{
+    backends::Backend,
+    model::{Error, Guest, GuestKind, Recorder, Result},
+    tasks::Follower,
+};
+
+/// Verbs on the guests of one backend, recorded in one journal.
+#[derive(Clone)]
+pub struct Ops {
+    backend: Arc<dyn Backend>,
+    recorder: Arc<dyn Recorder>,
+    follower: Follower,
+    context: String,
+}
+
+impl Ops {
+    /// Verbs on this backend. `context` is the name under which it stands in the journal and in results.
+    pub fn new<B: Backend + 'static>(backend: Arc<B>, recorder: Arc<dyn Recorder>, context: impl Into<String>) -> Self {
+        let follower = Follower::new(backend.clone());
+        Self { backend, recorder, follower, context: context.into() }
+    }
+
+    /// The backend, for reads.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Follows tasks of this backend.
+    pub fn follower(&self) -> &Follower {
+        &self.follower
+    }
+
+    /// The context's name.
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    /// The guests of a kind that were asked for, all or none.
+    ///
+    /// # Errors
+    /// See [`resolve`].
+    pub async fn find(&self, targets: &[Target], kind: GuestKind) -> Result<Vec<Resolved>> {
+        resolve(targets, kind, &self.backend.guests().await?)
+    }
+
+    /// One guest of a kind.
+    ///
+    /// # Errors
+    /// See [`resolve`]; also when the target names several.
+    pub async fn find_one(&self, target: &str, kind: GuestKind) -> Result<Guest> {
+        let mut found = self.find(&Target::parse_all(&[target])?, kind).await?;
+        match found.len() {
+            1 => Ok(found.remove(0).guest),
+            several => Err(Error::usage(format!("`{target}` names {several} {kind}s, one is expected"))),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Configuration keys before they are sent: friendly values to PVE's, and everything checked against the contract.
+//!
+//! Says what is wrong in words for people; the contract says it in the server's.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    backends::Action,
+    contract::{Endpoint, Kind, Schema, embedded},
+    model::{Error, GuestKind, Hint, Params, Result, Size},
+};
+
+/// Keys whose unit is MiB and for which people write `8G`.
+const MEBIBYTES: [&str; 4] = ["memory", "swap", "balloon", "maxmem"];
+/// Longer lists of allowed values are cut.
+const SHOWN_VALUES: usize = 24;
+
+/// Turns what a person may write into what PVE takes: `yes` for a boolean, `8G` where MiB are meant. Everything else
+/// is left as it is, for the check to judge.
+///
+/// # Errors
+/// For a size that is none, or that is no whole number of MiB.
+pub fn friendly_value(key: &str, value: &str, schema: &Schema) -> Result<String> {
+    if schema.kind == Kind::Boolean {
+        return Ok(match value.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => "1".to_owned(),
+            "false" | "no" | "off" => "0".to_owned(),
+            _ => value.to_owned(),
+        });
+    }
+    let plain = value.bytes().all(|b| b.is_ascii_digit());
+    if MEBIBYTES.contains(&key) && !plain && !value.contains('=') {
+        let size: Size = value.parse().map_err(|error| Error::usage(format!("`{key}`: {error}; a plain number is MiB")))?;
+        if size.0 == 0 || size.0 % Size::mib(1).0 != 0 {
+            return Err(Error::usage(format!("`{key}`: `{value}` is no whole number of MiB")));
+        }
+        return Ok((size.0 >> 20).to_string());
+    }
+    Ok(value.to_owned())
+}
+
+/// The contract's endpoint of an action.
+fn endpoint(kind: GuestKind, action: Action) -> Result<&'static Endpoint> {
+    let spec = action.spec();
+    let template = format!("/nodes/{{node}}/{}{}", kind.api(), spec.path);
+    embedded().endpoint(spec.method, &template).ok_or_else(|| {
+        Error::usage(format!("the API has no {} {template}", spec.method))
+    })
+}
+
+/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent.
+///
+/// # Errors
+/// [`Class::Usage`](crate::model::Class::Usage) that names each wrong key, the part that is wrong, and what is expected.
+pub fn check_params(kind: GuestKind, action: Action, params: Params) -> Result<Params> {
+    let endpoint = endpoint(kind, action)?;
+    let mut checked = Params::new();
+    for (key, value) in params.iter() {
+        match endpoint.parameters.get(key) {
+            Some(schema) => checked.push(key, friendly_value(key, value, schema)?),
+            None => checked.push(key, value),
+        }
+    }
+    // Path parameters are valid by their types; the check only wants to see them.
+    let mut whole = checked.clone();
+    whole.set("node", "localhost");
+    if whole.get("vmid").is_none() {
+        whole.set("vmid", 100);
+    }
+    match endpoint.check(&whole) {
+        Ok(()) => Ok(checked),
+        Err(errors) => Err(explain(endpoint, &checked, &errors)),
+    }
+}
+
+/// One error for all wrong keys, in words for people.
+fn explain(endpoint: &'static Endpoint, params: &Params, errors: &BTreeMap<String, String>) -> Error {
+    let mut lines = Vec::new();
+    let mut hints = Vec::new();
+    for (key, said) in errors {
+        let Some(schema) = endpoint.parameters.get(key) else {
+            lines.push(format!("unknown key `{key}`"));
+            let close = endpoint.suggest(key);
+            if !close.is_empty() {
+                hints.push(Hint::DidYouMean(close));
+            }
+            continue;
+        };
+        let shown = params.get(key).map_or(String::new(), |value| {
+            if crate::model::is_secret_key(key) { String::new() } else { format!(" `{value}`") }
+        });
+        lines.push(format!("`{key}`{shown}: {}", reason(key, said)));
+        hints.push(Hint::Text(expectation(key, schema)));
+    }
+    hints.into_iter().fold(Error::usage(lines.join("; ")), Error::with_hint)
+}
+
+/// The server's words without their ceremony: `net0.bogus: property is not defined in …` → ``unknown part `bogus` ``.
+fn reason(key: &str, said: &str) -> String {
+    let said = said.trim().trim_start_matches("invalid format - format error").trim();
+    let reasons: Vec<String> = said
+        .lines()
+        .map(|line| {
+            let (part, text) = match line.split_once(": ").map(|(at, text)| (at.strip_prefix(key), text)) {
+                Some((Some(part), text)) => (part.trim_start_matches('.'), text),
+                _ => ("", line),
+            };
+            match (part, text.contains("property is not defined in schema")) {
+                ("", _) => text.to_owned(),
+                (part, true) => format!("unknown part `{part}`"),
+                (part, false) => format!("part `{part}`: {text}"),
+            }
+        })
+        .collect();
+    reasons.join(", ")
+}
+
+/// What a key takes, in one line.
+fn expectation(key: &str, schema: &'static Schema) -> String {
+    if let Some(keys) = schema.keys() {
+        let shape = |(name, part): (&String, &Schema)| {
+            if part.default_key { format!("[{name}=]{}", one(part)) } else { format!("{name}={}", one(part)) }
+        };
+        let (mut first, rest): (Vec<_>, Vec<_>) =
+            keys.iter().filter(|(_, part)| part.alias.is_none()).partition(|(_, part)| part.default_key);
+        first.extend(rest);
+        let parts: Vec<String> = first.into_iter().map(shape).collect();
+        return format!("`{key}` takes {}", cut(&parts, ","));
+    }
+    format!("`{key}` takes {}", one(schema))
+}
+
+fn one(schema: &Schema) -> String {
+    if !schema.values.is_empty() {
+        return cut(&schema.values, "|");
+    }
+    let range = match (schema.minimum, schema.maximum) {
+        (Some(low), Some(high)) => format!(" ({low} to {high})"),
+        (Some(low), None) => format!(" ({low} or more)"),
+        (None, Some(high)) => format!(" (up to {high})"),
+        (None, None) => String::new(),
+    };
+    match schema.kind {
+        Kind::Boolean => "0|1".to_owned(),
+        Kind::Integer => format!("INTEGER{range}"),
+        Kind::Number => format!("NUMBER{range}"),
+        _ => "TEXT".to_owned(),
+    }
+}
+
+fn cut(items: &[String], separator: &str) -> String {
+    let shown = items.iter().take(SHOWN_VALUES).map(String::as_str).collect::<Vec<_>>().join(separator);
+    if items.len() > SHOWN_VALUES { format!("{shown}{separator}…") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Class;
+
+    fn check(pairs: &[(&str, &str)]) -> Result<Params> {
+        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect())
+    }
+
+    #[test]
+    fn friendly_values_become_the_servers() {
+        let params = check(&[("memory", "8G"), ("onboot", "yes"), ("cores", "4"), ("name", "web")]).unwrap();
+        assert_eq!(params, Params::new().with("memory", 8192).with("onboot", 1).with("cores", 4).with("name", "web"));
+    }
+
+    #[test]
+    fn what_is_wrong_and_what_is_expected_is_said() {
+        let error = |pairs: &[(&str, &str)]| {
+            let error = check(pairs).unwrap_err();
+            assert_eq!(error.class(), Class::Usage);
+            (error.message().to_owned(), format!("{:?}", error.hints()))
+        };
+        let (message, hints) = error(&[("core", "4")]);
+        assert!(message.contains("unknown key `core`") && hints.contains("cores"), "{message} {hints}");
+        let (message, hints) = error(&[("net0", "virtio,brigde=vmbr0")]);
+        assert!(message.contains("unknown part `brigde`") && hints.contains("bridge="), "{message} {hints}");
+        let (message, _) = error(&[("memory", "lots")]);
+        assert!(message.contains("`lots` is not a size"), "{message}");
+        let (message, hints) = error(&[("cores", "many")]);
+        assert!(message.contains("`cores` `many`") && hints.contains("INTEGER"), "{message} {hints}");
+        let (message, _) = error(&[("scsi0", "local-lvm:abc,size=zzz")]);
+        assert!(message.contains("part `size`"), "{message}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Where a new guest goes: a node that has the memory and the storages it asks for.
+//!
+//! Figures that the user may not see are not held against a node; the server has the last word.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use super::Ops;
+use crate::model::{Error, GuestKind, Hint, Node, NodeName, Params, PropertyString, Result, Size, Storage, is_disk_key};
+
+/// What a guest to be needs of its node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// Memory in bytes, if it is to be started.
+    pub(super) memory: Option<Size>,
+    /// By storage: the content it must hold, and the bytes that are to be allocated.
+    pub(super) storages: BTreeMap<String, (&'static str, Size)>,
+}
+
+impl Needs {
+    /// Reads them from the parameters of a create.
+    pub(super) fn of(kind: GuestKind, params: &Params, start: bool) -> Self {
+        let memory = params.get("memory").and_then(|memory| {
+            let plain = memory.split(',').next()?.trim_start_matches("current=");
+            plain.parse().ok().map(Size::mib)
+        });
+        let mut needs = Self { memory: memory.filter(|_| start), storages: BTreeMap::new() };
+        let content = if kind == GuestKind::Qemu { "images" } else { "rootdir" };
+        for (key, value) in params.iter().filter(|(key, _)| is_disk_key(key)) {
+            let Ok(disk) = value.parse::<PropertyString>() else { continue };
+            let volume = disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default();
+            let Some((storage, size)) = volume.split_once(':') else { continue };
+            // `storage:32` asks for 32 GiB; everything else names a volume that exists, or is tiny (`cloudinit`).
+            let new = size.parse::<f64>().map_or(Size(0), |gib| Size((gib * Size::gib(1).0 as f64) as u64));
+            let exists = new.0 == 0 && size != "cloudinit";
+            if exists && key != "rootfs" {
+                continue;
+            }
+            let entry = needs.storages.entry(storage.to_owned()).or_insert((content, Size(0)));
+            entry.1 = Size(entry.1.0.saturating_add(new.0));
+        }
+        if kind == GuestKind::Lxc && params.get("rootfs").is_none() {
+            let storage = params.get("storage").unwrap_or("local");
+            needs.storages.entry(storage.to_owned()).or_insert((content, Size(0)));
+        }
+        needs
+    }
+
+    /// What a node lacks of them, one line each.
+    fn lacking(&self, node: &Node, storages: &[Storage]) -> Vec<String> {
+        let mut lacking = Vec::new();
+        if let (Some(memory), Some(all), Some(used)) = (self.memory, node.maxmem, node.mem) {
+            let free = Size(all.saturating_sub(used));
+            if memory > free {
+                lacking.push(format!("{memory} of memory wanted, {free} free"));
+            }
+        }
+        for (name, (content, size)) in &self.storages {
+            match storages.iter().find(|storage| storage.storage == *name) {
+                None => lacking.push(format!("no storage `{name}`")),
+                Some(storage) if !storage.active => lacking.push(format!("storage `{name}` is not active")),
+                Some(storage) if !storage.holds(content) => lacking.push(format!(
+                    "storage `{name}` does not hold `{content}`, only {}",
+                    storage.content
+                )),
+                Some(storage) => match storage.avail {
+                    Some(free) if size.0 > free => {
+                        lacking.push(format!("{size} wanted on storage `{name}`, {} free", Size(free)));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        lacking
+    }
+}
+
+impl Ops {
+    /// The node for a guest to be: the one named, checked, or of those with room the one with the most free memory.
+    /// `eligible` leaves out nodes that will not do for other reasons.
+    pub(super) async fn place(
+        &self,
+        needs: &Needs,
+        wanted: Option<&NodeName>,
+        eligible: &[NodeName],
+        check: bool,
+    ) -> Result<NodeName> {
+        let nodes = self.backend().nodes().await?;
+        if let Some(wanted) = wanted {
+            let Some(node) = nodes.iter().find(|node| node.node == *wanted) else {
+                let names = nodes.iter().map(|node| node.node.to_string());
+                let close: Vec<String> = super::closest(wanted.as_str(), names.clone());
+                let known = format!("nodes here: {}", names.collect::<Vec<_>>().join(", "));
+                let error = Error::not_found(format!("no such node: `{wanted}`"));
+                let error = if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) };
+                return Err(error.with_hint(Hint::Text(known)));
+            };
+            if !node.is_online() {
+                return Err(Error::conflict(format!("node {wanted} is {}", node.status)));
+            }
+        }
+        let mut candidates: Vec<Node> = nodes
+            .into_iter()
+            .filter(|node| node.is_online() && wanted.is_none_or(|wanted| node.node == *wanted))
+            .filter(|node| eligible.is_empty() || eligible.contains(&node.node))
+            .collect();
+        let free = |node: &Node| node.maxmem.unwrap_or(0).saturating_sub(node.mem.unwrap_or(0));
+        candidates.sort_by_key(|node| std::cmp::Reverse(free(node)));
+        if !check {
+            return candidates.into_iter().next().map(|node| node.node).ok_or_else(no_node);
+        }
+        let storages = if needs.storages.is_empty() {
+            vec![Vec::new(); candidates.len()]
+        } else {
+            try_join_all(candidates.iter().map(|node| self.backend().storages(&node.node))).await?
+        };
+        let mut missing = Vec::new();
+        for (node, storages) in candidates.into_iter().zip(storages) {
+            let lacking = needs.lacking(&node, &storages);
+            if lacking.is_empty() {
+                return Ok(node.node);
+            }
+            missing.extend(lacking.into_iter().map(|what| format!("{}: {what}", node.node)));
+        }
+        match missing.len() {
+            0 => Err(no_node()),
+            _ => Err(Error::conflict(format!("no node has room for it: {}", missing.join("; ")))
+                .with_hint(Hint::Text("ask for less, make room, or give --no-checks to leave it to the server".into()))),
+        }
+    }
+}
+
+fn no_node() -> Error {
+    Error::conflict("no node is online")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_are_read_from_disks_and_memory() {
+        let params = Params::new()
+            .with("memory", 4096)
+            .with("scsi0", "local-lvm:32,discard=on")
+            .with("scsi1", "local-lvm:8")
+            .with("ide2", "local:iso/debian.iso,media=cdrom")
+            .with("efidisk0", "file=fast:1");
+        let needs = Needs::of(GuestKind::Qemu, &params, true);
+        assert_eq!(needs.memory, Some(Size::gib(4)));
+        assert_eq!(
+            needs.storages,
+            BTreeMap::from([("fast".into(), ("images", Size::gib(1))), ("local-lvm".into(), ("images", Size::gib(40)))])
+        );
+        assert_eq!(Needs::of(GuestKind::Qemu, &params, false).memory, None);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let node = |json: &str| serde_json::from_str::<Node>(json).unwrap();
+        let storage = serde_json::from_str::<Storage>(
+            r#"{"storage":"local-lvm","type":"lvmthin","content":"images,rootdir","active":1,"avail":1073741824}"#,
+        )
+        .unwrap();
+        let needs = Needs {
+            memory: Some(Size::gib(8)),
+            storages: BTreeMap::from([("local-lvm".into(), ("images", Size::gib(4))), ("nope".into(), ("images", Size(0)))]),
+        };
+        let small = node(r#"{"node":"pve1","status":"online","mem":1073741824,"maxmem":4294967296}"#);
+        assert_eq!(
+            needs.lacking(&small, std::slice::from_ref(&storage)),
+            ["8.00 GiB of memory wanted, 3.00 GiB free", "4.00 GiB wanted on storage `local-lvm`, 1.00 GiB free", "no storage `nope`"]
+        );
+        // Without the right to see figures there is nothing to hold against a node.
+        let hidden = node(r#"{"node":"pve1","status":"online"}"#);
+        assert_eq!(Needs { memory: Some(Size::gib(8)), ..Needs::default() }.lacking(&hidden, &[]), Vec::<String>::new());
+    }
+}

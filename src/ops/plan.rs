@@ -1,0 +1,316 @@
+//! Plans: what would be done to one guest, as a value that can be shown before it is run.
+//!
+//! Making a plan reads, and refuses what cannot go well; it changes nothing.
+
+use futures_util::future::try_join3;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Ops, Resolved,
+    params::check_params,
+    verbs::{DELETE, Power, PowerVerb, UPDATE, When, Words},
+};
+use crate::{
+    backends::{Action, Backend, Step},
+    model::{
+        Class, ConfigView, Error, GuestConfig, GuestKind, GuestRef, Hint, Params, PropertyString, Result, Size, Snapshot,
+        is_disk_key, is_secret_key,
+    },
+};
+
+/// What would be done to one guest. Without steps there is nothing to do, and `notes` say why.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The verb.
+    pub words: Words,
+    /// What the person typed.
+    pub target: String,
+    /// The guest.
+    pub guest: GuestRef,
+    /// Its name.
+    pub name: Option<String>,
+    /// The steps, in order; each is done only when the one before ended well.
+    pub steps: Vec<Step>,
+    /// What changes in the configuration.
+    pub changes: Vec<Change>,
+    /// What will be gone afterwards.
+    pub loss: Option<Loss>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// The configuration as it was found.
+    pub config_before: Option<GuestConfig>,
+    /// The VMID was chosen by us: if somebody else takes it first, the next free one will do.
+    pub vmid_is_free_choice: bool,
+}
+
+/// A configuration key that gets another value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The key.
+    pub key: String,
+    /// What it is; `None` if it is not set.
+    pub before: Option<String>,
+    /// What it will be; `None` if it will be unset.
+    pub after: Option<String>,
+}
+
+/// What a delete takes with it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Loss {
+    /// Whether the guest is on.
+    pub status: String,
+    /// Its disks.
+    pub disks: Vec<DiskLoss>,
+    /// The names of its snapshots.
+    pub snapshots: Vec<String>,
+}
+
+/// A disk that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DiskLoss {
+    /// The configuration key.
+    pub key: String,
+    /// The volume.
+    pub volume: String,
+    /// Its size, if the configuration says.
+    pub size: Option<Size>,
+}
+
+/// How to change a configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UpdateRequest {
+    /// Keys to set, by PVE's names.
+    pub set: Params,
+    /// Keys to unset.
+    pub delete: Vec<String>,
+}
+
+/// How to delete.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// Stop a running guest first.
+    pub force: bool,
+    /// Also remove it from backup jobs, replication and HA.
+    pub purge: bool,
+    /// Also destroy disks that belong to it but are not attached.
+    pub purge_disks: bool,
+}
+
+impl Plan {
+    pub(super) fn new(words: Words, target: String, guest: GuestRef, name: Option<String>) -> Self {
+        Self {
+            words,
+            target,
+            guest,
+            name,
+            steps: Vec::new(),
+            changes: Vec::new(),
+            loss: None,
+            notes: Vec::new(),
+            config_before: None,
+            vmid_is_free_choice: false,
+        }
+    }
+
+    /// `vm/150 (web-server)`.
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{} ({name})", self.guest),
+            None => self.guest.to_string(),
+        }
+    }
+
+    /// The plan as data, with the API calls a backend would make, secrets replaced.
+    ///
+    /// # Errors
+    /// When the backend cannot do a step.
+    pub fn to_json(&self, backend: &dyn Backend) -> Result<Value> {
+        let calls = self.calls(backend)?;
+        Ok(json!({
+            "verb": self.words.name,
+            "vmid": self.guest.vmid,
+            "name": self.name,
+            "node": self.guest.node,
+            "changes": self.changes,
+            "loss": self.loss,
+            "notes": self.notes,
+            "calls": calls,
+        }))
+    }
+
+    /// The API calls as JSON, secrets replaced.
+    pub(super) fn calls(&self, backend: &dyn Backend) -> Result<Vec<Value>> {
+        self.steps.iter().map(|step| Ok(backend.call(step)?.to_json())).collect()
+    }
+}
+
+impl Ops {
+    /// Plans a power verb. `params` come from the verb's options; `strict` makes "already there" a conflict.
+    ///
+    /// # Errors
+    /// [`Class::Conflict`] when the guest is in no state for it, [`Class::Usage`] when the backend cannot do it.
+    pub async fn plan_power(&self, verb: &PowerVerb, found: &Resolved, params: &Params, strict: bool) -> Result<Plan> {
+        let guest = found.guest.reference();
+        self.backend().capabilities().require(guest.kind, verb.action)?;
+        let mut plan = Plan::new(verb.words, found.target.clone(), guest.clone(), found.guest.name.clone());
+        let refuse = |why: String| Error::conflict(format!("cannot {} {}: it is {why}", verb.words.name, plan.label()));
+        if found.guest.template {
+            return Err(refuse("a template".into())
+                .with_hint(Hint::Text(format!("make a guest of it: pvectl {} create --template {}", guest.kind, found.guest.label()))));
+        }
+        // The cluster's listing lags behind by seconds, so the guest itself is asked.
+        let power = Power::of(&self.backend().guest_status(&guest).await?);
+        match verb.when(power) {
+            When::Do => plan.steps.push(Step::new(verb.action, guest).with_params(params.clone())),
+            When::Already if strict => return Err(refuse(format!("already {power}"))),
+            When::Already => plan.notes.push(format!("already {power}")),
+            When::Instead(other) => {
+                let hint = format!("pvectl {} {other} {}", guest.kind, guest.vmid);
+                return Err(refuse(power.to_string()).with_hint(Hint::Text(hint)));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Plans a change of the configuration: reads it, compares, and keeps only what differs.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for keys and values the server would refuse, [`Class::Conflict`] for a locked guest.
+    pub async fn plan_update(&self, found: &Resolved, request: &UpdateRequest) -> Result<Plan> {
+        let guest = found.guest.reference();
+        let mut plan = Plan::new(UPDATE, found.target.clone(), guest.clone(), found.guest.name.clone());
+        let config = self.backend().guest_config(&guest, ConfigView::Pending).await?;
+        refuse_locked(&plan, &config)?;
+
+        let mut set = Params::new();
+        for (key, value) in request.set.iter() {
+            let before = config.text(key);
+            if key == "digest" || before.as_deref().is_some_and(|before| same_value(key, before, value)) {
+                continue;
+            }
+            plan.changes.push(Change { key: key.to_owned(), before: shown(key, before), after: shown(key, Some(value.into())) });
+            set.push(key, value);
+        }
+        let delete: Vec<&String> = request.delete.iter().filter(|key| config.0.contains_key(*key)).collect();
+        for key in &delete {
+            plan.changes.push(Change { key: (*key).clone(), before: shown(key, config.text(key)), after: None });
+        }
+        let unset: Vec<&str> =
+            request.delete.iter().filter(|key| !config.0.contains_key(*key)).map(String::as_str).collect();
+        if !unset.is_empty() {
+            plan.notes.push(format!("not set anyway: {}", unset.join(", ")));
+        }
+        if plan.changes.is_empty() {
+            plan.notes.push("nothing to change".into());
+            return Ok(plan);
+        }
+        if !delete.is_empty() {
+            set.push("delete", delete.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(","));
+        }
+        // Disks are made and copied in a task; everything else is answered at once, and with better errors.
+        let makes_disks = set.iter().any(|(key, _)| is_disk_key(key));
+        let action = if guest.kind == GuestKind::Qemu && makes_disks { Action::ConfigureInTask } else { Action::Configure };
+        let mut params = check_params(guest.kind, action, set)?;
+        let digest = request.set.get("digest").map(str::to_owned).or_else(|| config.digest().map(|digest| digest.0));
+        if let Some(digest) = digest {
+            params.push("digest", digest);
+        }
+        plan.steps.push(Step::new(action, guest).with_params(params));
+        plan.config_before = Some(config);
+        Ok(plan)
+    }
+
+    /// Plans a removal, and lists what will be lost.
+    ///
+    /// # Errors
+    /// [`Class::Conflict`] for a running guest without `force`, a protected or a locked one.
+    pub async fn plan_delete(&self, found: &Resolved, request: &DeleteRequest) -> Result<Plan> {
+        let guest = found.guest.reference();
+        let mut plan = Plan::new(DELETE, found.target.clone(), guest.clone(), found.guest.name.clone());
+        let backend = self.backend();
+        let (status, config, snapshots) = try_join3(
+            backend.guest_status(&guest),
+            backend.guest_config(&guest, ConfigView::Pending),
+            backend.snapshots(&guest),
+        )
+        .await?;
+        let power = Power::of(&status);
+        let refuse = |why: &str| Error::conflict(format!("cannot delete {}: {why}", plan.label()));
+        if config.is_protected() {
+            let unprotect = format!("pvectl {} update {} --set protection=0", guest.kind, guest.vmid);
+            return Err(refuse("it is protected").with_hint(Hint::Text(format!("take the protection away first: {unprotect}"))));
+        }
+        refuse_locked(&plan, &config)?;
+        let is_on = matches!(power, Power::Running | Power::Paused);
+        if is_on && !request.force {
+            let stop = format!("stop it first (pvectl {} stop {}), or give --force", guest.kind, guest.vmid);
+            return Err(refuse(&format!("it is {power}")).with_hint(Hint::Text(stop)));
+        }
+        if is_on {
+            plan.steps.push(Step::new(Action::Stop, guest.clone()));
+        }
+        let params =
+            Params::new().with_flag("purge", request.purge).with_flag("destroy-unreferenced-disks", request.purge_disks);
+        plan.steps.push(Step::new(Action::Destroy, guest).with_params(params));
+        plan.loss = Some(Loss { status: power.to_string(), disks: disk_losses(&config), snapshots: names(&snapshots) });
+        plan.config_before = Some(config);
+        Ok(plan)
+    }
+}
+
+fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
+    // A guest suspended to disk is locked by that and can be changed and removed all the same.
+    match config.lock() {
+        Some(lock) if lock != "suspended" => {
+            let message = format!("cannot {} {}: it is locked ({lock})", plan.words.name, plan.label());
+            Err(Error::new(Class::Conflict, message).with_hint(Hint::Locked(lock)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn names(snapshots: &[Snapshot]) -> Vec<String> {
+    snapshots.iter().map(|snapshot| snapshot.name.clone()).collect()
+}
+
+fn disk_losses(config: &GuestConfig) -> Vec<DiskLoss> {
+    let loss = |(key, disk): (String, PropertyString)| DiskLoss {
+        key,
+        volume: disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default().to_owned(),
+        size: disk.get("size").and_then(|size| size.parse().ok()),
+    };
+    config.disks().into_iter().map(loss).collect()
+}
+
+fn shown(key: &str, value: Option<String>) -> Option<String> {
+    value.map(|value| if is_secret_key(key) { "***".to_owned() } else { value })
+}
+
+/// Whether two spellings mean the same: property strings may differ in the order of their parts, tags in separators.
+fn same_value(key: &str, before: &str, after: &str) -> bool {
+    if before == after {
+        return true;
+    }
+    let parts = |text: &str| {
+        let separators: &[char] = if key == "tags" { &[';', ',', ' '] } else { &[','] };
+        let mut parts: Vec<String> = text.split(separators).map(str::to_owned).collect();
+        parts.sort();
+        parts
+    };
+    let composite = key == "tags" || (before.contains('=') && before.contains(','));
+    composite && parts(before) == parts(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_parts_is_no_difference() {
+        assert!(same_value("net0", "virtio=AA,bridge=vmbr0", "bridge=vmbr0,virtio=AA"));
+        assert!(same_value("tags", "a;b", "b,a"));
+        assert!(!same_value("net0", "virtio=AA,bridge=vmbr0", "virtio=AA,bridge=vmbr1"));
+        assert!(!same_value("description", "a,b", "b,a"));
+    }
+}

@@ -1,0 +1,52 @@
+//! Closing the journal's open ends: operations whose task was left before it ended.
+//!
+//! Matches by UPID only. An operation whose answer was lost has none and stays as it is; nothing is ever resent.
+
+use super::Ops;
+use crate::{
+    model::{Class, Event, ExitStatus, OperationId, StepId, Upid, Verdict},
+    tasks::TaskSource,
+};
+
+impl Ops {
+    /// Asks the server how a left task is doing, and records its end if it has one. `last` says whether the step was
+    /// the operation's last. Gives the end, or `None` if the task runs or cannot be asked for.
+    pub async fn reconcile(&self, operation: OperationId, step: StepId, last: bool, upid: &Upid) -> Option<ExitStatus> {
+        let status = self.backend.task_status(upid).await;
+        let end = match status {
+            Ok(status) => status.ended()?,
+            // The server has forgotten the task: its end will never be known.
+            Err(error) if error.class() == Class::NotFound => {
+                self.end(operation, Verdict::Unknown, None, Some("the server no longer knows the task".into()));
+                return None;
+            }
+            Err(_) => return None,
+        };
+        self.record_end(operation, step, last, &end);
+        Some(end)
+    }
+
+    /// Records the end of an operation's task that somebody else followed.
+    pub fn record_end(&self, operation: OperationId, step: StepId, last: bool, end: &ExitStatus) {
+        let (verdict, error) = match end {
+            ExitStatus::Ok => (Verdict::Ok, None),
+            ExitStatus::Warnings(_) => (Verdict::Warning, None),
+            ExitStatus::Failed(text) => (Verdict::Failed, Some(text.clone())),
+        };
+        let exit_status = Some(end.to_string());
+        let event = Event::Step { step, verdict, exit_status: exit_status.clone() };
+        if self.recorder.event(operation, &event).is_err() {
+            return;
+        }
+        if last || verdict == Verdict::Failed {
+            self.end(operation, verdict, exit_status, error);
+        } else {
+            self.end(operation, Verdict::Cancelled, exit_status, Some("left before its next step was sent".into()));
+        }
+    }
+
+    fn end(&self, operation: OperationId, verdict: Verdict, exit_status: Option<String>, error: Option<String>) {
+        // A journal that cannot be written now is asked again by the next command.
+        let _ = self.recorder.event(operation, &Event::Ended { verdict, exit_status, error });
+    }
+}
