@@ -1,5 +1,6 @@
 //! Virtual machines and containers on Proxmox VE, from Rust.
 
+pub mod client;
 pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
