@@ -1,7 +1,12 @@
 //! Virtual machines and containers on Proxmox VE, from Rust.
 
+pub mod backends;
+pub mod client;
 pub mod contract;
+#[cfg(feature = "cli")]
+pub mod manifest;
 pub mod model;
+pub mod ops;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod tasks;

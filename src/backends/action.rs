@@ -134,7 +134,19 @@ mod tests {
     fn every_action_has_its_row_in_order() {
         use Action::*;
         for action in [
-            Create, Clone, Configure, ConfigureInTask, Destroy, Start, Stop, Shutdown, Reboot, Reset, Pause, Suspend, Resume,
+            Create,
+            Clone,
+            Configure,
+            ConfigureInTask,
+            Destroy,
+            Start,
+            Stop,
+            Shutdown,
+            Reboot,
+            Reset,
+            Pause,
+            Suspend,
+            Resume,
         ] {
             assert_eq!(action.spec().action, action);
         }

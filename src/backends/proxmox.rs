@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
 use crate::{
-    client::{Client, TaskFilter, path},
+    client::{Client, TaskFilter, TaskList, path},
     model::{
-        Call, ConfigView, Guest, GuestConfig, GuestKind, GuestRef, LogPage, Node, NodeName, Pending, Result, Snapshot,
-        Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
+        Call, ConfigView, Guest, GuestConfig, GuestKind, GuestRef, LogPage, Method, Node, NodeName, Pending, Result,
+        Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -69,7 +69,7 @@ impl Backend for Proxmox {
     }
 
     fn user(&self) -> String {
-        self.client.user()
+        self.client.user().to_owned()
     }
 
     fn call(&self, step: &Step) -> Result<Call> {
@@ -91,7 +91,7 @@ impl Backend for Proxmox {
     }
 
     async fn version(&self) -> Result<Map<String, Value>> {
-        self.client.version().await
+        self.client.read(&Call::new(Method::Get, "/version")).await
     }
 
     async fn guests(&self) -> Result<Vec<Guest>> {
@@ -148,7 +148,7 @@ impl Backend for Proxmox {
         let mut rows = if nodes.is_empty() { self.client.cluster_tasks().await? } else { Vec::new() };
         for node in &nodes {
             let filter = TaskFilter {
-                source: Some(if query.running { "active" } else { "all" }),
+                list: if query.running { TaskList::Active } else { TaskList::All },
                 vmid: query.vmid,
                 errors: query.errors,
                 limit: Some(query.limit),
@@ -174,8 +174,7 @@ impl TaskSource for Proxmox {
     }
 
     async fn tasks_since(&self, node: &NodeName, since: u32, limit: u64) -> Result<Vec<TaskEntry>> {
-        let filter = TaskFilter { source: Some("all"), since: Some(since.into()), limit: Some(limit), ..TaskFilter::default() };
-        Ok(self.client.node_tasks(node, &filter).await?.0)
+        self.client.tasks_since(node, since, limit).await
     }
 
     async fn stop_task(&self, upid: &Upid) -> Result<()> {

@@ -48,8 +48,9 @@ impl Manifest {
     pub fn read(text: &str, path: &Path) -> Result<Vec<Self>> {
         let shown = path.display();
         let options = serde_yaml::options! { strict_booleans: true };
-        let documents: Vec<Document> = serde_yaml::from_multiple_with_options(text, options)
-            .map_err(|error| Error::usage(format!("{shown} is neither JSON nor YAML that describes a guest: {error}")))?;
+        let documents: Vec<Document> = serde_yaml::from_multiple_with_options(text, options).map_err(|error| {
+            Error::usage(format!("{shown} is neither JSON nor YAML that describes a guest: {error}"))
+        })?;
         let mappings = documents.into_iter().flat_map(|document| match document {
             Document::One(mapping) => vec![mapping],
             Document::List(mappings) => mappings,
@@ -73,7 +74,9 @@ impl Manifest {
             lines: BTreeMap::new(),
         };
         // The answer of `get -o json`: status around a configuration.
-        if let Some(at) = mapping.0.iter().position(|entry| matches!(&entry.value, Field::Mapping(_)) && entry.key == STATUS_OF_GET) {
+        if let Some(at) =
+            mapping.0.iter().position(|entry| matches!(&entry.value, Field::Mapping(_)) && entry.key == STATUS_OF_GET)
+        {
             let Field::Mapping(inner) = mapping.0.remove(at).value else { return Ok(manifest) };
             mapping.0.retain(|entry| OWN_KEYS.contains(&entry.key.as_str()) && entry.key != "template");
             mapping.0.extend(inner.0);
@@ -98,12 +101,14 @@ impl Manifest {
                 "vmid" => manifest.vmid = Some(text.parse().map_err(|e| wrong(format!("{e}")))?),
                 "node" => manifest.node = Some(NodeName::new(text).map_err(|e| wrong(e.to_string()))?),
                 "kind" | "type" => {
-                    let kind = GuestKind::ALL.into_iter().find(|kind| {
-                        [kind.noun(), kind.api()].contains(&text.to_ascii_lowercase().as_str())
-                    });
+                    let kind = GuestKind::ALL
+                        .into_iter()
+                        .find(|kind| [kind.noun(), kind.api()].contains(&text.to_ascii_lowercase().as_str()));
                     manifest.kind = Some(kind.ok_or_else(|| wrong(format!("`{text}` is not one of vm, container")))?);
                 }
-                "start" => manifest.start = Some(truth(&text).ok_or_else(|| wrong("true or false is expected".into()))?),
+                "start" => {
+                    manifest.start = Some(truth(&text).ok_or_else(|| wrong("true or false is expected".into()))?)
+                }
                 // PVE's `template` is a boolean that a create cannot use; ours is the name of one.
                 "template" => match truth(&text) {
                     Some(false) => {}
@@ -123,7 +128,10 @@ impl Manifest {
     /// The kind that only one sort of guest has such keys of.
     fn shown_kind(&self) -> Option<GuestKind> {
         let has = |keys: &[&str]| keys.iter().any(|key| self.params.get(key).is_some());
-        match (has(&["hostname", "rootfs", "ostemplate", "unprivileged"]), has(&["name", "scsi0", "virtio0", "scsihw", "bios"])) {
+        match (
+            has(&["hostname", "rootfs", "ostemplate", "unprivileged"]),
+            has(&["name", "scsi0", "virtio0", "scsihw", "bios"]),
+        ) {
             (true, false) => Some(GuestKind::Lxc),
             (false, true) => Some(GuestKind::Qemu),
             _ => None,
@@ -295,7 +303,10 @@ mod tests {
         assert_eq!(yaml.kind, Some(GuestKind::Qemu));
         assert_eq!(yaml.lines["net0"], 5);
         let params: Vec<_> = yaml.params.iter().collect();
-        assert_eq!(params, [("name", "web"), ("cores", "4"), ("onboot", "1"), ("net0", "virtio,bridge=vmbr0"), ("cpulimit", "1.5")]);
+        assert_eq!(
+            params,
+            [("name", "web"), ("cores", "4"), ("onboot", "1"), ("net0", "virtio,bridge=vmbr0"), ("cpulimit", "1.5")]
+        );
     }
 
     #[test]

@@ -4,13 +4,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::{
-    Ops, closest,
-    params::check_params,
-    place::Needs,
-    plan::Plan,
-    verbs::CREATE,
-};
+use super::{Ops, closest, params::check_params, place::Needs, plan::Plan, verbs::CREATE};
 use crate::{
     backends::{Action, Step},
     model::{Error, Guest, GuestKind, GuestRef, Hint, Node, NodeName, Params, Result, Vmid, Volume},
@@ -55,8 +49,9 @@ impl Ops {
             && let Some(taken) = guests.iter().find(|guest| guest.vmid == vmid)
         {
             let message = format!("VMID {vmid} is taken by {} `{}` on {}", taken.kind, taken.label(), taken.node);
-            return Err(Error::conflict(message)
-                .with_hint(Hint::Text("leave --vmid out to take the next free one".into())));
+            return Err(
+                Error::conflict(message).with_hint(Hint::Text("leave --vmid out to take the next free one".into()))
+            );
         }
         let mut plan = match (&request.template, kind) {
             (Some(template), GuestKind::Qemu) => self.plan_clone(request, template, &guests).await?,
@@ -152,7 +147,8 @@ impl Ops {
             let storages = self.backend().storages(node).await?;
             let holding = storages.iter().filter(|storage| storage.active && storage.holds("vztmpl"));
             let volumes =
-                try_join_all(holding.map(|storage| self.backend().volumes(node, &storage.storage, Some("vztmpl")))).await?;
+                try_join_all(holding.map(|storage| self.backend().volumes(node, &storage.storage, Some("vztmpl"))))
+                    .await?;
             Ok(volumes.into_iter().flatten().map(|volume| (node.clone(), volume)).collect::<Vec<_>>())
         }))
         .await?
@@ -170,7 +166,8 @@ impl Ops {
                 Ok((best.to_owned(), nodes.collect()))
             }
             None => {
-                let mut known: Vec<String> = found.iter().map(|(_, volume)| file_name(&volume.volid).to_owned()).collect();
+                let mut known: Vec<String> =
+                    found.iter().map(|(_, volume)| file_name(&volume.volid).to_owned()).collect();
                 known.sort();
                 known.dedup();
                 let place = node.map_or(String::new(), |node| format!(" on node {node}"));
@@ -187,7 +184,8 @@ impl Ops {
 
 /// The VM template of this name or number.
 fn vm_template<'a>(name: &str, guests: &'a [Guest]) -> Result<&'a Guest> {
-    let templates: Vec<&Guest> = guests.iter().filter(|guest| guest.kind == GuestKind::Qemu && guest.template).collect();
+    let templates: Vec<&Guest> =
+        guests.iter().filter(|guest| guest.kind == GuestKind::Qemu && guest.template).collect();
     let is_it = |guest: &&&Guest| guest.name.as_deref() == Some(name) || guest.vmid.to_string() == name;
     let hits: Vec<&Guest> = templates.iter().filter(is_it).copied().collect();
     match hits.as_slice() {
@@ -198,7 +196,8 @@ fn vm_template<'a>(name: &str, guests: &'a [Guest]) -> Result<&'a Guest> {
             let known = names.collect::<Vec<_>>().join(", ");
             let mut error = Error::not_found(format!("no such vm template: `{name}`"));
             if let Some(guest) = guests.iter().find(|guest| guest.name.as_deref() == Some(name)) {
-                error = error.with_hint(Hint::Text(format!("{} {} has that name but is no template", guest.kind, guest.vmid)));
+                error = error
+                    .with_hint(Hint::Text(format!("{} {} has that name but is no template", guest.kind, guest.vmid)));
             }
             if !close.is_empty() {
                 error = error.with_hint(Hint::DidYouMean(close));

@@ -30,7 +30,8 @@ pub fn friendly_value(key: &str, value: &str, schema: &Schema) -> Result<String>
     }
     let plain = value.bytes().all(|b| b.is_ascii_digit());
     if MEBIBYTES.contains(&key) && !plain && !value.contains('=') {
-        let size: Size = value.parse().map_err(|error| Error::usage(format!("`{key}`: {error}; a plain number is MiB")))?;
+        let size: Size =
+            value.parse().map_err(|error| Error::usage(format!("`{key}`: {error}; a plain number is MiB")))?;
         if size.0 == 0 || size.0 % Size::mib(1).0 != 0 {
             return Err(Error::usage(format!("`{key}`: `{value}` is no whole number of MiB")));
         }
@@ -43,9 +44,9 @@ pub fn friendly_value(key: &str, value: &str, schema: &Schema) -> Result<String>
 fn endpoint(kind: GuestKind, action: Action) -> Result<&'static Endpoint> {
     let spec = action.spec();
     let template = format!("/nodes/{{node}}/{}{}", kind.api(), spec.path);
-    embedded().endpoint(spec.method, &template).ok_or_else(|| {
-        Error::usage(format!("the API has no {} {template}", spec.method))
-    })
+    embedded()
+        .endpoint(spec.method, &template)
+        .ok_or_else(|| Error::usage(format!("the API has no {} {template}", spec.method)))
 }
 
 /// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent.

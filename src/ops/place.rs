@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 
 use super::Ops;
-use crate::model::{Error, GuestKind, Hint, Node, NodeName, Params, PropertyString, Result, Size, Storage, is_disk_key};
+use crate::model::{
+    Error, GuestKind, Hint, Node, NodeName, Params, PropertyString, Result, Size, Storage, is_disk_key,
+};
 
 /// What a guest to be needs of its node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,10 +62,9 @@ impl Needs {
             match storages.iter().find(|storage| storage.storage == *name) {
                 None => lacking.push(format!("no storage `{name}`")),
                 Some(storage) if !storage.active => lacking.push(format!("storage `{name}` is not active")),
-                Some(storage) if !storage.holds(content) => lacking.push(format!(
-                    "storage `{name}` does not hold `{content}`, only {}",
-                    storage.content
-                )),
+                Some(storage) if !storage.holds(content) => {
+                    lacking.push(format!("storage `{name}` does not hold `{content}`, only {}", storage.content))
+                }
                 Some(storage) => match storage.avail {
                     Some(free) if size.0 > free => {
                         lacking.push(format!("{size} wanted on storage `{name}`, {} free", Size(free)));
@@ -125,8 +126,9 @@ impl Ops {
         }
         match missing.len() {
             0 => Err(no_node()),
-            _ => Err(Error::conflict(format!("no node has room for it: {}", missing.join("; ")))
-                .with_hint(Hint::Text("ask for less, make room, or give --no-checks to leave it to the server".into()))),
+            _ => Err(Error::conflict(format!("no node has room for it: {}", missing.join("; "))).with_hint(
+                Hint::Text("ask for less, make room, or give --no-checks to leave it to the server".into()),
+            )),
         }
     }
 }
@@ -151,7 +153,10 @@ mod tests {
         assert_eq!(needs.memory, Some(Size::gib(4)));
         assert_eq!(
             needs.storages,
-            BTreeMap::from([("fast".into(), ("images", Size::gib(1))), ("local-lvm".into(), ("images", Size::gib(40)))])
+            BTreeMap::from([
+                ("fast".into(), ("images", Size::gib(1))),
+                ("local-lvm".into(), ("images", Size::gib(40)))
+            ])
         );
         assert_eq!(Needs::of(GuestKind::Qemu, &params, false).memory, None);
     }
@@ -165,15 +170,25 @@ mod tests {
         .unwrap();
         let needs = Needs {
             memory: Some(Size::gib(8)),
-            storages: BTreeMap::from([("local-lvm".into(), ("images", Size::gib(4))), ("nope".into(), ("images", Size(0)))]),
+            storages: BTreeMap::from([
+                ("local-lvm".into(), ("images", Size::gib(4))),
+                ("nope".into(), ("images", Size(0))),
+            ]),
         };
         let small = node(r#"{"node":"pve1","status":"online","mem":1073741824,"maxmem":4294967296}"#);
         assert_eq!(
             needs.lacking(&small, std::slice::from_ref(&storage)),
-            ["8.00 GiB of memory wanted, 3.00 GiB free", "4.00 GiB wanted on storage `local-lvm`, 1.00 GiB free", "no storage `nope`"]
+            [
+                "8.00 GiB of memory wanted, 3.00 GiB free",
+                "4.00 GiB wanted on storage `local-lvm`, 1.00 GiB free",
+                "no storage `nope`"
+            ]
         );
         // Without the right to see figures there is nothing to hold against a node.
         let hidden = node(r#"{"node":"pve1","status":"online"}"#);
-        assert_eq!(Needs { memory: Some(Size::gib(8)), ..Needs::default() }.lacking(&hidden, &[]), Vec::<String>::new());
+        assert_eq!(
+            Needs { memory: Some(Size::gib(8)), ..Needs::default() }.lacking(&hidden, &[]),
+            Vec::<String>::new()
+        );
     }
 }

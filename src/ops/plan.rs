@@ -14,8 +14,8 @@ use super::{
 use crate::{
     backends::{Action, Backend, Step},
     model::{
-        Class, ConfigView, Error, GuestConfig, GuestKind, GuestRef, Hint, Params, PropertyString, Result, Size, Snapshot,
-        is_disk_key, is_secret_key,
+        Class, ConfigView, Error, GuestConfig, GuestKind, GuestRef, Hint, Params, PropertyString, Result, Size,
+        Snapshot, is_disk_key, is_secret_key,
     },
 };
 
@@ -156,8 +156,11 @@ impl Ops {
         let mut plan = Plan::new(verb.words, found.target.clone(), guest.clone(), found.guest.name.clone());
         let refuse = |why: String| Error::conflict(format!("cannot {} {}: it is {why}", verb.words.name, plan.label()));
         if found.guest.template {
-            return Err(refuse("a template".into())
-                .with_hint(Hint::Text(format!("make a guest of it: pvectl {} create --template {}", guest.kind, found.guest.label()))));
+            return Err(refuse("a template".into()).with_hint(Hint::Text(format!(
+                "make a guest of it: pvectl {} create --template {}",
+                guest.kind,
+                found.guest.label()
+            ))));
         }
         // The cluster's listing lags behind by seconds, so the guest itself is asked.
         let power = Power::of(&self.backend().guest_status(&guest).await?);
@@ -189,7 +192,11 @@ impl Ops {
             if key == "digest" || before.as_deref().is_some_and(|before| same_value(key, before, value)) {
                 continue;
             }
-            plan.changes.push(Change { key: key.to_owned(), before: shown(key, before), after: shown(key, Some(value.into())) });
+            plan.changes.push(Change {
+                key: key.to_owned(),
+                before: shown(key, before),
+                after: shown(key, Some(value.into())),
+            });
             set.push(key, value);
         }
         let delete: Vec<&String> = request.delete.iter().filter(|key| config.0.contains_key(*key)).collect();
@@ -210,7 +217,8 @@ impl Ops {
         }
         // Disks are made and copied in a task; everything else is answered at once, and with better errors.
         let makes_disks = set.iter().any(|(key, _)| is_disk_key(key));
-        let action = if guest.kind == GuestKind::Qemu && makes_disks { Action::ConfigureInTask } else { Action::Configure };
+        let action =
+            if guest.kind == GuestKind::Qemu && makes_disks { Action::ConfigureInTask } else { Action::Configure };
         let mut params = check_params(guest.kind, action, set)?;
         let digest = request.set.get("digest").map(str::to_owned).or_else(|| config.digest().map(|digest| digest.0));
         if let Some(digest) = digest {
@@ -239,7 +247,9 @@ impl Ops {
         let refuse = |why: &str| Error::conflict(format!("cannot delete {}: {why}", plan.label()));
         if config.is_protected() {
             let unprotect = format!("pvectl {} update {} --set protection=0", guest.kind, guest.vmid);
-            return Err(refuse("it is protected").with_hint(Hint::Text(format!("take the protection away first: {unprotect}"))));
+            return Err(
+                refuse("it is protected").with_hint(Hint::Text(format!("take the protection away first: {unprotect}")))
+            );
         }
         refuse_locked(&plan, &config)?;
         let is_on = matches!(power, Power::Running | Power::Paused);
@@ -250,8 +260,9 @@ impl Ops {
         if is_on {
             plan.steps.push(Step::new(Action::Stop, guest.clone()));
         }
-        let params =
-            Params::new().with_flag("purge", request.purge).with_flag("destroy-unreferenced-disks", request.purge_disks);
+        let params = Params::new()
+            .with_flag("purge", request.purge)
+            .with_flag("destroy-unreferenced-disks", request.purge_disks);
         plan.steps.push(Step::new(Action::Destroy, guest).with_params(params));
         plan.loss = Some(Loss { status: power.to_string(), disks: disk_losses(&config), snapshots: names(&snapshots) });
         plan.config_before = Some(config);

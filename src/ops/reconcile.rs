@@ -3,10 +3,7 @@
 //! Matches by UPID only. An operation whose answer was lost has none and stays as it is; nothing is ever resent.
 
 use super::Ops;
-use crate::{
-    model::{Class, Event, ExitStatus, OperationId, StepId, Upid, Verdict},
-    tasks::TaskSource,
-};
+use crate::model::{Class, Event, ExitStatus, OperationId, StepId, Upid, Verdict};
 
 impl Ops {
     /// Asks the server how a left task is doing, and records its end if it has one. `last` says whether the step was

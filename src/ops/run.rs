@@ -12,8 +12,8 @@ use super::{Ops, plan::Plan};
 use crate::{
     backends::{Action, Step},
     model::{
-        Class, Error, Event, ExitStatus, GuestKind, Hint, Intent, NodeName, OperationId, Result, StepId, Submitted, Upid,
-        Verdict, Vmid,
+        Class, Error, Event, ExitStatus, GuestKind, Hint, Intent, NodeName, OperationId, Result, StepId, Submitted,
+        Upid, Verdict, Vmid,
     },
     tasks::{Limits, NoWatch, Watch, tail},
 };
@@ -225,7 +225,8 @@ impl Ops {
                 return run.halted(halt, step).await;
             }
         }
-        let (verdict, status) = if run.warned { (Verdict::Warning, Status::Warning) } else { (Verdict::Ok, Status::Ok) };
+        let (verdict, status) =
+            if run.warned { (Verdict::Warning, Status::Warning) } else { (Verdict::Ok, Status::Ok) };
         run.record(&Event::Ended { verdict, exit_status: run.exit_status.clone(), error: None });
         run.outcome(status, None, Vec::new())
     }
@@ -283,7 +284,9 @@ impl Run<'_> {
         self.ops.recorder.event(self.operation, &Event::Sent { step: id }).map_err(Halt::Failed)?;
         let submitted = match self.ops.backend.submit(&step).await {
             Ok(submitted) => submitted,
-            Err(error) if error.may_have_happened() => return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened))),
+            Err(error) if error.may_have_happened() => {
+                return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
+            }
             Err(error) => return Err(Halt::Failed(error)),
         };
         self.changed = true;

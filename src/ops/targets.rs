@@ -208,7 +208,9 @@ mod tests {
 
     #[test]
     fn bad_targets_are_named() {
-        for (bad, why) in [("99", "out of range"), ("199-150", "backwards"), ("", "expected"), ("pve1.x.org/100", "not a node name")] {
+        for (bad, why) in
+            [("99", "out of range"), ("199-150", "backwards"), ("", "expected"), ("pve1.x.org/100", "not a node name")]
+        {
             let error = find(&[bad]).unwrap_err();
             assert!(error.class() == Class::Usage && error.message().contains(why), "{bad:?}: {error}");
         }

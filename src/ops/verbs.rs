@@ -239,11 +239,18 @@ mod tests {
     #[test]
     fn every_refusal_names_a_verb_that_works_there() {
         for verb in POWER_VERBS {
-            for (power, when) in [Power::Stopped, Power::Running, Power::Paused, Power::Suspended].iter().zip(verb.when) {
+            for (power, when) in [Power::Stopped, Power::Running, Power::Paused, Power::Suspended].iter().zip(verb.when)
+            {
                 if let Instead(other) = when {
                     for kind in verb.kinds {
                         let other = power_verb(other, *kind).expect("a verb");
-                        assert_eq!(other.when(*power), Do, "{} when {power} points to {}", verb.words.name, other.words.name);
+                        assert_eq!(
+                            other.when(*power),
+                            Do,
+                            "{} when {power} points to {}",
+                            verb.words.name,
+                            other.words.name
+                        );
                     }
                 }
             }

@@ -207,7 +207,9 @@ pub async fn tail(source: &dyn TaskSource, upid: &Upid, lines: u64) -> Vec<LogLi
 fn unfinished(upid: &str, waited: Duration, failing: Option<String>) -> Error {
     let waited = format!("{:.0?}", Duration::from_secs(waited.as_secs()));
     let message = match &failing {
-        Some(_) => format!("the server stopped answering, and whether task {upid} ended is not known (waited {waited})"),
+        Some(_) => {
+            format!("the server stopped answering, and whether task {upid} ended is not known (waited {waited})")
+        }
         None => format!("task {upid} has not ended within {waited}; it goes on"),
     };
     let error = Error::new(Class::Unfinished, message).with_hint(Hint::Resume(upid.to_owned()));
@@ -340,7 +342,8 @@ mod tests {
     #[async_trait]
     impl TaskSource for Fake {
         async fn task_status(&self, _: &Upid) -> Result<TaskStatus> {
-            let json = if self.answer()? { r#"{"status":"stopped","exitstatus":"OK"}"# } else { r#"{"status":"running"}"# };
+            let json =
+                if self.answer()? { r#"{"status":"stopped","exitstatus":"OK"}"# } else { r#"{"status":"running"}"# };
             Ok(serde_json::from_str(json).unwrap())
         }
 

@@ -1,0 +1,107 @@
+//! A call in the form the server takes: target, form, headers.
+//!
+//! Pure: it makes the request and sends nothing.
+
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+
+use super::{Endpoint, auth::Credentials, path};
+use crate::model::{Call, Error, Method, Result};
+
+const PREFIX: &str = "/api2/json";
+
+/// A call, encoded once and sent perhaps several times.
+pub(super) struct Request<'a> {
+    /// What it was made from.
+    pub(super) call: &'a Call,
+    query: Option<String>,
+    body: Option<String>,
+}
+
+impl<'a> Request<'a> {
+    /// Encodes the parameters: into the query of a GET or DELETE, for which the server refuses a body, into a form
+    /// otherwise. Always with a length: the server takes no chunks.
+    pub(super) fn new(call: &'a Call) -> Self {
+        let form = path::form(call.params.iter());
+        match call.method {
+            Method::Get | Method::Delete => {
+                Self { call, query: Some(form).filter(|form| !form.is_empty()), body: None }
+            }
+            Method::Post | Method::Put => Self { call, query: None, body: Some(form) },
+        }
+    }
+
+    /// The request for one endpoint.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) when the path is not one of the API's: not encoded, with an empty
+    /// segment, or with one that climbs.
+    pub(super) fn to(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<reqwest::Request> {
+        let mut url = endpoint.url.clone();
+        let called = self.call.path.as_str();
+        let full = format!("{}{PREFIX}{called}", url.path().trim_end_matches('/'));
+        url.set_path(&full);
+        let proper = called.starts_with('/') && (called == "/" || !called.ends_with('/')) && !called.contains("//");
+        // The URL type resolves `..` and encodes what must not stand there; then it would be another path.
+        if !proper || url.path() != full {
+            return Err(Error::usage(format!("`{called}` is not a path of the API")));
+        }
+        url.set_query(self.query.as_deref());
+        let method = match self.call.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut request = reqwest::Request::new(method, url);
+        credentials.put_into(request.headers_mut(), self.call.method);
+        if let Some(body) = &self.body {
+            let headers = request.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            *request.body_mut() = Some(body.clone().into());
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Params;
+
+    fn url(method: Method, path: &str, params: Params) -> Result<String> {
+        let call = Call::new(method, path).with_params(params);
+        let endpoint = Endpoint::parse("https://proxy/pve/")?;
+        Ok(Request::new(&call).to(&endpoint, &Credentials::None)?.url().to_string())
+    }
+
+    #[test]
+    fn parameters_go_where_the_server_looks_for_them() {
+        let params = Params::new().with("a", "x;y z");
+        let base = "https://proxy/pve/api2/json/nodes";
+        assert_eq!(url(Method::Get, "/nodes", Params::new()).unwrap(), base);
+        assert_eq!(url(Method::Delete, "/nodes", params.clone()).unwrap(), format!("{base}?a=x%3By%20z"));
+        assert_eq!(url(Method::Post, "/nodes", params).unwrap(), base);
+    }
+
+    #[test]
+    fn a_path_that_would_become_another_is_refused() {
+        for bad in [
+            "",
+            "nodes",
+            "/nodes/../access",
+            "/nodes/%2e%2e/access",
+            "/a b",
+            "/a?b=1",
+            "/a#b",
+            "/pools/",
+            "/a//b",
+            "/ä",
+        ] {
+            assert!(url(Method::Get, bad, Params::new()).is_err(), "{bad:?} was taken");
+        }
+        let volume = path::segments(&["storage", "dir1", "content", "dir1:100/vm-100-disk-0.qcow2"]);
+        assert!(url(Method::Get, &volume, Params::new()).unwrap().ends_with("dir1:100%2Fvm-100-disk-0.qcow2"));
+        assert!(url(Method::Get, "/", Params::new()).is_ok());
+    }
+}

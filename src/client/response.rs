@@ -1,0 +1,145 @@
+//! What the server said: the envelope, the error body, and whether it was a Proxmox VE at all.
+//!
+//! Reads bytes that are already here; how they came, and what becomes of a failure, is in [`super::transport`].
+
+use std::collections::BTreeMap;
+
+use hyper::ext::ReasonPhrase;
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Endpoint, path};
+use crate::model::{Call, Class, Error, Hint, Result, Sent, tolerant};
+
+/// The envelope of every success.
+#[derive(Deserialize)]
+pub(super) struct Envelope<T> {
+    /// What was asked for.
+    pub(super) data: T,
+    /// How many rows there are altogether, where the answer is a page.
+    #[serde(default, deserialize_with = "tolerant::u64::option")]
+    pub(super) total: Option<u64>,
+}
+
+/// The body of an error, as far as there is one.
+#[derive(Default, Deserialize)]
+struct Complaint {
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    errors: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// A whole answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Takes what is in the head; the body comes later.
+    pub(super) fn begin(response: &reqwest::Response) -> Self {
+        let status = response.status();
+        // Servers before 8.3 said what went wrong in the reason phrase alone.
+        let reason = match response.extensions().get::<ReasonPhrase>() {
+            Some(reason) => String::from_utf8_lossy(reason.as_bytes()).into_owned(),
+            None => status.canonical_reason().unwrap_or_default().to_owned(),
+        };
+        // A length that is announced is a good size to begin with, but not one to be believed.
+        let expected = response.content_length().unwrap_or(0).min(1 << 20) as usize;
+        Self {
+            status: status.as_u16(),
+            reason,
+            headers: response.headers().clone(),
+            body: Vec::with_capacity(expected),
+        }
+    }
+
+    /// The server's clock.
+    pub(super) fn server_time(&self) -> Option<Timestamp> {
+        const PARSER: DateTimeParser = DateTimeParser::new();
+        PARSER.parse_timestamp(self.headers.get(DATE)?.as_bytes()).ok()
+    }
+
+    /// Reads a success.
+    ///
+    /// # Errors
+    /// What the server refused, in its own words; and everything that is no answer of a Proxmox VE, or only a part of
+    /// one: then [`Sent::Maybe`], for it cannot be told what was done.
+    pub(super) fn read<T: DeserializeOwned>(&self, call: &Call, endpoint: &Endpoint) -> Result<Envelope<T>> {
+        match self.status {
+            200..=299 => serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error)),
+            300..=399 => Err(self.redirect(call, endpoint)),
+            _ => Err(self.complaint(call, endpoint)),
+        }
+    }
+
+    fn unreadable(&self, call: &Call, endpoint: &Endpoint, error: serde_json::Error) -> Error {
+        let what = format!("`{} {}`", call.method, call.path);
+        let broken = |text: String| Error::new(Class::Unreachable, text).with_sent(Sent::Maybe);
+        if error.is_data() {
+            // Well-formed, but of a shape we do not know. The cause may quote a value, and a secret in an answer must
+            // not reach an error, so only its end is told: what was expected, and where.
+            let cause = error.to_string();
+            let told = cause.rfind("expected ").map_or_else(
+                || format!("line {} column {}", error.line(), error.column()),
+                |at| cause[at..].to_owned(),
+            );
+            let text = format!("{endpoint} answered {what} with data of an unexpected form: {told}");
+            return Error::new(Class::Failed, text).with_sent(Sent::Answered);
+        }
+        if let Some(kind) = self.foreign() {
+            return broken(format!("{endpoint} is not a Proxmox VE API: it answered {what} with {kind}"));
+        }
+        if error.is_eof() {
+            return broken(format!("the answer of {endpoint} to {what} was cut off"));
+        }
+        broken(format!("{endpoint} is not a Proxmox VE API: its answer to {what} is not JSON"))
+    }
+
+    fn redirect(&self, call: &Call, endpoint: &Endpoint) -> Error {
+        let there = self.headers.get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| url::Url::parse(to).ok());
+        let text = format!("{endpoint} redirects `{} {}` instead of answering it", call.method, call.path);
+        let error = Error::new(Class::Unreachable, text).with_sent(Sent::Answered);
+        match there.map(|there| there.origin().ascii_serialization()) {
+            Some(origin) if origin != endpoint.url.origin().ascii_serialization() => {
+                error.with_hint(Hint::Text(format!("use {origin} as the endpoint")))
+            }
+            _ => error,
+        }
+    }
+
+    fn complaint(&self, call: &Call, endpoint: &Endpoint) -> Error {
+        let body: Complaint = serde_json::from_slice(&self.body).unwrap_or_default();
+        let params = body.errors.unwrap_or_default().into_iter().map(|(key, value)| match value {
+            serde_json::Value::String(text) => (key, text.trim().to_owned()),
+            other => (key, other.to_string()),
+        });
+        let message = body.message.filter(|message| !message.trim().is_empty()).unwrap_or_else(|| self.reason.clone());
+        let error = Error::from_answer(self.status, &message, params.collect());
+        match (self.status, path::node(&call.path)) {
+            // The node that was asked could not ask the other one: 595 not at all, 596 and up in the middle of it.
+            (595..=599, Some(node)) => error
+                .context(format!("{endpoint} got no answer from node `{node}` (status {})", self.status))
+                .with_hint(Hint::NodeUnreachable(node.to_owned())),
+            (502..=504 | 595..=599, _) => error.context(format!("{endpoint} (status {})", self.status)),
+            _ => match self.foreign() {
+                Some(kind) => error.context(format!(
+                    "{endpoint} answered `{} {}` with {kind} (status {}), perhaps it is not a Proxmox VE API",
+                    call.method, call.path, self.status
+                )),
+                None => error,
+            },
+        }
+    }
+
+    /// What the answer is, if it is something that Proxmox VE never sends from its API.
+    fn foreign(&self) -> Option<&'static str> {
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let page = kind.starts_with("text/html") || self.body.trim_ascii_start().starts_with(b"<");
+        page.then_some("a web page")
+    }
+}

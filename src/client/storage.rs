@@ -1,0 +1,23 @@
+//! Storages as a node sees them, and what is on them.
+
+use super::{Client, path::segments};
+use crate::model::{Call, Method, NodeName, Params, Result, Storage, Volume};
+
+impl Client {
+    /// The storages of a node.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn storages(&self, node: &NodeName) -> Result<Vec<Storage>> {
+        self.read(&Call::new(Method::Get, segments(&["nodes", node.as_str(), "storage"]))).await
+    }
+
+    /// The volumes on a storage, all or those of one kind of content: `iso`, `vztmpl`, `backup`, `images`, …
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn volumes(&self, node: &NodeName, storage: &str, content: Option<&str>) -> Result<Vec<Volume>> {
+        let path = segments(&["nodes", node.as_str(), "storage", storage, "content"]);
+        self.read(&Call::new(Method::Get, path).with_params(Params::new().with_some("content", content))).await
+    }
+}

@@ -1,0 +1,132 @@
+//! From a request to an answer: deadline, retry, failover, trace and the wire, each in a file of its own.
+//!
+//! It knows what may be sent twice; it does not know who is logged in or what the answer is for.
+
+mod failover;
+mod failure;
+mod retry;
+pub(super) mod tls;
+mod trace;
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::{
+    failover::{Wire, Wires},
+    failure::{Failure, Phase},
+    retry::{Attempts, Next},
+};
+use super::{
+    Endpoint, Trust,
+    auth::Credentials,
+    request::Request,
+    response::{Answer, Envelope},
+};
+use crate::model::{Call, Method, Result};
+
+/// What the transport is told when it is made.
+pub(super) struct Options {
+    pub(super) trust: Trust,
+    pub(super) connect_timeout: Duration,
+    pub(super) request_timeout: Duration,
+    pub(super) user_agent: String,
+}
+
+/// The way to a cluster.
+pub(super) struct Transport {
+    wires: Wires,
+    options: Options,
+}
+
+impl Transport {
+    /// Prepares everything and opens nothing.
+    pub(super) fn new(endpoints: Vec<Endpoint>, mut options: Options) -> Self {
+        // An endpoint that swallows packets must leave time for the next one.
+        options.connect_timeout = options.connect_timeout.min(options.request_timeout / 2);
+        Self { wires: Wires::new(endpoints), options }
+    }
+
+    /// The endpoints in the order they were given.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.wires.iter().map(|wire| &wire.endpoint)
+    }
+
+    /// Sends a call until there is an answer, as often as is safe and while there is time.
+    ///
+    /// # Errors
+    /// The last failure, or all endpoints' failures in one.
+    pub(super) async fn send<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        credentials: &Credentials,
+    ) -> Result<(Envelope<T>, Answer)> {
+        let request = Request::new(call);
+        let deadline = Instant::now() + self.options.request_timeout;
+        let first = self.wires.good();
+        let mut attempts = Attempts::new(call.method, self.wires.len());
+        loop {
+            let at = (first + attempts.made()) % self.wires.len();
+            let wire = self.wires.get(at);
+            let until = attempt_limit(call.method, attempts.elsewhere(), deadline);
+            match self.once(wire, &request, credentials, until).await {
+                Ok(answered) => {
+                    self.wires.remember(at);
+                    return Ok(answered);
+                }
+                Err(failure) => {
+                    if failure.came_from_the_server() {
+                        self.wires.remember(at);
+                    }
+                    match attempts.next(failure) {
+                        Next::GiveUp(error) => return Err(error),
+                        Next::Elsewhere => {}
+                        Next::After(delay) if Instant::now() + delay >= deadline => return Err(attempts.into_error()),
+                        Next::After(delay) => sleep_until(Instant::now() + delay).await,
+                    }
+                }
+            }
+        }
+    }
+
+    /// The stack of one attempt, from the outside in.
+    async fn once<T: DeserializeOwned>(
+        &self,
+        wire: &Wire,
+        request: &Request<'_>,
+        credentials: &Credentials,
+        until: Instant,
+    ) -> Result<(Envelope<T>, Answer), Failure> {
+        let (call, endpoint) = (request.call, &wire.endpoint);
+        let http = wire.http(&self.options).map_err(Failure::lasting)?;
+        let outgoing = request.to(endpoint, credentials).map_err(Failure::lasting)?;
+        let span = trace::Exchange::begin(call, endpoint, &outgoing);
+        let received = match timeout_at(until, receive(http, outgoing)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err((phase, error))) => Err(failure::from_reqwest(phase, error, call, endpoint)),
+            Err(_) => Err(failure::timed_out(call, endpoint)),
+        };
+        let answer = received.inspect_err(|failure| span.failed(failure.error()))?;
+        span.answered(&answer);
+        let envelope = answer.read(call, endpoint).map_err(Failure::passing)?;
+        Ok((envelope, answer))
+    }
+}
+
+/// Receives head and body.
+async fn receive(http: &reqwest::Client, outgoing: reqwest::Request) -> Result<Answer, (Phase, reqwest::Error)> {
+    let mut response = http.execute(outgoing).await.map_err(|error| (Phase::Head, error))?;
+    let mut answer = Answer::begin(&response);
+    while let Some(chunk) = response.chunk().await.map_err(|error| (Phase::Body, error))? {
+        answer.body.extend_from_slice(&chunk);
+    }
+    Ok(answer)
+}
+
+/// When an attempt is given up: a read leaves half of the time to the next endpoint, for a node that takes connections
+/// and answers nothing is not rare. A change has all the time there is: it is never sent again.
+fn attempt_limit(method: Method, elsewhere: bool, deadline: Instant) -> Instant {
+    let now = Instant::now();
+    if method == Method::Get && elsewhere { now + deadline.saturating_duration_since(now) / 2 } else { deadline }
+}
