@@ -1,5 +1,7 @@
 //! Virtual machines and containers on Proxmox VE, from Rust.
 
+#[cfg(feature = "cli")]
+pub mod config;
 pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
