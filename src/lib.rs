@@ -2,6 +2,8 @@
 
 pub mod backends;
 pub mod client;
+#[cfg(feature = "cli")]
+pub mod config;
 pub mod contract;
 #[cfg(feature = "cli")]
 pub mod manifest;

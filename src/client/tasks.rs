@@ -11,8 +11,6 @@ use crate::{
 /// The server's made-up log line for a task that it does not know.
 const NO_LOG: &str = "unable to open file - No such file or directory";
 
-/// More tasks than a node ever runs; the server gives 50 unless told otherwise.
-
 /// Which list of a node's tasks is meant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TaskList {
