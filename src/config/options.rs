@@ -56,24 +56,24 @@ impl GlobalOption {
 pub const TABLE: &[GlobalOption] = &[
     GlobalOption::new("context", "NAME", "context to use").env("PVECTL_CONTEXT"),
     GlobalOption::new("host", "URL", "server to talk to, without or instead of a context's").env("PVECTL_ENDPOINT"),
-    GlobalOption::new("output", "FORMAT", "table, wide, json, yaml, name, csv, jsonpath=…, custom-columns=…")
+    GlobalOption::new("output", "FORMAT", "table, wide, json, yaml, name")
         .short('o')
         .env("PVECTL_OUTPUT")
         .key("output")
         .default("table"),
-    GlobalOption::new("jq", "EXPR", "filter the JSON output"),
     GlobalOption::switch("json", "short for --output json"),
     GlobalOption::switch("no-headers", "no header row in tables"),
     GlobalOption::new("sort-by", "FIELD", "order of a list"),
-    GlobalOption::new("field-selector", "FIELD=VALUE,…", "only what has these values"),
-    GlobalOption::switch("watch", "list, then show changes as they come").short('w'),
     GlobalOption::switch("quiet", "nothing but errors on stderr").short('q'),
-    GlobalOption::switch("verbose", "more on stderr; twice for requests").short('v'),
+    GlobalOption::switch("verbose", "show requests; -vv headers too, -vvv bodies too (secrets left out)").short('v'),
     GlobalOption::new("color", "WHEN", "auto, always, never").default("auto"),
     GlobalOption::new("error-format", "FORMAT", "text or json").default("text"),
     GlobalOption::switch("dry-run", "print the plan and do nothing"),
-    GlobalOption::switch("confirm", "answer yes to questions; also --yes").short('y'),
+    GlobalOption::switch("confirm", "answer yes to questions").short('y'),
+    GlobalOption::switch("wait", "wait for the task's end; the default"),
     GlobalOption::switch("no-wait", "print the UPID and do not wait for the task"),
+    GlobalOption::switch("fail-on-warnings", "a task that ended with warnings counts as failed (exit code 9)"),
+    GlobalOption::switch("no-journal", "keep no record of this operation; for emergencies"),
     GlobalOption::new("timeout", "DURATION", "how long to wait for tasks; without it, to their end")
         .env("PVECTL_TIMEOUT")
         .key("timeout"),

@@ -38,13 +38,20 @@ const CLONE_KEYS: [&str; 4] = ["pool", "storage", "bwlimit", "description"];
 impl Ops {
     /// Plans a new guest.
     ///
+    /// `taken` are VMIDs that other plans of the same command already have.
+    ///
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) for keys and values the server would refuse,
     /// [`Class::NotFound`](crate::model::Class::NotFound) for an unknown template or node,
     /// [`Class::Conflict`](crate::model::Class::Conflict) when the VMID is taken or no node has room.
-    pub async fn plan_create(&self, request: &CreateRequest) -> Result<Plan> {
+    pub async fn plan_create(&self, request: &CreateRequest, taken: &[Vmid]) -> Result<Plan> {
         let kind = request.kind;
         let guests = self.backend().guests().await?;
+        if let Some(vmid) = request.vmid
+            && taken.contains(&vmid)
+        {
+            return Err(Error::usage(format!("VMID {vmid} is asked for twice")));
+        }
         if let Some(vmid) = request.vmid
             && let Some(taken) = guests.iter().find(|guest| guest.vmid == vmid)
         {
@@ -54,8 +61,8 @@ impl Ops {
             );
         }
         let mut plan = match (&request.template, kind) {
-            (Some(template), GuestKind::Qemu) => self.plan_clone(request, template, &guests).await?,
-            (template, _) => self.plan_new(request, template.as_deref()).await?,
+            (Some(template), GuestKind::Qemu) => self.plan_clone(request, template, &guests, taken).await?,
+            (template, _) => self.plan_new(request, template.as_deref(), taken).await?,
         };
         plan.vmid_is_free_choice = request.vmid.is_none();
         plan.name = request.params.get(kind.name_key()).map(str::to_owned);
@@ -71,15 +78,24 @@ impl Ops {
         Ok(plan)
     }
 
-    async fn vmid(&self, request: &CreateRequest) -> Result<Vmid> {
-        match request.vmid {
-            Some(vmid) => Ok(vmid),
-            None => self.backend().next_vmid().await,
+    /// The number asked for, or the next that neither the cluster nor an earlier plan has.
+    async fn vmid(&self, request: &CreateRequest, taken: &[Vmid]) -> Result<Vmid> {
+        if let Some(vmid) = request.vmid {
+            return Ok(vmid);
         }
+        let first = self.backend().next_vmid().await?;
+        if !taken.contains(&first) {
+            return Ok(first);
+        }
+        let guests = self.backend().guests().await?;
+        (first.get()..=Vmid::MAX)
+            .filter_map(|number| Vmid::new(number).ok())
+            .find(|vmid| !taken.contains(vmid) && guests.iter().all(|guest| guest.vmid != *vmid))
+            .ok_or_else(|| Error::conflict("no VMID is free"))
     }
 
     /// A guest from nothing, or a container from an OS template.
-    async fn plan_new(&self, request: &CreateRequest, template: Option<&str>) -> Result<Plan> {
+    async fn plan_new(&self, request: &CreateRequest, template: Option<&str>, taken: &[Vmid]) -> Result<Plan> {
         let kind = request.kind;
         let mut params = request.params.clone();
         let mut eligible = Vec::new();
@@ -96,16 +112,16 @@ impl Ops {
         checked.remove("vmid");
         let needs = Needs::of(kind, &checked, request.start);
         let node = self.place(&needs, request.node.as_ref(), &eligible, request.check).await?;
-        let guest = GuestRef { kind, vmid: self.vmid(request).await?, node };
+        let guest = GuestRef { kind, vmid: self.vmid(request, taken).await?, node };
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);
         plan.steps.push(Step::new(Action::Create, guest).with_params(checked));
         Ok(plan)
     }
 
     /// A VM as a clone of a template, changed as asked.
-    async fn plan_clone(&self, request: &CreateRequest, template: &str, guests: &[Guest]) -> Result<Plan> {
+    async fn plan_clone(&self, request: &CreateRequest, template: &str, guests: &[Guest], taken: &[Vmid]) -> Result<Plan> {
         let source = vm_template(template, guests)?;
-        let vmid = self.vmid(request).await?;
+        let vmid = self.vmid(request, taken).await?;
         let mut clone = Params::new().with("newid", vmid).with_some("name", request.params.get("name"));
         let mut configure = Params::new();
         for (key, value) in request.params.iter().filter(|(key, _)| *key != "name") {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Ops, plan::Plan};
+use super::{Ops, Resolved, Words, plan::Plan};
 use crate::{
     backends::{Action, Step},
     model::{
@@ -137,6 +137,11 @@ impl Interrupt {
         *self.0.borrow()
     }
 
+    /// Whether somebody watches for it. While nobody does, there is nothing to be careful about.
+    pub fn is_minded(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     /// Waits until it is.
     pub async fn raised(&self) {
         // The sender lives in `self`, so the channel cannot close under us.
@@ -180,6 +185,8 @@ impl Ops {
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Vec<Outcome> {
+        // As long as this lives, an interrupt is minded, also between two waits.
+        let _minding = interrupt.0.subscribe();
         let runs = plans.into_iter().enumerate().map(async |(index, plan)| {
             let outcome = self.run_one(index, plan, options, observer, interrupt).await;
             observer.outcome(index, &outcome);
@@ -419,6 +426,28 @@ impl Plan {
             } else if step.guest.vmid == old {
                 step.guest.vmid = next;
             }
+        }
+    }
+}
+
+impl Outcome {
+    /// The row of a guest for which no plan could be made.
+    pub fn refused(words: Words, found: &Resolved, context: &str, error: Error) -> Self {
+        let guest = &found.guest;
+        Self {
+            vmid: guest.vmid,
+            name: guest.name.clone(),
+            node: guest.node.clone(),
+            verb: words.name,
+            status: Status::Failed,
+            upid: None,
+            exit_status: None,
+            changed: false,
+            context: context.to_owned(),
+            kind: guest.kind,
+            operation: None,
+            error: Some(error),
+            log: Vec::new(),
         }
     }
 }

@@ -1,0 +1,95 @@
+//! The parser of the command line, built from the tables of kinds, verbs, commands and global options.
+//!
+//! Only the shape is here; what a command does is in its own file.
+
+use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser};
+
+use super::{
+    commands::COMMANDS,
+    kinds::KINDS,
+    print::FORMATS,
+    verb::{Kind, Verb},
+};
+use crate::config::OPTIONS;
+
+const ABOUT: &str = "Virtual machines and containers on Proxmox VE, kubectl style";
+
+const START: &str = "\
+Start here:
+  pvectl vm list                                  what is there (nothing configured: a built-in sandbox)
+  pvectl vm create --name web --cores 2 --memory 4G --start
+  pvectl config add-context lab --endpoint https://pve1:8006 --token-file token
+
+More: pvectl help exit-codes, pvectl help environment";
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    let mut app = Command::new("pvectl")
+        .about(ABOUT)
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(START)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .max_term_width(120)
+        .args(global_args());
+    for kind in KINDS {
+        app = app.subcommand(noun(kind));
+    }
+    for command in COMMANDS {
+        let built = Command::new(command.name).about(command.about);
+        app = app.subcommand((command.args)(built));
+    }
+    app
+}
+
+/// `pvectl vm …`.
+fn noun(kind: &'static Kind) -> Command {
+    let mut noun = Command::new(kind.noun)
+        .about(kind.about)
+        .visible_alias(kind.plural)
+        .aliases(kind.aliases)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true);
+    for verb in (kind.verbs)() {
+        noun = noun.subcommand(verb_command(kind, &*verb));
+    }
+    noun
+}
+
+/// `pvectl vm start …`.
+fn verb_command(kind: &Kind, verb: &dyn Verb) -> Command {
+    let examples = verb.examples(kind).iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+    let built = Command::new(verb.name()).about(verb.about(kind));
+    let built = if examples.is_empty() { built } else { built.after_help(format!("Examples:\n{examples}")) };
+    verb.args(built, kind)
+}
+
+fn global_args() -> Vec<Arg> {
+    OPTIONS
+        .iter()
+        .map(|option| {
+            let mut arg = Arg::new(option.name).long(option.name).help(option.what).global(true).help_heading("Global options");
+            if let Some(short) = option.short {
+                arg = arg.short(short);
+            }
+            arg = match (option.name, option.value) {
+                ("verbose", _) => arg.action(ArgAction::Count),
+                (_, None) => arg.action(ArgAction::SetTrue),
+                (_, Some(value)) => arg.value_name(value),
+            };
+            match option.name {
+                "confirm" => arg.visible_alias("yes"),
+                "no-wait" => arg.conflicts_with("wait"),
+                "color" => arg.value_parser(PossibleValuesParser::new(["auto", "always", "never"])),
+                "error-format" => arg.value_parser(PossibleValuesParser::new(["text", "json"])),
+                "output" => {
+                    let names = FORMATS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+                    arg.help(format!("one of {names}"))
+                }
+                _ => arg,
+            }
+        })
+        .collect()
+}

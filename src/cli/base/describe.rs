@@ -1,0 +1,208 @@
+//! `describe`: everything about a guest, laid out for people.
+
+use std::io::{self, Write};
+
+use async_trait::async_trait;
+use clap::{ArgMatches, Command};
+use futures_util::future::{try_join, try_join3, try_join_all};
+use serde_json::{Map, Value, json};
+
+use super::{
+    get::{details, targets_arg},
+    row::uptime,
+};
+use crate::{
+    backends::TaskQuery,
+    cli::{
+        cx::{Cx, texts},
+        print,
+        session::{Access, Session},
+        ui::{style, styled},
+        verb::{Exit, Kind, Verb},
+    },
+    model::{Pending, Result, Size, Snapshot, TaskEntry, is_disk_key, is_secret_key},
+    ops::{Resolved, Target},
+};
+
+pub(super) struct Describe;
+
+#[async_trait(?Send)]
+impl Verb for Describe {
+    fn name(&self) -> &'static str {
+        "describe"
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("Describe {} for people: status, configuration, pending changes, snapshots, last tasks", kind.plural)
+    }
+
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        vec![format!("pvectl {} describe 100", kind.noun), format!("pvectl describe {} web-1", kind.noun)]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.arg(targets_arg(true))
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let session = cx.session(Access::Read).await?;
+        let found = session.ops.find(&Target::parse_all(&texts(matches, "targets"))?, kind.guest()).await?;
+        let described = try_join_all(found.iter().map(|found| Described::read(&session, found))).await?;
+        let names: Vec<String> = found.iter().map(|found| found.guest.reference().to_string()).collect();
+        let people = |out: &mut dyn Write| {
+            for (at, described) in described.iter().enumerate() {
+                if at > 0 {
+                    writeln!(out)?;
+                }
+                described.write(out)?;
+            }
+            Ok(())
+        };
+        let format = session.style.format;
+        let data: Vec<Value> = described.iter().map(Described::data).collect();
+        match data.as_slice() {
+            [one] => print::data_or(&cx.ui, format, one, &names, people)?,
+            several => print::data_or(&cx.ui, format, &several, &names, people)?,
+        }
+        Ok(0)
+    }
+}
+
+struct Described {
+    noun: &'static str,
+    guest: Map<String, Value>,
+    pending: Vec<Pending>,
+    snapshots: Vec<Snapshot>,
+    tasks: Vec<TaskEntry>,
+}
+
+impl Described {
+    async fn read(session: &Session, found: &Resolved) -> Result<Self> {
+        let guest = found.guest.reference();
+        let backend = session.ops.backend();
+        let query =
+            TaskQuery { node: Some(guest.node.clone()), vmid: Some(guest.vmid), limit: 5, ..TaskQuery::default() };
+        let (details, (pending, snapshots, tasks)) = try_join(
+            details(session, found),
+            try_join3(backend.guest_pending(&guest), backend.snapshots(&guest), backend.tasks(&query)),
+        )
+        .await?;
+        let pending = pending.into_iter().filter(Pending::waits).collect();
+        Ok(Self { noun: guest.kind.noun(), guest: details, pending, snapshots, tasks })
+    }
+
+    fn data(&self) -> Value {
+        let mut data = self.guest.clone();
+        data.insert("pending".into(), json!(self.pending));
+        data.insert("snapshots".into(), json!(self.snapshots));
+        data.insert("tasks".into(), json!(self.tasks));
+        Value::Object(data)
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.guest.get(key).and_then(plain)
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        let value = self.guest.get(key)?;
+        value.as_f64().or_else(|| value.as_str()?.parse().ok())
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let name = self.text("name").unwrap_or_default();
+        let vmid = self.text("vmid").unwrap_or_default();
+        writeln!(out, "{}", styled(style::HEADER, format_args!("{} {vmid} {name}", self.noun)))?;
+        let size = |bytes: Option<f64>| bytes.map(|bytes| Size(bytes as u64).to_string());
+        let used = |used: &str, all: &str| {
+            let all = self.number(all).filter(|all| *all > 0.0)?;
+            let free = self.number(used).filter(|used| *used > 0.0);
+            Some(match free {
+                Some(used) => format!("{} of {}", Size(used as u64), Size(all as u64)),
+                None => size(Some(all))?,
+            })
+        };
+        let cpus = self.number("cpus").or(self.number("maxcpu"));
+        let facts = [
+            ("Status", self.status()),
+            ("Node", self.text("node")),
+            ("Uptime", self.number("uptime").map(|seconds| uptime(seconds as u64))),
+            ("CPUs", cpus.map(|cpus| match self.number("cpu").filter(|cpu| *cpu > 0.0) {
+                Some(cpu) => format!("{cpus} ({:.1}% in use)", cpu * 100.0),
+                None => cpus.to_string(),
+            })),
+            ("Memory", used("mem", "maxmem")),
+            ("Disk", used("disk", "maxdisk")),
+            ("Tags", self.text("tags")),
+            ("Pool", self.text("pool")),
+            ("Lock", self.text("lock")),
+            ("Context", self.text("context")),
+        ];
+        pairs(out, facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.filter(|v| !v.is_empty())?))))?;
+
+        let empty = Map::new();
+        let config = self.guest.get("config").and_then(Value::as_object).unwrap_or(&empty);
+        let of = |wanted: fn(&str) -> bool| {
+            config.iter().filter(move |(key, _)| wanted(key)).filter_map(|(key, value)| Some((key.clone(), plain(value)?)))
+        };
+        let is_net = |key: &str| key.strip_prefix("net").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        section(out, "Disks", of(is_disk_key))?;
+        section(out, "Network", of(|key| key.starts_with("net") && key[3..].bytes().all(|b| b.is_ascii_digit())))?;
+        let rest = config.iter().filter(|(key, _)| !is_disk_key(key) && !is_net(key) && *key != "digest").map(|(key, value)| {
+            let shown = if is_secret_key(key) { "***".to_owned() } else { plain(value).unwrap_or_default() };
+            (key.clone(), shown.replace('\n', " ⏎ "))
+        });
+        section(out, "Configuration", rest)?;
+        let waiting = self.pending.iter().map(|pending| {
+            let now = pending.value.as_ref().and_then(plain).unwrap_or_else(|| "not set".into());
+            let then = pending.pending.as_ref().and_then(plain).unwrap_or_else(|| "not set".into());
+            (pending.key.clone(), format!("{now} → {then}"))
+        });
+        section(out, "Pending (applied by a restart)", waiting)?;
+        let snapshots = self.snapshots.iter().map(|snapshot| {
+            let when = snapshot.snaptime.and_then(|at| jiff::Timestamp::from_second(at as i64).ok());
+            let when = when.map_or(String::new(), |when| when.to_string());
+            (snapshot.name.clone(), format!("{when}  {}", snapshot.description.as_deref().unwrap_or_default().trim()).trim().to_owned())
+        });
+        section(out, "Snapshots", snapshots)?;
+        let tasks = self.tasks.iter().map(|task| {
+            let end = task.ended().map_or_else(|| "running".to_owned(), |end| end.to_string());
+            (task.upid.kind.clone(), format!("{}  {}  {end}", task.upid.started(), task.upid.user))
+        });
+        section(out, "Last tasks", tasks)
+    }
+
+    fn status(&self) -> Option<String> {
+        let status = self.text("status")?;
+        let finer = self.text("qmpstatus").filter(|finer| *finer != status);
+        let template = self.text("template").is_some_and(|template| template == "1");
+        Some(match (template, finer) {
+            (true, _) => "template".to_owned(),
+            (_, Some(finer)) => format!("{status} ({finer})"),
+            _ => status,
+        })
+    }
+}
+
+/// A value as the server would print it.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn section(out: &mut dyn Write, title: &str, lines: impl Iterator<Item = (String, String)>) -> io::Result<()> {
+    let mut lines = lines.peekable();
+    if lines.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "{}", styled(style::HEADER, title))?;
+    pairs(out, lines)
+}
+
+fn pairs(out: &mut dyn Write, lines: impl Iterator<Item = (String, String)>) -> io::Result<()> {
+    let lines: Vec<(String, String)> = lines.collect();
+    let width = lines.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
+    lines.iter().try_for_each(|(key, value)| writeln!(out, "  {key:width$}  {value}"))
+}

@@ -1,0 +1,99 @@
+//! `get`: single guests with status and configuration; without a target, the list.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command};
+use futures_util::future::{try_join, try_join_all};
+use serde_json::{Map, Value};
+
+use super::{
+    list::{filter_args, list_guests},
+    row::GuestRow,
+};
+use crate::{
+    cli::{
+        cx::{Cx, texts},
+        print,
+        session::{Access, Session},
+        verb::{Exit, Kind, Verb},
+    },
+    model::{Class, ConfigView, Error, Guest, Result},
+    ops::{Resolved, Target},
+};
+
+pub(super) struct Get;
+
+/// The positional argument of verbs on existing guests.
+pub(super) fn targets_arg(required: bool) -> Arg {
+    Arg::new("targets")
+        .value_name("TARGET")
+        .num_args(0..)
+        .required(required)
+        .help("VMID, name, list (150,151), range (150-199) or NODE/VMID; several may be given")
+}
+
+#[async_trait(?Send)]
+impl Verb for Get {
+    fn name(&self) -> &'static str {
+        "get"
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("Show single {} with status and configuration", kind.plural)
+    }
+
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        vec![format!("pvectl {} get 100", kind.noun), format!("pvectl {} get web-1 -o json", kind.noun)]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.arg(targets_arg(false)).args(filter_args())
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let targets = texts(matches, "targets");
+        if targets.is_empty() {
+            return list_guests(cx, kind, matches).await;
+        }
+        let session = cx.session(Access::Read).await?;
+        let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
+        let data = try_join_all(found.iter().map(|found| details(&session, found))).await?;
+        if session.style.format.is_table() {
+            let context: Arc<str> = session.ops.context().into();
+            let mut rows = data.into_iter().map(|data| row(data, &context)).collect::<Result<Vec<_>>>()?;
+            print::list(&cx.ui, &session.style, &mut rows)?;
+            return Ok(0);
+        }
+        let names: Vec<String> = found.iter().map(|found| found.guest.reference().to_string()).collect();
+        let nothing = |_: &mut dyn std::io::Write| Ok(());
+        match data.as_slice() {
+            [one] => print::data_or(&cx.ui, session.style.format, one, &names, nothing)?,
+            several => print::data_or(&cx.ui, session.style.format, &several, &names, nothing)?,
+        }
+        Ok(0)
+    }
+}
+
+/// A guest as data: what the cluster lists, over it what the guest itself says, and the configuration.
+pub(super) async fn details(session: &Session, found: &Resolved) -> Result<Map<String, Value>> {
+    let guest = found.guest.reference();
+    let backend = session.ops.backend();
+    let (status, config) =
+        try_join(backend.guest_status(&guest), backend.guest_config(&guest, ConfigView::Pending)).await?;
+    let listed = serde_json::to_value(&found.guest)
+        .map_err(|error| Error::new(Class::Bug, "a guest cannot be written as JSON").with_source(error))?;
+    let Value::Object(mut data) = listed else { return Err(Error::new(Class::Bug, "a guest is no JSON object")) };
+    data.extend(status);
+    data.insert("config".to_owned(), Value::Object(config.0));
+    data.insert("context".to_owned(), session.ops.context().into());
+    Ok(data)
+}
+
+fn row(mut data: Map<String, Value>, context: &Arc<str>) -> Result<GuestRow> {
+    data.remove("config");
+    data.remove("context");
+    let guest: Guest = serde_json::from_value(Value::Object(data))
+        .map_err(|error| Error::new(Class::Failed, "the server describes a guest in an unknown way").with_source(error))?;
+    Ok(GuestRow { guest, context: context.clone() })
+}

@@ -1,0 +1,85 @@
+//! `list`: the guests of a kind, filtered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
+
+use super::row::GuestRow;
+use crate::{
+    cli::{
+        cx::{Cx, text},
+        print,
+        session::Access,
+        verb::{Exit, Kind, Verb},
+    },
+    model::{Guest, Result},
+};
+
+pub(super) struct List;
+
+#[async_trait(?Send)]
+impl Verb for List {
+    fn name(&self) -> &'static str {
+        "list"
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("List {}", kind.plural)
+    }
+
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        vec![
+            format!("pvectl {} list", kind.noun),
+            format!("pvectl {} list --status running --node pve1 -o wide", kind.noun),
+            format!("pvectl {} list --template false -o json", kind.noun),
+        ]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.visible_alias("ls").args(filter_args())
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        list_guests(cx, kind, matches).await
+    }
+}
+
+/// The flags by which a list is narrowed.
+pub(crate) fn filter_args() -> Vec<Arg> {
+    let value = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    vec![
+        value("status", "STATUS", "Only those with this status: running, stopped, paused, …"),
+        value("node", "NODE", "Only those on this node"),
+        value("pool", "POOL", "Only those in this pool"),
+        value("tag", "TAG", "Only those with this tag"),
+        value("template", "BOOL", "Only templates, or everything but templates")
+            .value_parser(PossibleValuesParser::new(["true", "false"])),
+    ]
+}
+
+pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+    let session = cx.session(Access::Read).await?;
+    let context: Arc<str> = session.ops.context().into();
+    let guests = session.ops.backend().guests().await?;
+    let wanted = kind.guest();
+    let is = |filter: &str, value: Option<&str>| text(matches, filter).is_none_or(|filter| value == Some(filter));
+    let keep = |guest: &Guest| {
+        guest.kind == wanted
+            && is("status", Some(&guest.status))
+            && is("node", Some(guest.node.as_str()))
+            && is("pool", guest.pool.as_deref())
+            && is("template", Some(if guest.template { "true" } else { "false" }))
+            && text(matches, "tag").is_none_or(|tag| guest.tags.contains(tag))
+    };
+    let mut rows: Vec<GuestRow> = guests
+        .into_iter()
+        .filter(keep)
+        .map(|guest| GuestRow { guest, context: context.clone() })
+        .collect();
+    rows.sort_by_key(|row| row.guest.vmid);
+    print::list(&cx.ui, &session.style, &mut rows)?;
+    Ok(0)
+}

@@ -1,0 +1,31 @@
+//! One generic implementation per verb; the kinds say which of them they have.
+
+mod create;
+mod delete;
+mod describe;
+mod fields;
+mod get;
+mod list;
+mod mutate;
+mod power;
+mod row;
+mod update;
+
+pub(crate) use delete::{delete_args, delete_from_file};
+pub(crate) use get::targets_arg;
+pub(crate) use list::filter_args;
+pub(crate) use row::uptime;
+
+use super::verb::Verb;
+use crate::{model::GuestKind, ops::POWER_VERBS};
+
+/// The verbs of guests.
+pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
+    let mut verbs: Vec<Box<dyn Verb>> =
+        vec![Box::new(list::List), Box::new(get::Get), Box::new(describe::Describe), Box::new(create::Create)];
+    let powers = POWER_VERBS.iter().filter(|verb| verb.kinds.contains(&kind));
+    verbs.extend(powers.map(|verb| Box::new(power::Power(verb)) as Box<dyn Verb>));
+    verbs.push(Box::new(update::Update));
+    verbs.push(Box::new(delete::Delete));
+    verbs
+}

@@ -1,0 +1,240 @@
+//! What all changes have in common: show the plan, ask, run it, print the rows, tell what went wrong.
+
+use std::io::Write;
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
+use crate::{
+    cli::{
+        cx::Cx,
+        error::report,
+        print::{self, Column, Row, table::status_colour},
+        progress::{Show, resume_lines},
+        session::Session,
+        ui::{style, styled},
+        verb::Exit,
+    },
+    model::{Class, Error, Hint, Result},
+    ops::{Loss, Outcome, Plan, Resolved, Status, Words},
+};
+
+/// How many guests are looked at at once while plans are made.
+const PLANNING: usize = 8;
+
+impl Row for Outcome {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<Outcome>] = &[
+            Column::new("VMID", "vmid", |row| row.vmid.to_string()).right(),
+            Column::new("NAME", "name", |row| row.name.clone().unwrap_or_default()),
+            Column::new("NODE", "node", |row| row.node.to_string()),
+            Column::new("VERB", "verb", |row| row.verb.to_owned()),
+            Column::new("STATUS", "status", |row| word(row.status).to_owned()).coloured(status_colour),
+            Column::new("CHANGED", "changed", |row| if row.changed { "yes" } else { "no" }.to_owned()),
+            Column::new("EXIT STATUS", "exit_status", |row| row.exit_status.clone().unwrap_or_default()),
+            Column::new("UPID", "upid", |row| row.upid.as_ref().map_or(String::new(), ToString::to_string)).wide(),
+            Column::new("CONTEXT", "context", |row| row.context.clone()).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.kind, self.vmid)
+    }
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Warning => "warning",
+        Status::Failed => "failed",
+        Status::Running => "running",
+        Status::Unknown => "unknown",
+        Status::Cancelled => "cancelled",
+    }
+}
+
+/// Plans a change for each guest and carries it out.
+pub(super) async fn mutate(
+    cx: &Cx,
+    session: &Session,
+    words: Words,
+    found: &[Resolved],
+    plan: impl AsyncFn(&Resolved) -> Result<Plan>,
+) -> Result<Exit> {
+    let planned: Vec<Result<Plan>> = stream::iter(found).map(|found| plan(found)).buffered(PLANNING).collect().await;
+    let mut plans = Vec::new();
+    let mut refused = Vec::new();
+    for (found, planned) in found.iter().zip(planned) {
+        match planned {
+            Ok(plan) => plans.push(plan),
+            Err(error) => refused.push(Outcome::refused(words, found, session.ops.context(), error)),
+        }
+    }
+    carry_out(cx, session, plans, refused).await
+}
+
+/// Shows, asks, runs and reports. `refused` are the rows of guests for which there is no plan.
+pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>, refused: Vec<Outcome>) -> Result<Exit> {
+    for plan in &plans {
+        for note in &plan.notes {
+            cx.ui.say(format_args!("{}: {note}", plan.label()));
+        }
+    }
+    if cx.switches.dry_run {
+        show_plans(cx, session, &plans)?;
+        return finish(cx, session, refused);
+    }
+    if cx.switches.no_wait && plans.iter().any(|plan| plan.steps.len() > 1) {
+        return Err(Error::usage("--no-wait is for what is one call; this takes several, of which each waits for the one before")
+            .with_hint(Hint::Text("see the calls with --dry-run".into())));
+    }
+    let losses = plans.iter().filter(|plan| plan.loss.is_some()).count();
+    if losses > 0 && !cx.switches.confirm && !ask(cx, &plans)? {
+        cx.ui.say("nothing was done");
+        return Ok(Class::Failed.exit_code());
+    }
+    let show = Show::new(cx.ui.clone());
+    let mut outcomes = session.ops.run(plans, &session.options, &show, &cx.interrupt).await;
+    outcomes.extend(refused);
+    finish(cx, session, outcomes)
+}
+
+/// Refuses a change that asks where nobody can answer, before anything is looked at.
+pub(super) fn require_somebody_to_confirm(cx: &Cx) -> Result<()> {
+    if cx.switches.confirm || cx.switches.dry_run || cx.ui.can_ask() {
+        return Ok(());
+    }
+    Err(Error::usage("this asks for confirmation, and there is no terminal to ask on")
+        .with_hint(Hint::Text("give --confirm to go ahead, or --dry-run to see what would be done".into())))
+}
+
+fn show_plans(cx: &Cx, session: &Session, plans: &[Plan]) -> Result<()> {
+    let backend = session.ops.backend();
+    let data = plans.iter().map(|plan| plan.to_json(backend)).collect::<Result<Vec<Value>>>()?;
+    let calls = plans
+        .iter()
+        .map(|plan| plan.steps.iter().map(|step| backend.call(step).map(|call| call.to_string())).collect())
+        .collect::<Result<Vec<Vec<String>>>>()?;
+    let names: Vec<String> = plans.iter().map(|plan| plan.guest.to_string()).collect();
+    let people = |out: &mut dyn Write| {
+        for (plan, calls) in plans.iter().zip(&calls) {
+            writeln!(out, "{} {} on {}", plan.words.name, plan.label(), plan.guest.node)?;
+            for change in &plan.changes {
+                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+                let (before, after) = (value(&change.before), value(&change.after));
+                writeln!(
+                    out,
+                    "  {}: {} → {}",
+                    change.key,
+                    styled(style::BAD, before),
+                    styled(style::GOOD, after)
+                )?;
+            }
+            if let Some(loss) = &plan.loss {
+                write_loss(out, loss)?;
+            }
+            for call in calls {
+                writeln!(out, "  {call}")?;
+            }
+        }
+        Ok(())
+    };
+    match data.as_slice() {
+        [one] => print::data_or(&cx.ui, session.style.format, one, &names, people)?,
+        several => print::data_or(&cx.ui, session.style.format, &several, &names, people)?,
+    }
+    cx.ui.say("nothing was sent (--dry-run)");
+    Ok(())
+}
+
+fn write_loss(out: &mut dyn Write, loss: &Loss) -> std::io::Result<()> {
+    writeln!(out, "  status: {}", loss.status)?;
+    for disk in &loss.disks {
+        let size = disk.size.map_or_else(|| "size unknown".to_owned(), |size| size.to_string());
+        writeln!(out, "  disk {}: {} ({size})", disk.key, disk.volume)?;
+    }
+    if loss.disks.is_empty() {
+        writeln!(out, "  disks: none")?;
+    }
+    match loss.snapshots.as_slice() {
+        [] => writeln!(out, "  snapshots: none"),
+        names => writeln!(out, "  snapshots: {}", names.join(", ")),
+    }
+}
+
+/// Shows what will be lost and asks.
+fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
+    let mut text = Vec::new();
+    for plan in plans {
+        let Some(loss) = &plan.loss else { continue };
+        // Writing into memory does not fail.
+        let _ = writeln!(text, "{} on {}", plan.label(), plan.guest.node);
+        let _ = write_loss(&mut text, loss);
+    }
+    cx.ui.err_line(String::from_utf8_lossy(&text).trim_end());
+    let question = match plans {
+        [one] => format!("{} {}? This cannot be undone", capital(one.words.name), one.label()),
+        several => format!("{} these {}? This cannot be undone", capital(several[0].words.name), several.len()),
+    };
+    dialoguer::Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .interact()
+        .map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Prints the rows, reports what went wrong, and gives the exit code.
+fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit> {
+    if outcomes.is_empty() {
+        return Ok(0);
+    }
+    let code = exit_code(cx, &outcomes);
+    if cx.switches.no_wait && session.style.format.is_table() {
+        let upids: Vec<String> = outcomes.iter().filter_map(|o| o.upid.as_ref().map(ToString::to_string)).collect();
+        cx.ui.data(|out| upids.iter().try_for_each(|upid| writeln!(out, "{upid}")))?;
+    } else if let [one] = outcomes.as_slice() {
+        print::one(&cx.ui, &session.style, one)?;
+    } else {
+        print::list(&cx.ui, &session.style, &mut outcomes)?;
+    }
+    for outcome in &outcomes {
+        if !outcome.log.is_empty() && !cx.switches.quiet {
+            cx.ui.err_line(styled(style::DIM, format_args!("the last lines of {}/{}'s task:", outcome.kind, outcome.vmid)));
+            outcome.log.iter().for_each(|line| cx.ui.err_line(format_args!("  {line}")));
+        }
+        if let Some(error) = &outcome.error {
+            report(&cx.ui, cx.error_format(), error);
+        }
+    }
+    if outcomes.iter().any(|outcome| outcome.status == Status::Cancelled) {
+        let cancelled: Vec<String> =
+            outcomes.iter().filter(|o| o.status == Status::Cancelled).map(|o| o.vmid.to_string()).collect();
+        cx.ui.err_line(format_args!("not sent: {}", cancelled.join(", ")));
+    }
+    if outcomes.len() > 1 {
+        resume_lines(&outcomes).iter().for_each(|line| cx.ui.err_line(line));
+    }
+    Ok(code)
+}
+
+fn exit_code(cx: &Cx, outcomes: &[Outcome]) -> Exit {
+    if cx.interrupt.is_raised() {
+        return Class::Interrupted.exit_code();
+    }
+    let class = |outcome: &Outcome| match (&outcome.error, outcome.status) {
+        (Some(error), _) => Some(error.class()),
+        (None, Status::Warning) if cx.switches.fail_on_warnings => Some(Class::TaskFailed),
+        _ => None,
+    };
+    match outcomes {
+        [one] => class(one).map_or(0, Class::exit_code),
+        several if several.iter().any(|outcome| class(outcome).is_some()) => Class::Failed.exit_code(),
+        _ => 0,
+    }
+}

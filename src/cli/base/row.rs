@@ -1,0 +1,80 @@
+//! A guest as a row: the columns people see, the data machines get.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    cli::print::{Column, Row, table::status_colour},
+    model::{Guest, Size},
+};
+
+/// A guest of a list, with the context it is from.
+#[derive(Serialize)]
+pub(super) struct GuestRow {
+    #[serde(flatten)]
+    pub(super) guest: Guest,
+    #[serde(serialize_with = "shared_text")]
+    pub(super) context: Arc<str>,
+}
+
+fn shared_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+impl Row for GuestRow {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<GuestRow>] = &[
+            Column::new("VMID", "vmid", |row| row.guest.vmid.to_string()).right(),
+            Column::new("NAME", "name", |row| row.guest.name.clone().unwrap_or_default()),
+            Column::new("STATUS", "status", status).coloured(status_colour),
+            Column::new("NODE", "node", |row| row.guest.node.to_string()),
+            Column::new("CPUS", "maxcpu", |row| row.guest.maxcpu.map_or(String::new(), |cpus| cpus.to_string())).right(),
+            Column::new("MEMORY", "maxmem", |row| size(row.guest.maxmem)).right(),
+            Column::new("UPTIME", "uptime", |row| uptime(row.guest.uptime.unwrap_or(0))).right(),
+            Column::new("TAGS", "tags", |row| row.guest.tags.to_string()),
+            Column::new("CPU%", "cpu", |row| percent(row.guest.cpu)).right().wide(),
+            Column::new("MEM USED", "mem", |row| size(row.guest.mem)).right().wide(),
+            Column::new("DISK", "maxdisk", |row| size(row.guest.maxdisk)).right().wide(),
+            Column::new("POOL", "pool", |row| row.guest.pool.clone().unwrap_or_default()).wide(),
+            Column::new("LOCK", "lock", |row| row.guest.lock.clone().unwrap_or_default()).wide(),
+            Column::new("TYPE", "type", |row| row.guest.kind.api().to_owned()).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        self.guest.reference().to_string()
+    }
+}
+
+/// What a person wants to know first: that a template is one, and what else is with the rest.
+fn status(row: &GuestRow) -> String {
+    let qmp = row.guest.other.get("qmpstatus").and_then(serde_json::Value::as_str);
+    match (row.guest.template, row.guest.lock.as_deref(), qmp) {
+        (true, ..) => "template".to_owned(),
+        (_, Some("suspended"), _) => "suspended".to_owned(),
+        (_, _, Some(finer @ ("paused" | "prelaunch"))) => finer.to_owned(),
+        _ => row.guest.status.clone(),
+    }
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.filter(|bytes| *bytes > 0).map_or(String::new(), |bytes| Size(bytes).to_string())
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.filter(|share| *share > 0.0).map_or(String::new(), |share| format!("{:.1}", share * 100.0))
+}
+
+/// The two largest units: `3d 4h`, `5m 12s`.
+pub(crate) fn uptime(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes, seconds % 60) {
+        (0, 0, 0, 0) => String::new(),
+        (0, 0, 0, s) => format!("{s}s"),
+        (0, 0, m, s) => format!("{m}m {s}s"),
+        (0, h, m, _) => format!("{h}h {m}m"),
+        (d, h, ..) => format!("{d}d {h}h"),
+    }
+}

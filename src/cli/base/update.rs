@@ -1,0 +1,119 @@
+//! `update`: changes of a guest's configuration, from flags or a file.
+
+use async_trait::async_trait;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::{
+    fields::{at_line, config_args, config_params, file_arg, read_file},
+    get::targets_arg,
+    mutate::mutate,
+};
+use crate::{
+    cli::{
+        cx::{Cx, text, texts},
+        session::Access,
+        verb::{Exit, Kind, Verb},
+    },
+    manifest::Manifest,
+    model::{Error, Hint, Result},
+    ops::{Target, UPDATE, UpdateRequest},
+};
+
+pub(super) struct Update;
+
+#[async_trait(?Send)]
+impl Verb for Update {
+    fn name(&self) -> &'static str {
+        "update"
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("Change the configuration of {}", kind.plural)
+    }
+
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        vec![
+            format!("pvectl {} update 150 --cores 8 --memory 16G", kind.noun),
+            format!("pvectl {} update 150 -f updated.json --dry-run", kind.noun),
+            format!("pvectl {} update 150 --set onboot=1 --unset description", kind.noun),
+        ]
+    }
+
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        let command = command
+            .arg(targets_arg(false))
+            .arg(file_arg("Take the keys from a JSON or YAML file; null unsets a key; - is stdin"))
+            .arg(
+                Arg::new("unset")
+                    .long("unset")
+                    .value_name("KEY")
+                    .action(ArgAction::Append)
+                    .value_delimiter(',')
+                    .help("Take a key out of the configuration; a disk becomes unused. Repeatable"),
+            );
+        config_args(command, kind.guest())
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let file = one_manifest(read_file(matches)?)?;
+        let targets = targets(texts(matches, "targets"), file.as_ref())?;
+        let mut request =
+            UpdateRequest { set: config_params(matches, kind.guest(), file.as_ref())?, delete: texts(matches, "unset") };
+        if let Some(file) = &file {
+            request.delete.extend(file.unset.iter().cloned());
+        }
+        if request.set.is_empty() && request.delete.is_empty() {
+            return Err(Error::usage("say what to change: flags, --set, --unset, or -f FILE (see --help)"));
+        }
+        let session = cx.session(Access::Write).await?;
+        let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
+        let plan = async |found: &_| {
+            let plan = session.ops.plan_update(found, &request).await;
+            plan.map_err(|error| at_line(error, file.as_ref(), text(matches, "file")))
+        };
+        let code = mutate(cx, &session, UPDATE, &found, plan).await?;
+        if code == 0 && !cx.switches.dry_run && !cx.switches.no_wait {
+            for found in &found {
+                tell_pending(cx, &session, found).await;
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// Says what waits for a restart. The change is done; that this cannot be asked for is no failure.
+async fn tell_pending(cx: &Cx, session: &crate::cli::session::Session, found: &crate::ops::Resolved) {
+    let guest = found.guest.reference();
+    let Ok(pending) = session.ops.backend().guest_pending(&guest).await else { return };
+    let keys: Vec<&str> = pending.iter().filter(|pending| pending.waits()).map(|pending| pending.key.as_str()).collect();
+    if !keys.is_empty() {
+        cx.ui.say(format_args!(
+            "{guest}: {} will apply at the next start (pvectl {} restart {})",
+            keys.join(", "),
+            guest.kind,
+            guest.vmid
+        ));
+    }
+}
+
+fn one_manifest(files: Option<Vec<Manifest>>) -> Result<Option<Manifest>> {
+    match files {
+        Some(files) if files.len() > 1 => {
+            Err(Error::usage(format!("the file describes {} guests, an update takes one", files.len())))
+        }
+        files => Ok(files.and_then(|files| files.into_iter().next())),
+    }
+}
+
+/// The targets typed, or the one of the file.
+fn targets(typed: Vec<String>, file: Option<&Manifest>) -> Result<Vec<String>> {
+    let in_file = file.and_then(|file| file.vmid).map(|vmid| vmid.to_string());
+    match (typed.as_slice(), in_file) {
+        ([], Some(vmid)) => Ok(vec![vmid]),
+        ([], None) => Err(Error::usage("say which guest to update").with_hint(Hint::Text("a VMID or a name".into()))),
+        ([one], Some(vmid)) if one.bytes().all(|b| b.is_ascii_digit()) && *one != vmid => {
+            Err(Error::usage(format!("the file is about VMID {vmid}, not {one}")))
+        }
+        _ => Ok(typed),
+    }
+}

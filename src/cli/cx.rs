@@ -1,0 +1,140 @@
+//! What every command has at hand: settings, streams, and the way to a backend.
+//!
+//! Opens nothing by itself: a command that needs no server and no journal costs neither.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::ArgMatches;
+use jiff::SignedDuration;
+
+use super::{
+    error::ErrorFormat,
+    print::{Format, Style},
+    session::{Access, Session},
+    ui::Ui,
+};
+use crate::{
+    config::{Credentials, Env, File, Flags, OPTIONS, Paths, Resolved, resolve},
+    model::{Error, Result},
+    ops::{Interrupt, RunOptions},
+    tasks::Limits,
+};
+
+/// The switches among the global options.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Switches {
+    pub(crate) json: bool,
+    pub(crate) no_headers: bool,
+    pub(crate) quiet: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) confirm: bool,
+    pub(crate) no_wait: bool,
+    pub(crate) no_journal: bool,
+    pub(crate) fail_on_warnings: bool,
+    pub(crate) verbose: u8,
+}
+
+/// What a command works with.
+pub(crate) struct Cx {
+    pub(crate) env: Env,
+    pub(crate) flags: Flags,
+    pub(crate) switches: Switches,
+    pub(crate) ui: Arc<Ui>,
+    pub(crate) interrupt: Interrupt,
+}
+
+/// The value of an option that may not be defined for this command.
+pub(crate) fn text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
+}
+
+/// All values of an option.
+pub(crate) fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches.try_get_many::<String>(name).ok().flatten().map(|values| values.cloned().collect()).unwrap_or_default()
+}
+
+/// Whether a switch is set.
+pub(crate) fn flag(matches: &ArgMatches, name: &str) -> bool {
+    matches.try_get_one::<bool>(name).ok().flatten().copied().unwrap_or(false)
+}
+
+impl Cx {
+    /// Takes the global options from the command line.
+    pub(crate) fn new(env: Env, matches: &ArgMatches) -> Self {
+        let mut flags = Flags::default();
+        for option in OPTIONS.iter().filter(|option| option.value.is_some()) {
+            if let Some(value) = text(matches, option.name) {
+                flags.set(option.name, value);
+            }
+        }
+        let switches = Switches {
+            json: flag(matches, "json"),
+            no_headers: flag(matches, "no-headers"),
+            quiet: flag(matches, "quiet"),
+            dry_run: flag(matches, "dry-run"),
+            confirm: flag(matches, "confirm"),
+            no_wait: flag(matches, "no-wait"),
+            no_journal: flag(matches, "no-journal"),
+            fail_on_warnings: flag(matches, "fail-on-warnings"),
+            verbose: matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0),
+        };
+        let ui = Arc::new(Ui::new(&env, flags.get("color").unwrap_or("auto"), switches.quiet));
+        Self { env, flags, switches, ui, interrupt: Interrupt::default() }
+    }
+
+    /// How errors are written.
+    pub(crate) fn error_format(&self) -> ErrorFormat {
+        ErrorFormat::parse(self.flags.get("error-format").unwrap_or("text"))
+    }
+
+    /// The paths of this user.
+    pub(crate) fn paths(&self) -> Result<Paths> {
+        Paths::new(&self.env)
+    }
+
+    /// Reads configuration and credentials, and decides whom to talk to.
+    pub(crate) fn resolve(&self) -> Result<Resolved> {
+        let paths = self.paths()?;
+        let file = File::load(&paths)?;
+        let credentials = Credentials::load(&paths.credentials)?;
+        resolve(&self.flags, &self.env, file.as_ref(), &credentials)
+    }
+
+    /// Connects to the backend of the context.
+    pub(crate) async fn session(&self, access: Access) -> Result<Session> {
+        Session::open(self, access).await
+    }
+
+    /// How output looks, by flag and environment alone: for commands that read no configuration.
+    pub(crate) fn plain_style(&self) -> Result<Style> {
+        self.style_of(self.flags.get("output").or_else(|| self.env.get("PVECTL_OUTPUT")))
+    }
+
+    /// How output looks, by everything that is set.
+    pub(crate) fn style(&self, resolved: &Resolved) -> Result<Style> {
+        self.style_of(resolved.setting("output"))
+    }
+
+    fn style_of(&self, output: Option<&str>) -> Result<Style> {
+        let format = if self.switches.json { Format::Json } else { Format::parse(output.unwrap_or("table"))? };
+        let sort_by = self.flags.get("sort-by").map(str::to_owned);
+        Ok(Style { format, headers: !self.switches.no_headers, sort_by })
+    }
+
+    /// How plans are run.
+    pub(crate) fn run_options(&self, resolved: &Resolved) -> Result<RunOptions> {
+        let timeout = resolved.setting("timeout").map(parse_duration).transpose()?;
+        let limits = Limits { timeout, ..Limits::default() };
+        Ok(RunOptions { wait: !self.switches.no_wait, limits, ..RunOptions::default() })
+    }
+}
+
+/// Reads `30s`, `10m`, `1h30m`, or plain seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
+    let bad = || Error::usage(format!("`{text}` is not a duration: a number with a unit is expected, such as 30s, 10m or 1h"));
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let duration = text.parse::<SignedDuration>().map_err(|_| bad())?;
+    Duration::try_from(duration).map_err(|_| bad())
+}

@@ -1,0 +1,15 @@
+//! `container`: LXC containers.
+
+use crate::{
+    cli::{base::guest_verbs, verb::Kind},
+    model::GuestKind,
+};
+
+pub(super) const KIND: Kind = Kind {
+    noun: "container",
+    plural: "containers",
+    aliases: &["ct", "cts", "lxc"],
+    about: "Containers",
+    guest: Some(GuestKind::Lxc),
+    verbs: || guest_verbs(GuestKind::Lxc),
+};

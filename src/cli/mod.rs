@@ -1,0 +1,126 @@
+//! The command line: parses, asks, shows, and leaves all work to the library.
+//!
+//! Nobody imports it. What a verb does is in `ops`; how things look is here.
+
+mod app;
+mod base;
+mod commands;
+mod cx;
+mod error;
+mod kinds;
+mod print;
+mod progress;
+mod session;
+mod ui;
+mod verb;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{ArgMatches, error::ErrorKind};
+
+use self::{
+    cx::Cx,
+    error::report,
+    verb::Exit,
+};
+use crate::{
+    config::Env,
+    model::{Class, Error, Result},
+};
+
+/// Runs a command line in an environment and gives its exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let matches = match app::command().try_get_matches_from(&args) {
+        Ok(matches) => matches,
+        Err(error) => return ExitCode::from(not_parsed(&error, &args, &env)),
+    };
+    let cx = Cx::new(env, &matches);
+    start_tracing(&cx);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(&cx.ui, cx.error_format(), &Error::new(Class::Failed, "cannot start").with_source(error));
+            return ExitCode::from(Class::Failed.exit_code());
+        }
+    };
+    let code = runtime.block_on(async {
+        tokio::select! {
+            ended = dispatch(&cx, &matches) => ended.unwrap_or_else(|error| {
+                report(&cx.ui, cx.error_format(), &error);
+                error.class().exit_code()
+            }),
+            code = interrupted(&cx) => code,
+        }
+    });
+    // A blocked thread (a name being resolved) must not hold up the end of the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// The first Ctrl-C is a wish that the command honours, the second leaves at once.
+async fn interrupted(cx: &Cx) -> Exit {
+    loop {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without a handler the default applies, and this future must never end.
+            std::future::pending::<()>().await;
+        }
+        if cx.interrupt.is_raised() || !cx.interrupt.is_minded() {
+            return Class::Interrupted.exit_code();
+        }
+        cx.interrupt.raise();
+    }
+}
+
+async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let Some((word, matches)) = matches.subcommand() else { return Ok(Class::Usage.exit_code()) };
+    if let Some(command) = commands::COMMANDS.iter().find(|command| command.name == word) {
+        return (command.run)(cx, matches).await;
+    }
+    let missing = || Error::new(Class::Bug, format!("`{word}` has a parser and no action"));
+    let kind = kinds::KINDS.iter().find(|kind| kind.is_called(word)).ok_or_else(missing)?;
+    let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+    kind.verb(name).ok_or_else(missing)?.run(cx, kind, matches).await
+}
+
+/// Help and version go to stdout; mistakes to stderr, as JSON where that is asked for.
+fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env) -> Exit {
+    let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let ui = ui::Ui::new(env, "auto", false);
+    if wanted {
+        let text = error.render();
+        // A reader that went away is no error.
+        let _ = ui.data(|out| write!(out, "{}", text.ansi()));
+        return 0;
+    }
+    let as_json = args.windows(2).any(|pair| pair[0] == "--error-format" && pair[1] == "json")
+        || args.iter().any(|arg| arg == "--error-format=json");
+    if as_json {
+        let text = error.render().to_string();
+        let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned();
+        report(&ui, error::ErrorFormat::Json, &Error::usage(message));
+    } else {
+        ui.err_line(error.render().ansi().to_string().trim_end());
+    }
+    Class::Usage.exit_code()
+}
+
+/// `-v` requests, `-vv` headers, `-vvv` bodies; `PVECTL_LOG` says it finer.
+fn start_tracing(cx: &Cx) {
+    let level = match cx.switches.verbose {
+        0 => None,
+        1 => Some("pvectl=info"),
+        2 => Some("pvectl=debug"),
+        _ => Some("pvectl=trace"),
+    };
+    let Some(filter) = cx.env.get("PVECTL_LOG").or(level) else { return };
+    let ui = cx.ui.clone();
+    // Only one subscriber is ever set, so there is nothing to fail here.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_target(false)
+        .without_time()
+        .with_ansi(false)
+        .with_writer(move || ui::Log(ui.clone()))
+        .try_init();
+}

@@ -1,0 +1,105 @@
+//! `-o table` and `-o wide`: columns two blanks apart, as wide as their widest cell.
+//!
+//! Own code instead of a table library: no borders, no wrapping and no cell model are needed, and a list of ten
+//! thousand guests is printed in one pass (see `docs/design/decisions.md`).
+
+use std::io::{self, Write};
+
+use anstyle::Style as Colour;
+use unicode_width::UnicodeWidthStr;
+
+use super::{Format, Style};
+use crate::cli::ui::style;
+
+/// A column of a table.
+pub(crate) struct Column<T> {
+    /// Its header.
+    pub(crate) title: &'static str,
+    /// The field of the row's data that it shows, for sorting.
+    pub(crate) field: &'static str,
+    /// Only in `wide`.
+    pub(crate) wide: bool,
+    /// Numbers stand to the right.
+    pub(crate) right: bool,
+    /// The text for a row; `-` is printed where it is empty.
+    pub(crate) cell: fn(&T) -> String,
+    /// The colour for a cell's text.
+    pub(crate) colour: fn(&str) -> Option<Colour>,
+}
+
+/// A cell as it is printed.
+pub(crate) type Cell = String;
+
+impl<T> Column<T> {
+    pub(crate) const fn new(title: &'static str, field: &'static str, cell: fn(&T) -> Cell) -> Self {
+        Self { title, field, wide: false, right: false, cell, colour: |_| None }
+    }
+
+    pub(crate) const fn right(self) -> Self {
+        Self { right: true, ..self }
+    }
+
+    pub(crate) const fn wide(self) -> Self {
+        Self { wide: true, ..self }
+    }
+
+    pub(crate) const fn coloured(self, colour: fn(&str) -> Option<Colour>) -> Self {
+        Self { colour, ..self }
+    }
+}
+
+/// Green for what runs or went well, red for what failed, yellow for what is in between.
+pub(crate) fn status_colour(status: &str) -> Option<Colour> {
+    Some(match status {
+        "running" | "online" | "ok" | "OK" => style::GOOD,
+        "failed" | "unknown" | "offline" => style::BAD,
+        "paused" | "suspended" | "warning" | "prelaunch" | "sent" => style::HALF,
+        "stopped" | "cancelled" | "planned" => style::DIM,
+        _ => return None,
+    })
+}
+
+pub(super) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
+    let columns: Vec<&Column<T>> = columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
+    let cell = |column: &Column<T>, row: &T| {
+        let text = (column.cell)(row);
+        if text.is_empty() { "-".to_owned() } else { one_line(text) }
+    };
+    let cells: Vec<Vec<Cell>> = rows.iter().map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect();
+    let header = style.headers.then(|| columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>());
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|at| header.iter().chain(&cells).map(|line| line[at].width()).max().unwrap_or(0))
+        .collect();
+    if let Some(header) = &header {
+        write_line(out, &columns, &widths, header, |_, _| Some(style::HEADER))?;
+    }
+    cells.iter().try_for_each(|line| write_line(out, &columns, &widths, line, |column, text| (column.colour)(text)))
+}
+
+fn write_line<T>(
+    out: &mut dyn Write,
+    columns: &[&Column<T>],
+    widths: &[usize],
+    line: &[Cell],
+    colour: impl Fn(&Column<T>, &str) -> Option<Colour>,
+) -> io::Result<()> {
+    for (at, (column, text)) in columns.iter().zip(line).enumerate() {
+        let gap = if at == 0 { "" } else { "  " };
+        let pad = widths[at] - text.width();
+        let (before, after) = if column.right { (pad, 0) } else { (0, pad) };
+        // Nothing but the cell itself: a line has no blanks at its end.
+        let after = if at + 1 == columns.len() { 0 } else { after };
+        let colour = colour(column, text).unwrap_or_default();
+        write!(out, "{gap}{:before$}{}{text}{}{:after$}", "", colour.render(), colour.render_reset(), "")?;
+    }
+    writeln!(out)
+}
+
+/// Control characters and line ends in a name must not break the table, or the terminal.
+fn one_line(text: String) -> String {
+    if text.chars().any(char::is_control) {
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,161 @@
+//! Progress on stderr: bars on a terminal, plain lines elsewhere.
+//!
+//! Shows what it is told by `ops`; it asks nobody and decides nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+use super::ui::{Ui, style, styled};
+use crate::{
+    backends::{Action, Step},
+    model::{Error, Hint, LogLine, Upid},
+    ops::{Observer, Outcome, Plan, Status},
+    tasks::{Progress, Watch},
+};
+
+/// Shows plans at work.
+pub(crate) struct Show {
+    ui: Arc<Ui>,
+    began: Instant,
+    bars: Mutex<HashMap<usize, ProgressBar>>,
+}
+
+/// Work whose log tells how far it is.
+const TELLS_PROGRESS: [Action; 3] = [Action::Create, Action::Clone, Action::ConfigureInTask];
+
+impl Show {
+    pub(crate) fn new(ui: Arc<Ui>) -> Self {
+        Self { ui, began: Instant::now(), bars: Mutex::default() }
+    }
+
+    fn bar(&self, index: usize) -> ProgressBar {
+        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        bars.entry(index).or_insert_with(|| bar(&self.ui)).clone()
+    }
+}
+
+/// A spinner that becomes a bar once somebody knows how far it is.
+pub(crate) fn bar(ui: &Ui) -> ProgressBar {
+    let bar = ui.bars().add(ProgressBar::new(1000));
+    bar.set_style(spinner_style());
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn spinner_style() -> ProgressStyle {
+    // The templates are constants; a mistake in one shows as indicatif's default.
+    ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner:.cyan} {msg} {bar:24.cyan/dim} {percent:>3}% {elapsed:.dim}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━━╌")
+}
+
+impl Observer for Show {
+    fn step(&self, index: usize, plan: &Plan, step: &Step) {
+        let what = match step.action {
+            Action::Clone => "cloning",
+            Action::Configure | Action::ConfigureInTask if plan.steps.len() > 1 => "configuring",
+            Action::Start if plan.steps.len() > 1 => "starting",
+            Action::Stop if plan.steps.len() > 1 => "stopping",
+            _ => plan.words.present,
+        };
+        if self.ui.draws() {
+            let bar = self.bar(index);
+            bar.set_style(spinner_style());
+            bar.set_message(format!("{what} {}", plan.label()));
+        }
+    }
+
+    fn task(&self, index: usize, plan: &Plan, upid: &Upid) -> Box<dyn Watch> {
+        if !self.ui.draws() {
+            self.ui.say(format_args!("{} {}: task {upid}", plan.words.present, plan.label()));
+        }
+        let bar = self.ui.draws().then(|| self.bar(index));
+        // A log is read only where it tells something: it costs a request a tick.
+        let wants_log = bar.is_some() && plan.steps.iter().any(|step| TELLS_PROGRESS.contains(&step.action));
+        Box::new(TaskLine { ui: self.ui.clone(), label: plan.label(), bar, wants_log, lines: false })
+    }
+
+    fn outcome(&self, index: usize, outcome: &Outcome) {
+        if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).remove(&index) {
+            bar.finish_and_clear();
+            self.ui.bars().remove(&bar);
+        }
+        if !outcome.changed && outcome.error.is_none() {
+            return;
+        }
+        let name = outcome.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
+        let took = HumanDuration(self.began.elapsed());
+        let (mark, word) = match outcome.status {
+            Status::Ok => (styled(style::GOOD, "✓"), "done".to_owned()),
+            Status::Warning => {
+                (styled(style::HALF, "!"), format!("done, {}", outcome.exit_status.as_deref().unwrap_or("with warnings")))
+            }
+            Status::Running => (styled(style::HALF, "…"), "goes on".to_owned()),
+            Status::Cancelled => (styled(style::DIM, "-"), "not sent".to_owned()),
+            Status::Failed => (styled(style::BAD, "✗"), "failed".to_owned()),
+            Status::Unknown => (styled(style::BAD, "?"), "unknown: the answer was lost".to_owned()),
+        };
+        self.ui.say(format_args!("{mark} {} {}/{}{name}: {word} ({took})", outcome.verb, outcome.kind, outcome.vmid));
+    }
+
+    fn warning(&self, text: &str) {
+        self.ui.warn(text);
+    }
+}
+
+/// One task on the terminal.
+pub(crate) struct TaskLine {
+    pub(crate) ui: Arc<Ui>,
+    pub(crate) label: String,
+    pub(crate) bar: Option<ProgressBar>,
+    pub(crate) wants_log: bool,
+    /// Whether the log itself is shown (`task watch`).
+    pub(crate) lines: bool,
+}
+
+impl Watch for TaskLine {
+    fn wants_log(&self) -> bool {
+        self.wants_log
+    }
+
+    fn line(&mut self, line: &LogLine) {
+        if self.lines {
+            self.ui.say(&line.t);
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_style(bar_style());
+            bar.set_position((progress.done * 1000.0) as u64);
+        }
+    }
+
+    fn lost(&mut self, error: &Error) {
+        self.ui.warn(format_args!("{}: the server does not answer ({error}); the task goes on, still trying", self.label));
+    }
+
+    fn regained(&mut self) {
+        self.ui.say(format_args!("{}: the server answers again", self.label));
+    }
+}
+
+/// How to come back to what was left, for the last lines of a command.
+pub(crate) fn resume_lines(outcomes: &[Outcome]) -> Vec<String> {
+    let left = outcomes.iter().filter(|outcome| outcome.status == Status::Running);
+    left.filter_map(|outcome| {
+        let hinted = outcome.error.as_ref().is_some_and(|error| error.hints().iter().any(|hint| matches!(hint, Hint::Resume(_))));
+        let upid = outcome.upid.as_ref().filter(|_| hinted)?;
+        Some(format!("{}/{} goes on: pvectl task watch {upid}", outcome.kind, outcome.vmid))
+    })
+    .collect()
+}

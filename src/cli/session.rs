@@ -1,0 +1,215 @@
+//! From settings to a working backend: the client, the journal, and for the sandbox a server in this very process.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use super::{cx::Cx, print::Style};
+use crate::{
+    backends::Proxmox,
+    client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
+    config::{Connection, Login, Resolved, Tickets},
+    journal::Journal,
+    model::{Call, Class, Error, Hint, Method, NullRecorder, Recorder, Result, SystemClock},
+    ops::{Ops, RunOptions},
+    sandbox,
+};
+
+/// What a command will do with the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only read.
+    Read,
+    /// Change something: the journal must be open before anything is sent.
+    Write,
+}
+
+/// A backend at hand.
+pub(crate) struct Session {
+    pub(crate) ops: Ops,
+    pub(crate) style: Style,
+    pub(crate) options: RunOptions,
+    /// The node that new guests go to unless told otherwise.
+    pub(crate) default_node: Option<String>,
+    /// The journal, where this command writes one.
+    pub(crate) journal: Option<Arc<Journal>>,
+    // Serves as long as the session lives.
+    _sandbox: Option<sandbox::Session>,
+}
+
+impl Session {
+    pub(super) async fn open(cx: &Cx, access: Access) -> Result<Self> {
+        let resolved = cx.resolve()?;
+        for warning in &resolved.warnings {
+            cx.ui.warn(warning);
+        }
+        let style = cx.style(&resolved)?;
+        let options = cx.run_options(&resolved)?;
+        let journal = match access {
+            Access::Write if cx.switches.no_journal => {
+                cx.ui.warn("nothing of this is kept in the journal (--no-journal)");
+                None
+            }
+            Access::Write if !cx.switches.dry_run => Some(Arc::new(open_journal(cx)?)),
+            _ => None,
+        };
+        let recorder: Arc<dyn Recorder> = match &journal {
+            Some(journal) => journal.clone(),
+            None => Arc::new(NullRecorder),
+        };
+        let (client, name, served, default_node) = match &resolved.connection {
+            Connection::Sandbox { implicit } => {
+                if *implicit {
+                    cx.ui.say("using the built-in sandbox, a simulated cluster (add your own with `pvectl config add-context`)");
+                }
+                let served = sandbox::Session::start(&cx.paths()?.sandbox()).await?;
+                let client = Client::builder()
+                    .endpoint(Endpoint::parse(served.url())?)
+                    .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned().into() })
+                    .build()?;
+                (client, "sandbox".to_owned(), Some(served), None)
+            }
+            Connection::Local => {
+                return Err(Error::usage("this build has no local backend yet")
+                    .with_hint(Hint::Text("choose a Proxmox context, or `--context sandbox`".into())));
+            }
+            Connection::Proxmox(server) => {
+                if server.read_only.value && access == Access::Write && !cx.switches.dry_run {
+                    let origin = &server.read_only.origin;
+                    return Err(Error::new(Class::Forbidden, format!("changes are switched off ({origin}: read-only)")));
+                }
+                let node = server.node.as_ref().map(|node| node.value.clone());
+                let name = server.context.as_ref().map_or_else(
+                    || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default(),
+                    |name| name.value.clone(),
+                );
+                (client(cx, &resolved, server).await?, name, None, node)
+            }
+        };
+        let ops = Ops::new(Arc::new(Proxmox::new(client)), recorder, name);
+        Ok(Self { ops, style, options, default_node, journal, _sandbox: served })
+    }
+}
+
+/// Opens the journal for writing.
+pub(crate) fn open_journal(cx: &Cx) -> Result<Journal> {
+    let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Journal::open(&cx.paths()?.journal(), Arc::new(SystemClock), host)
+}
+
+async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
+    let mut builder = Client::builder();
+    for endpoint in &server.endpoints.value {
+        let mut parsed = Endpoint::parse(endpoint.url())?;
+        if let Some(fingerprint) = endpoint.fingerprint() {
+            parsed = parsed.with_fingerprint(fingerprint.parse()?);
+        }
+        builder = builder.endpoint(parsed);
+    }
+    if let Some(pem) = server.ca_pem()? {
+        builder = builder.trust(Trust::CaPem(pem.into_bytes()));
+    }
+    if let Some(timeout) = resolved.setting("timeout").map(super::cx::parse_duration).transpose()? {
+        // Nobody who waits ten seconds altogether wants to wait sixty for one answer.
+        builder = builder.request_timeout(timeout.clamp(Duration::from_secs(1), Duration::from_secs(60)));
+    }
+    let auth = match server.login()? {
+        Some(Login::Token { id, secret }) => Auth::Token { id, secret },
+        Some(Login::Password { user, password }) => {
+            builder = builder.ticket_store(Arc::new(TicketFiles(Tickets::new(&cx.paths()?))));
+            password_auth(cx, user, password)
+        }
+        None => {
+            // First see that there is a server and that it is the right one; only then is a password asked for.
+            builder.clone().auth(Auth::None).build()?.call(&Call::new(Method::Get, "/access/domains")).await?;
+            let user = match &server.identity {
+                Some(identity) => identity.value.to_string(),
+                None => ask_user(cx, server)?,
+            };
+            password_auth(cx, user.clone(), ask_password(cx, &user)?)
+        }
+    };
+    builder.auth(auth).build()
+}
+
+fn password_auth(cx: &Cx, user: String, password: SecretString) -> Auth {
+    Auth::Password { user, password, second_factor: Some(Arc::new(AskSecondFactor { can_ask: cx.ui.can_ask() })) }
+}
+
+fn nobody_to_ask(what: &str) -> Error {
+    Error::usage(format!("{what} is needed, and there is no terminal to ask on"))
+        .with_hint(Hint::Text("give an API token: PVECTL_TOKEN_FILE, or `pvectl config add-context --token-file`".into()))
+}
+
+fn ask_user(cx: &Cx, server: &crate::config::Proxmox) -> Result<String> {
+    if !cx.ui.can_ask() {
+        return Err(nobody_to_ask("a user"));
+    }
+    let place = server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
+    let asked = dialoguer::Input::<String>::new().with_prompt(format!("User on {place}")).default("root@pam".into()).interact_text();
+    asked.map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+}
+
+/// Asks for a password on the terminal, without echo.
+pub(crate) fn ask_password(cx: &Cx, user: &str) -> Result<SecretString> {
+    if !cx.ui.can_ask() {
+        return Err(nobody_to_ask(&format!("the password of {user}")));
+    }
+    let asked = cx.ui.bars().suspend(|| dialoguer::Password::new().with_prompt(format!("Password of {user}")).interact());
+    asked.map(SecretString::from).map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+}
+
+/// Asks for the second factor on the terminal.
+pub(crate) struct AskSecondFactor {
+    pub(crate) can_ask: bool,
+}
+
+impl SecondFactor for AskSecondFactor {
+    fn answer(&self, kinds: &[String]) -> Result<SecretString> {
+        if !self.can_ask {
+            return Err(Error::new(Class::Unauthenticated, "the server wants a second factor, and there is no terminal to ask on")
+                .with_hint(Hint::Text("scripts use an API token".into())));
+        }
+        let kind = kinds.iter().find(|kind| *kind == "totp").or(kinds.first()).map_or("totp", String::as_str);
+        let code = dialoguer::Password::new().with_prompt(format!("Second factor ({kind})")).interact();
+        let code = code.map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))?;
+        Ok(SecretString::from(format!("{kind}:{}", code.trim())))
+    }
+}
+
+/// Keeps tickets between commands in files only this user can read.
+struct TicketFiles(Tickets);
+
+impl TicketStore for TicketFiles {
+    fn load(&self, key: &str) -> Option<StoredTicket> {
+        serde_json::from_str::<Kept>(&self.0.load(key, "").ok()??).ok().map(|kept| StoredTicket {
+            ticket: kept.ticket.into(),
+            csrf: kept.csrf.into(),
+            issued: kept.issued,
+        })
+    }
+
+    fn save(&self, key: &str, ticket: &StoredTicket) {
+        let kept = Kept {
+            ticket: ticket.ticket.expose_secret().to_owned(),
+            csrf: ticket.csrf.expose_secret().to_owned(),
+            issued: ticket.issued,
+        };
+        // Without it the next command only has to log in again.
+        let _ = serde_json::to_string(&kept).map(|text| self.0.save(key, "", &text));
+    }
+
+    fn forget(&self, key: &str) {
+        let _ = self.0.forget(key, "");
+    }
+}
+
+/// A ticket as it lies in its file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    ticket: String,
+    csrf: String,
+    issued: Timestamp,
+}
