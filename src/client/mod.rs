@@ -16,7 +16,7 @@ mod response;
 mod storage;
 mod tasks;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod transport;
 
 use std::{fmt, sync::Arc};
@@ -147,30 +147,5 @@ fn submitted(data: Value) -> Result<Submitted> {
                 .with_source(error)
                 .with_sent(Sent::Maybe)
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_task_is_told_from_a_result() {
-        let upid = "UPID:pve1:000003EC:00041609:6B003243:qmshutdown:100:root@pam!ci:";
-        let task = Submitted::Task(upid.parse().unwrap());
-        assert_eq!(submitted(json!(upid)).unwrap(), task);
-        assert_eq!(submitted(json!({"upid": upid, "volid": "a:b"})).unwrap(), task);
-        for done in [json!(null), json!("local:iso/x.iso"), json!({"port": "5900"}), json!({"upid": null})] {
-            assert_eq!(submitted(done.clone()).unwrap(), Submitted::Done(done));
-        }
-        assert!(submitted(json!("UPID:pve1:cut")).unwrap_err().may_have_happened());
-    }
-
-    #[test]
-    fn a_client_goes_anywhere() {
-        fn check<T: Clone + Send + Sync + 'static>() {}
-        check::<Client>();
     }
 }

@@ -53,6 +53,12 @@ impl Transport {
         self.wires.iter().map(|wire| &wire.endpoint)
     }
 
+    /// The endpoint that the next call goes to first.
+    #[cfg(test)]
+    pub(super) fn preferred(&self) -> &Endpoint {
+        &self.wires.get(self.wires.good()).endpoint
+    }
+
     /// Sends a call until there is an answer, as often as is safe and while there is time.
     ///
     /// # Errors
