@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::{
-    access::Permissions,
+    access::{Permissions, Propagates},
     auth::{Auth, SecondFactor, SecretString, StoredTicket, TicketStore},
     builder::ClientBuilder,
     cluster::Version,
@@ -36,6 +36,7 @@ pub use self::{
 };
 use self::{
     auth::Session,
+    request::Request,
     response::{Answer, Envelope},
     transport::Transport,
 };
@@ -116,10 +117,11 @@ impl Client {
     /// Sends a call as whoever we are. A refused ticket is replaced once; a 401 means that nothing was processed.
     async fn exchange<T: DeserializeOwned>(&self, call: &Call) -> Result<(Envelope<T>, Answer)> {
         let Inner { transport, session } = &*self.0;
+        let request = Request::new(call)?;
         let credentials = session.credentials(transport).await?;
-        match transport.send(call, &credentials).await {
+        match transport.send(&request, &credentials).await {
             Err(error) if error.status() == Some(401) => match session.instead_of(&credentials, transport).await? {
-                Some(others) => transport.send(call, &others).await,
+                Some(others) => transport.send(&request, &others).await,
                 None => Err(error),
             },
             other => other,

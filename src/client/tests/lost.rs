@@ -110,6 +110,18 @@ async fn a_read_leaves_time_to_another_endpoint() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_could_not_even_connect_in_time_is_not_made() {
+    // The waits between three attempts are longer than the time there is.
+    let server = Server::start(|_, _| reply("502 Bad Gateway", ""));
+    let client =
+        Client::builder().endpoint(server.endpoint()).request_timeout(Duration::from_millis(350)).build().unwrap();
+    let error = client.call(&get("/x")).await.unwrap_err();
+    // What the server said is better news than that the time is over.
+    assert_eq!(error.status(), Some(502), "{error}");
+    assert!(server.seen().len() < 3);
+}
+
+#[tokio::test]
 async fn the_next_endpoint_takes_over_and_is_remembered() {
     let (down, good) = (closed(), Server::start(|_, _| ok("null")));
     let client = Client::builder().endpoint(down).endpoint(good.endpoint()).build().unwrap();

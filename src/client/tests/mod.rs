@@ -209,6 +209,15 @@ fn a_client_goes_anywhere_and_shows_no_secret() {
     assert!(!format!("{client:?}").contains("token-secret"));
 }
 
+#[tokio::test]
+async fn a_path_that_is_none_is_refused_before_anybody_logs_in() {
+    let server = Server::start(|_, _| ok("null"));
+    let auth = Auth::Password { user: "root@pam".into(), password: "x".into(), second_factor: None };
+    let client = Client::builder().endpoint(server.endpoint()).auth(auth).build().unwrap();
+    assert_eq!(client.call(&post("/nodes/../access")).await.unwrap_err().class(), Class::Usage);
+    assert!(server.seen().is_empty());
+}
+
 #[test]
 fn what_cannot_work_is_refused_before_anything_is_sent() {
     let user = |user: &str| Auth::Password { user: user.to_owned(), password: "x".into(), second_factor: None };

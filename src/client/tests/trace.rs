@@ -57,7 +57,7 @@ async fn push_secrets_through() -> Server {
             .into_bytes(),
         ),
         2 => ok(&serde_json::json!({
-            "full-tokenid": "a@pam!t", "value": MARK, "info": {"privsep": "1"}, "recovery": [MARK],
+            "full-tokenid": "a@pam!t", "value": MARK, "info": {"privsep": "1"}, "secret": MARK,
             "deep": [{"password": MARK, "seen": format!("PVEVNC:6B00::{MARK}")}],
         })
         .to_string()),
@@ -69,7 +69,7 @@ async fn push_secrets_through() -> Server {
     let client = Client::builder().endpoint(server.endpoint()).auth(auth).build().unwrap();
     let secret = Params::new().with("cipassword", MARK).with("cores", "4711");
     client.call(&get("/one")).await.unwrap();
-    client.call(&post("/two").with_params(secret.clone())).await.unwrap();
+    client.call(&post("/access/users/a@pam/token/t").with_params(secret.clone())).await.unwrap();
     let error = client.call(&Call::new(Method::Delete, "/three").with_params(secret.clone())).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains(MARK), "{error:?}");
     let error = client.call(&get("/four").with_params(secret)).await.unwrap_err();
