@@ -132,6 +132,14 @@ async fn the_next_endpoint_takes_over_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_refuses_is_a_good_one() {
+    let server = Server::start(|_, _| reply("500 VM is locked (backup)", ""));
+    let client = Client::builder().endpoint(closed()).endpoint(server.endpoint()).build().unwrap();
+    assert_eq!(client.call(&post("/x")).await.unwrap_err().class(), Class::Conflict);
+    assert_eq!(client.0.transport.preferred().to_string(), server.url());
+}
+
+#[tokio::test]
 async fn all_endpoints_are_named_when_none_answers() {
     let (first, second) = (closed(), closed());
     let client = Client::builder().endpoint(first.clone()).endpoint(second.clone()).build().unwrap();
