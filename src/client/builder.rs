@@ -55,7 +55,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait for a connection, 10 s unless told otherwise, and never more than half of
+    /// How long to wait for a connection, 10 s unless told otherwise, and never more than a third of
     /// [`request_timeout`](Self::request_timeout).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;

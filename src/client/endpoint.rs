@@ -10,7 +10,7 @@ use url::Url;
 use crate::model::{Error, Result};
 
 /// The port on which Proxmox VE serves its API.
-const DEFAULT_PORT: u16 = 8006;
+pub(super) const DEFAULT_PORT: u16 = 8006;
 
 /// One address of a cluster. Each node has a certificate of its own, so a pin belongs to the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

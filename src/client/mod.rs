@@ -16,7 +16,7 @@ mod response;
 mod storage;
 mod tasks;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod transport;
 
 use std::{fmt, sync::Arc};
@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::{
-    access::Permissions,
+    access::{Permissions, Propagates},
     auth::{Auth, SecondFactor, SecretString, StoredTicket, TicketStore},
     builder::ClientBuilder,
     cluster::Version,
@@ -36,6 +36,7 @@ pub use self::{
 };
 use self::{
     auth::Session,
+    request::Request,
     response::{Answer, Envelope},
     transport::Transport,
 };
@@ -113,10 +114,11 @@ impl Client {
     /// Sends a call as whoever we are. A refused ticket is replaced once; a 401 means that nothing was processed.
     async fn exchange<T: DeserializeOwned>(&self, call: &Call) -> Result<(Envelope<T>, Answer)> {
         let Inner { transport, session, .. } = &*self.0;
+        let request = Request::new(call)?;
         let credentials = session.credentials(transport).await?;
-        match transport.send(call, &credentials).await {
+        match transport.send(&request, &credentials).await {
             Err(error) if error.status() == Some(401) => match session.instead_of(&credentials, transport).await? {
-                Some(others) => transport.send(call, &others).await,
+                Some(others) => transport.send(&request, &others).await,
                 None => Err(error),
             },
             other => other,
@@ -144,30 +146,5 @@ fn submitted(data: Value) -> Result<Submitted> {
                 .with_source(error)
                 .with_sent(Sent::Maybe)
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_task_is_told_from_a_result() {
-        let upid = "UPID:pve1:000003EC:00041609:6B003243:qmshutdown:100:root@pam!ci:";
-        let task = Submitted::Task(upid.parse().unwrap());
-        assert_eq!(submitted(json!(upid)).unwrap(), task);
-        assert_eq!(submitted(json!({"upid": upid, "volid": "a:b"})).unwrap(), task);
-        for done in [json!(null), json!("local:iso/x.iso"), json!({"port": "5900"}), json!({"upid": null})] {
-            assert_eq!(submitted(done.clone()).unwrap(), Submitted::Done(done));
-        }
-        assert!(submitted(json!("UPID:pve1:cut")).unwrap_err().may_have_happened());
-    }
-
-    #[test]
-    fn a_client_goes_anywhere() {
-        fn check<T: Clone + Send + Sync + 'static>() {}
-        check::<Client>();
     }
 }

@@ -4,10 +4,15 @@
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 
+use url::Url;
+
 use super::{Endpoint, auth::Credentials, path};
 use crate::model::{Call, Error, Method, Result};
 
 const PREFIX: &str = "/api2/json";
+
+/// Stands in for an endpoint while a path is checked.
+const ANY: &str = "https://pve";
 
 /// A call, encoded once and sent perhaps several times.
 pub(super) struct Request<'a> {
@@ -20,31 +25,34 @@ pub(super) struct Request<'a> {
 impl<'a> Request<'a> {
     /// Encodes the parameters: into the query of a GET or DELETE, for which the server refuses a body, into a form
     /// otherwise. Always with a length: the server takes no chunks.
-    pub(super) fn new(call: &'a Call) -> Self {
-        let form = path::form(call.params.iter());
-        match call.method {
-            Method::Get | Method::Delete => {
-                Self { call, query: Some(form).filter(|form| !form.is_empty()), body: None }
-            }
-            Method::Post | Method::Put => Self { call, query: None, body: Some(form) },
-        }
-    }
-
-    /// The request for one endpoint.
     ///
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) when the path is not one of the API's: not encoded, with an empty
     /// segment, or with one that climbs.
-    pub(super) fn to(&self, endpoint: &Endpoint, credentials: &Credentials) -> Result<reqwest::Request> {
-        let mut url = endpoint.url.clone();
-        let called = self.call.path.as_str();
-        let full = format!("{}{PREFIX}{called}", url.path().trim_end_matches('/'));
-        url.set_path(&full);
-        let proper = called.starts_with('/') && (called == "/" || !called.ends_with('/')) && !called.contains("//");
+    pub(super) fn new(call: &'a Call) -> Result<Self> {
+        let path = call.path.as_str();
+        let whole = path.starts_with('/') && (path == "/" || !path.ends_with('/')) && !path.contains("//");
         // The URL type resolves `..` and encodes what must not stand there; then it would be another path.
-        if !proper || url.path() != full {
-            return Err(Error::usage(format!("`{called}` is not a path of the API")));
+        let same = Url::parse(ANY).is_ok_and(|mut url| {
+            url.set_path(path);
+            url.path() == path
+        });
+        if !(whole && same) {
+            return Err(Error::usage(format!("`{path}` is not a path of the API")));
         }
+        let form = path::form(call.params.iter());
+        Ok(match call.method {
+            Method::Get | Method::Delete => {
+                Self { call, query: Some(form).filter(|form| !form.is_empty()), body: None }
+            }
+            Method::Post | Method::Put => Self { call, query: None, body: Some(form) },
+        })
+    }
+
+    /// The request for one endpoint.
+    pub(super) fn to(&self, endpoint: &Endpoint, credentials: &Credentials) -> reqwest::Request {
+        let mut url = endpoint.url.clone();
+        url.set_path(&format!("{}{PREFIX}{}", endpoint.url.path().trim_end_matches('/'), self.call.path));
         url.set_query(self.query.as_deref());
         let method = match self.call.method {
             Method::Get => reqwest::Method::GET,
@@ -60,7 +68,7 @@ impl<'a> Request<'a> {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             *request.body_mut() = Some(body.clone().into());
         }
-        Ok(request)
+        request
     }
 }
 
@@ -72,7 +80,7 @@ mod tests {
     fn url(method: Method, path: &str, params: Params) -> Result<String> {
         let call = Call::new(method, path).with_params(params);
         let endpoint = Endpoint::parse("https://proxy/pve/")?;
-        Ok(Request::new(&call).to(&endpoint, &Credentials::None)?.url().to_string())
+        Ok(Request::new(&call)?.to(&endpoint, &Credentials::None).url().to_string())
     }
 
     #[test]

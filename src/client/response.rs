@@ -49,7 +49,7 @@ impl Answer {
             None => status.canonical_reason().unwrap_or_default().to_owned(),
         };
         // A length that is announced is a good size to begin with, but not one to be believed.
-        let expected = response.content_length().unwrap_or(0).min(1 << 20) as usize;
+        let expected = response.content_length().unwrap_or(0).min(16 << 20) as usize;
         Self {
             status: status.as_u16(),
             reason,

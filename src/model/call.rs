@@ -40,7 +40,7 @@ impl fmt::Display for Method {
 }
 
 /// Parameters whose values are secrets wherever they appear in the API.
-const SECRET_KEYS: [&str; 12] = [
+const SECRET_KEYS: [&str; 17] = [
     "password",
     "cipassword",
     "new-password",
@@ -53,11 +53,35 @@ const SECRET_KEYS: [&str; 12] = [
     "keyring",
     "encryption-key",
     "token",
+    "totp",
+    "secret",
+    "client-key",
+    "eab-hmac-key",
+    "target-endpoint",
+];
+
+/// Parameters, and keys of answers, whose names mean a secret only in some places: part of a path, and the key.
+const SECRET_PLACES: [(&str, &str); 10] = [
+    ("/access/openid", "code"),
+    ("/access/tfa", "challenge"),
+    ("/access/tfa", "recovery"),
+    ("/access/tfa", "value"),
+    ("/access/users", "keys"),
+    ("/access/users", "value"),
+    ("/cluster/acme/plugins", "data"),
+    ("/cluster/sdn/dns", "key"),
+    ("/certificates/", "key"),
+    ("/subscription", "key"),
 ];
 
 /// Whether a parameter's value must never be shown, logged or stored.
 pub fn is_secret_key(key: &str) -> bool {
     SECRET_KEYS.contains(&key)
+}
+
+/// The same for a call to this path, or its answer: some keys are secrets in one place and harmless in another.
+pub fn is_secret_at(path: &str, key: &str) -> bool {
+    is_secret_key(key) || SECRET_PLACES.iter().any(|(place, secret)| *secret == key && path.contains(place))
 }
 
 /// Parameters of a call in the order they were given, all as the text that goes over the wire: booleans `0`/`1`,
@@ -132,9 +156,12 @@ impl Params {
     /// The same with every secret's value replaced by `***`: what may be shown and stored.
     #[must_use]
     pub fn redacted(&self) -> Self {
-        let hide = |(key, value): &(String, String)| {
-            (key.clone(), if is_secret_key(key) { "***".to_owned() } else { value.clone() })
-        };
+        self.without(is_secret_key)
+    }
+
+    fn without(&self, secret: impl Fn(&str) -> bool) -> Self {
+        let hide =
+            |(key, value): &(String, String)| (key.clone(), if secret(key) { "***".to_owned() } else { value.clone() });
         Self(self.0.iter().map(hide).collect())
     }
 
@@ -172,7 +199,7 @@ impl fmt::Debug for Params {
 }
 
 /// A call: what will be, or was, asked of the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Call {
     /// The method.
     pub method: Method,
@@ -195,9 +222,22 @@ impl Call {
         self
     }
 
+    /// The parameters with every secret's value replaced by `***`, also of those that are secrets only at this path.
+    #[must_use]
+    pub fn redacted_params(&self) -> Params {
+        self.params.without(|key| is_secret_at(&self.path, key))
+    }
+
     /// As JSON `{method, path, params}`, secrets replaced.
     pub fn to_json(&self) -> Value {
-        serde_json::json!({"method": self.method, "path": self.path, "params": self.params.to_json()})
+        serde_json::json!({"method": self.method, "path": self.path, "params": self.redacted_params().to_json()})
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let params = self.redacted_params();
+        f.debug_struct("Call").field("method", &self.method).field("path", &self.path).field("params", &params).finish()
     }
 }
 
@@ -205,7 +245,7 @@ impl fmt::Display for Call {
     /// One line for people: `POST /nodes/pve1/qemu/150/clone newid=151 name=app`, secrets replaced.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
-        for (key, value) in self.params.redacted().iter() {
+        for (key, value) in self.redacted_params().iter() {
             if value.is_empty() || value.contains(char::is_whitespace) {
                 write!(f, " {key}={value:?}")?;
             } else {
@@ -227,5 +267,15 @@ mod tests {
         for shown in [call.to_string(), format!("{call:?}"), call.to_json().to_string()] {
             assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_key_may_be_a_secret_in_one_place_only() {
+        let call = |path: &str| Call::new(Method::Post, path).with_params(Params::new().with("key", "hunter2"));
+        let secret = call("/nodes/pve1/certificates/custom");
+        for shown in [secret.to_string(), format!("{secret:?}"), secret.to_json().to_string()] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        assert!(call("/nodes/pve1/qemu/100/config").to_string().contains("hunter2"));
     }
 }

@@ -17,7 +17,7 @@ mod task;
 pub mod tolerant;
 mod upid;
 
-pub use call::{Call, Method, Params, is_secret_key};
+pub use call::{Call, Method, Params, is_secret_at, is_secret_key};
 pub use clock::{Clock, SystemClock};
 pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};

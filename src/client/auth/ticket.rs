@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{Credentials, SecondFactor, StoredTicket, TicketStore, secret_header};
 use crate::{
-    client::{path, transport::Transport},
+    client::{path, request::Request, transport::Transport},
     model::{Call, Class, Error, Hint, Method, Params, Result, Sent, tolerant},
 };
 
@@ -146,7 +146,7 @@ impl Session {
         let params =
             Params::new().with("username", &self.user).with("password", password).with_some("tfa-challenge", challenge);
         let call = Call::new(Method::Post, "/access/ticket").with_params(params);
-        let (envelope, _) = transport.send::<Grant>(&call, &Credentials::None).await?;
+        let (envelope, _) = transport.send::<Grant>(&Request::new(&call)?, &Credentials::None).await?;
         Ok(envelope.data)
     }
 

@@ -4,7 +4,11 @@
 
 use std::{error::Error as StdError, io};
 
-use super::{super::Endpoint, tls::Distrust};
+use super::{
+    super::endpoint::{DEFAULT_PORT, Endpoint},
+    tls::Distrust,
+    trace,
+};
 use crate::model::{Call, Class, Error, Hint, Sent};
 
 /// An attempt that failed.
@@ -61,8 +65,9 @@ pub(super) fn timed_out(call: &Call, endpoint: &Endpoint) -> Failure {
 pub(super) fn from_reqwest(phase: Phase, error: reqwest::Error, call: &Call, endpoint: &Endpoint) -> Failure {
     // The URL has the parameters of a GET in it.
     let error = error.without_url();
+    trace::failure(&error);
     if phase == Phase::Head && error.is_connect() {
-        return unconnected(error, endpoint);
+        return unconnected(&error, endpoint);
     }
     let (sent, text) = if phase == Phase::Head && find::<hyper::Error>(&error).is_some_and(hyper::Error::is_canceled) {
         (Sent::Never, format!("{endpoint} closed the connection before `{} {}` was sent", call.method, call.path))
@@ -70,20 +75,20 @@ pub(super) fn from_reqwest(phase: Phase, error: reqwest::Error, call: &Call, end
         (Sent::Maybe, format!("the answer of {endpoint} to `{} {}` was cut off", call.method, call.path))
     } else if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
         let text = format!("{endpoint} answered `{} {}` with something that is not HTTP", call.method, call.path);
-        let wrong = Error::new(Class::Unreachable, text).with_sent(Sent::Maybe).with_source(error);
+        let wrong = Error::new(Class::Unreachable, text).with_sent(Sent::Maybe);
         let hint = Hint::Text("perhaps the server speaks TLS there: try https".to_owned());
         return Failure::lasting(if endpoint.is_https() { wrong } else { wrong.with_hint(hint) });
     } else {
         let cause = cause(&error);
         (Sent::Maybe, format!("{endpoint} gave no answer to `{} {}`: {cause}", call.method, call.path))
     };
-    Failure::passing(Error::new(Class::Unreachable, text).with_sent(sent).with_source(error))
+    Failure::passing(Error::new(Class::Unreachable, text).with_sent(sent))
 }
 
 /// No connection, so nothing was sent.
-fn unconnected(error: reqwest::Error, endpoint: &Endpoint) -> Failure {
+fn unconnected(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
     let never = |text: String| Error::new(Class::Unreachable, text).with_sent(Sent::Never);
-    if let Some(distrust) = tls_error(&error).and_then(Distrust::of) {
+    if let Some(distrust) = tls_error(error).and_then(Distrust::of) {
         let refused = never(format!("{endpoint} is not trusted: {distrust}"));
         return Failure::lasting(match distrust {
             Distrust::Unknown { presented, .. } => refused.with_hint(Hint::UnknownCertificate {
@@ -94,7 +99,7 @@ fn unconnected(error: reqwest::Error, endpoint: &Endpoint) -> Failure {
             Distrust::Other { .. } => refused,
         });
     }
-    match tls_error(&error) {
+    match tls_error(error) {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             let mut plain = endpoint.url.clone();
             let _ = plain.set_scheme("http");
@@ -104,13 +109,13 @@ fn unconnected(error: reqwest::Error, endpoint: &Endpoint) -> Failure {
         Some(other) => Failure::passing(never(format!("no TLS connection to {endpoint}: {other}"))),
         None if error.is_dns() => {
             let host = endpoint.url.host_str().unwrap_or_default();
-            Failure::passing(
-                never(format!("cannot reach {endpoint}: the name `{host}` is not known")).with_source(error),
-            )
+            Failure::passing(never(format!("cannot reach {endpoint}: the name `{host}` is not known")))
         }
         None => {
-            let text = format!("cannot reach {endpoint}: {}", cause(&error));
-            Failure::passing(never(text).with_source(error))
+            let unreached = never(format!("cannot reach {endpoint}: {}", cause(error)));
+            let port_given = endpoint.url.port().is_some() || !endpoint.is_https();
+            let hint = Hint::Text(format!("Proxmox VE listens on port {DEFAULT_PORT}: {endpoint}:{DEFAULT_PORT}"));
+            Failure::passing(if port_given { unreached } else { unreached.with_hint(hint) })
         }
     }
 }

@@ -11,7 +11,7 @@ mod trace;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use self::{
     failover::{Wire, Wires},
@@ -24,7 +24,7 @@ use super::{
     request::Request,
     response::{Answer, Envelope},
 };
-use crate::model::{Call, Method, Result};
+use crate::model::{Method, Result};
 
 /// What the transport is told when it is made.
 pub(super) struct Options {
@@ -44,7 +44,7 @@ impl Transport {
     /// Prepares everything and opens nothing.
     pub(super) fn new(endpoints: Vec<Endpoint>, mut options: Options) -> Self {
         // An endpoint that swallows packets must leave time for the next one.
-        options.connect_timeout = options.connect_timeout.min(options.request_timeout / 2);
+        options.connect_timeout = options.connect_timeout.min(options.request_timeout / 3);
         Self { wires: Wires::new(endpoints), options }
     }
 
@@ -53,24 +53,30 @@ impl Transport {
         self.wires.iter().map(|wire| &wire.endpoint)
     }
 
-    /// Sends a call until there is an answer, as often as is safe and while there is time.
+    /// The endpoint that the next call goes to first.
+    #[cfg(test)]
+    pub(super) fn preferred(&self) -> &Endpoint {
+        &self.wires.get(self.wires.good()).endpoint
+    }
+
+    /// Sends a request until there is an answer, as often as is safe and while there is time.
     ///
     /// # Errors
     /// The last failure, or all endpoints' failures in one.
     pub(super) async fn send<T: DeserializeOwned>(
         &self,
-        call: &Call,
+        request: &Request<'_>,
         credentials: &Credentials,
     ) -> Result<(Envelope<T>, Answer)> {
-        let request = Request::new(call);
+        let method = request.call.method;
         let deadline = Instant::now() + self.options.request_timeout;
         let first = self.wires.good();
-        let mut attempts = Attempts::new(call.method, self.wires.len());
+        let mut attempts = Attempts::new(method, self.wires.len());
         loop {
             let at = (first + attempts.made()) % self.wires.len();
             let wire = self.wires.get(at);
-            let until = attempt_limit(call.method, attempts.elsewhere(), deadline);
-            match self.once(wire, &request, credentials, until).await {
+            let until = attempt_limit(method, attempts.elsewhere(), deadline);
+            match self.once(wire, request, credentials, until).await {
                 Ok(answered) => {
                     self.wires.remember(at);
                     return Ok(answered);
@@ -79,12 +85,16 @@ impl Transport {
                     if failure.came_from_the_server() {
                         self.wires.remember(at);
                     }
-                    match attempts.next(failure) {
+                    let delay = match attempts.next(failure) {
                         Next::GiveUp(error) => return Err(error),
-                        Next::Elsewhere => {}
-                        Next::After(delay) if Instant::now() + delay >= deadline => return Err(attempts.into_error()),
-                        Next::After(delay) => sleep_until(Instant::now() + delay).await,
+                        Next::Elsewhere => Duration::ZERO,
+                        Next::After(delay) => delay,
+                    };
+                    // Without time for a connection, an attempt could only turn "never sent" into "perhaps".
+                    if Instant::now() + delay + self.options.connect_timeout > deadline {
+                        return Err(attempts.into_error());
                     }
+                    sleep(delay).await;
                 }
             }
         }
@@ -100,7 +110,7 @@ impl Transport {
     ) -> Result<(Envelope<T>, Answer), Failure> {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
-        let outgoing = request.to(endpoint, credentials).map_err(Failure::lasting)?;
+        let outgoing = request.to(endpoint, credentials);
         let span = trace::Exchange::begin(call, endpoint, &outgoing);
         let received = match timeout_at(until, receive(http, outgoing)).await {
             Ok(Ok(answer)) => Ok(answer),

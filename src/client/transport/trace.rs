@@ -2,13 +2,15 @@
 //!
 //! Events have the target [`TARGET`]; whoever listens decides where they go.
 
+use std::error::Error as _;
+
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, PROXY_AUTHORIZATION, SET_COOKIE};
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{Level, debug, enabled, info, trace};
 
 use super::super::{Endpoint, response::Answer};
-use crate::model::{Call, Error, is_secret_key};
+use crate::model::{Call, Error, is_secret_at, is_secret_key};
 
 /// The target of all events about HTTP.
 pub(super) const TARGET: &str = "pvectl::http";
@@ -17,9 +19,6 @@ const HIDDEN: &str = "***";
 
 /// Headers whose values are secrets, besides those that are named like a secret parameter.
 const SECRET_HEADERS: [reqwest::header::HeaderName; 4] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE];
-
-/// Keys that are secrets in an answer though they are none in a request.
-const SECRET_ANSWERS: [&str; 3] = ["recovery", "secret", "challenge"];
 
 /// One request and its answer.
 pub(super) struct Exchange<'a> {
@@ -35,7 +34,7 @@ impl<'a> Exchange<'a> {
             debug!(target: TARGET, method = %call.method, path = call.path, %endpoint, headers = headers(request.headers()), "request");
         }
         if enabled!(target: TARGET, Level::TRACE) && !call.params.is_empty() {
-            let params = Value::Object(call.params.to_json());
+            let params = Value::Object(call.redacted_params().to_json());
             trace!(target: TARGET, method = %call.method, path = call.path, %params, "request parameters");
         }
         Self { call, endpoint, began: Instant::now() }
@@ -50,7 +49,7 @@ impl<'a> Exchange<'a> {
             debug!(target: TARGET, %endpoint, reason = answer.reason, headers = headers(&answer.headers), "answer headers");
         }
         if enabled!(target: TARGET, Level::TRACE) {
-            trace!(target: TARGET, body = body(&answer.body), "answer body");
+            trace!(target: TARGET, body = body(&call.path, &answer.body), "answer body");
         }
     }
 
@@ -79,29 +78,39 @@ fn headers(headers: &HeaderMap) -> String {
     headers.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// A body with its secrets hidden. Of one that is not JSON only the length is told: nobody knows what is in it.
-fn body(bytes: &[u8]) -> String {
-    match serde_json::from_slice(bytes) {
-        Ok(mut value) => {
-            hide(&mut value);
-            value.to_string()
+/// Why the wire failed, with all that stands behind it: more than an error should say.
+pub(super) fn failure(error: &reqwest::Error) {
+    if enabled!(target: TARGET, Level::DEBUG) {
+        let mut chain = Vec::new();
+        let mut link = error.source();
+        while let Some(error) = link {
+            chain.push(error.to_string());
+            link = error.source();
         }
-        Err(_) => format!("{} bytes that are not JSON", bytes.len()),
+        debug!(target: TARGET, cause = chain.join(": "), "failure");
     }
 }
 
-fn hide(value: &mut Value) {
+/// A body with its secrets hidden. Of one that is not JSON only the length is told: nobody knows what is in it.
+fn body(path: &str, bytes: &[u8]) -> String {
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(mut envelope)) => {
+            envelope.values_mut().for_each(|value| hide(path, value));
+            Value::Object(envelope).to_string()
+        }
+        _ => format!("{} bytes that are not an envelope", bytes.len()),
+    }
+}
+
+fn hide(path: &str, value: &mut Value) {
     match value {
-        Value::Array(values) => values.iter_mut().for_each(hide),
+        Value::Array(values) => values.iter_mut().for_each(|value| hide(path, value)),
         Value::Object(map) => {
-            // A new API token's secret comes under a name that means nothing elsewhere.
-            let token = map.contains_key("full-tokenid");
             for (key, value) in map.iter_mut() {
-                let secret = is_secret_key(key) || SECRET_ANSWERS.contains(&key.as_str()) || (token && key == "value");
-                if secret && !value.is_null() {
+                if is_secret_at(path, key) && !value.is_null() {
                     *value = Value::from(HIDDEN);
                 } else {
-                    hide(value);
+                    hide(path, value);
                 }
             }
         }
@@ -110,7 +119,7 @@ fn hide(value: &mut Value) {
     }
 }
 
-/// Whether a text is a ticket, under whatever key: `PVE:user@realm:6B002D54::signature`, `PVEVNC:…`.
+/// Whether a text is a ticket, under whatever key: `PVE:user@realm:6B002D54::signature`, `…:PVEVNC:…`.
 fn is_ticket(text: &str) -> bool {
-    text.contains("::") && text.split(':').any(|part| matches!(part, "PVE" | "PVEVNC"))
+    text.starts_with("PVE:") || text.contains("PVEVNC:")
 }
