@@ -57,7 +57,7 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
             log(0);
             return cut(connection).await;
         }
-        Some(Strike::Status(code)) => return finish(Answer::empty(code, "")),
+        Some(Strike::Status(code)) => return finish(Answer::bare(code)),
         _ => {}
     }
     let answer = work(kit, &parts, &target, body).await;
@@ -69,7 +69,7 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
             log(0);
             cut(connection).await
         }
-        Some(Strike::StatusAfter(code)) => finish(Answer::empty(code, "")),
+        Some(Strike::StatusAfter(code)) => finish(Answer::bare(code)),
         Some(Strike::TruncateAfter) => truncated(finish(answer)).await,
         _ => finish(answer),
     }

@@ -1,20 +1,6 @@
 //! Things that go wrong on purpose: lost connections, gateways' answers, cut bodies.
 //!
-//! For tests of clients. A rule is one line of text:
-//!
-//! ```text
-//! METHOD PATH:ACTION[*COUNT]
-//!
-//! POST /nodes/*/qemu/*/status/start:reset-after*1     does it once, and drops the connection instead of answering
-//! GET  /cluster/resources:status=595*2                answers 595 twice, then well
-//! *    /nodes/pve2/**:delay=2s                        is slow about everything on pve2
-//! ```
-//!
-//! `METHOD` may be `*`. In `PATH`, which is the path below `/api2/json`, `*` is one segment and `**` at the end the
-//! rest. Actions: `delay=TIME` (`ms` or `s`), `reset-before` and `reset-after` (the connection is dropped before or
-//! after the work is done), `status=CODE` and `status-after=CODE` (this status with an empty body, instead of the work
-//! or after it), `truncate-after` (half of the answer, then the connection is dropped). Without `*COUNT` a rule holds
-//! for good.
+//! For tests of clients; it decides, and `exchange` does it.
 
 use std::{
     fmt,
@@ -47,7 +33,27 @@ pub trait Faults: Send + Sync {
     fn strike(&self, method: &str, path: &str) -> Vec<Strike>;
 }
 
-/// A rule; see the module for how it is written.
+/// When something goes wrong, as one line of text:
+///
+/// ```text
+/// METHOD PATH:ACTION[*COUNT]
+///
+/// POST /nodes/*/qemu/*/status/start:reset-after*1     does it once, and drops the connection instead of answering
+/// GET  /cluster/resources:status=595*2                answers 595 twice, then well
+/// *    /nodes/pve2/**:delay=2s                        is slow about everything on pve2
+/// ```
+///
+/// `METHOD` may be `*`. In `PATH`, which is the path below `/api2/json`, `*` is one segment and `**` at the end the
+/// rest. Actions: `delay=TIME` (`ms` or `s`), `reset-before` and `reset-after` (the connection is dropped before or
+/// after the work is done), `status=CODE` and `status-after=CODE` (this status with an empty body, instead of the work
+/// or after it), `truncate-after` (half of the answer, then the connection is dropped). Without `*COUNT` a rule holds
+/// for good.
+///
+/// ```
+/// let rule: pvectl::server::FaultRule = "POST /nodes/*/qemu/*/status/start:reset-after*1".parse()?;
+/// let faults = pvectl::server::FaultScript::new([rule]);
+/// # Ok::<(), pvectl::server::FaultRuleError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultRule {
     method: String,

@@ -1,4 +1,6 @@
 //! Answers as they go over the wire: envelope, status line, headers, compression.
+//!
+//! What is answered is decided before; nothing here looks at the request beyond what coding it accepts.
 
 use std::io::Write;
 
@@ -17,6 +19,10 @@ use super::{Fault, Reply};
 const PLAIN: usize = 1024;
 const SERVER: &str = "pve-api-daemon/3.0";
 const JSON: &str = "application/json;charset=UTF-8";
+
+/// Statuses of the proxy in front of the API, which no standard knows.
+const PROXY_REASONS: &[(u16, &str)] =
+    &[(595, "Connection refused"), (596, "Connection timed out"), (597, "Broken pipe"), (599, "Too many redirections")];
 
 /// How the caller wants the envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +65,13 @@ impl Answer {
     /// Status and reason phrase alone.
     pub(super) fn empty(status: u16, reason: &str) -> Self {
         Self { status, reason: reason.to_owned(), body: Vec::new(), is_json: false, always_gzip: false }
+    }
+
+    /// A status without a body, with the reason that a proxy in front of a real server gives.
+    pub(super) fn bare(status: u16) -> Self {
+        let proxied = PROXY_REASONS.iter().find(|(code, _)| *code == status).map(|(_, reason)| *reason);
+        let known = || StatusCode::from_u16(status).ok()?.canonical_reason();
+        Self::empty(status, proxied.or_else(known).unwrap_or_default())
     }
 
     /// What the API has to say.
