@@ -57,7 +57,10 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
             log(0);
             return cut(connection).await;
         }
-        Some(Strike::Status(code)) => return finish(Answer::bare(code)),
+        Some(Strike::Status(code)) => {
+            drain(body).await;
+            return finish(Answer::bare(code));
+        }
         _ => {}
     }
     let answer = work(kit, &parts, &target, body).await;
@@ -99,11 +102,9 @@ async fn truncated(response: Response<Body>) -> Response<Body> {
 
 /// Where a request goes: `/api2/{format}{path}`.
 struct Target {
-    /// The whole path, decoded.
-    whole: String,
-    /// The word after `/api2`, if there is one.
+    /// The word after `/api2`; `None` for paths elsewhere.
     format: Option<String>,
-    /// What follows, decoded.
+    /// What follows it, or the whole path; decoded.
     path: String,
 }
 
@@ -111,10 +112,10 @@ impl Target {
     fn of(raw: &str) -> Self {
         let whole = percent_decode_str(raw).decode_utf8_lossy().into_owned();
         let Some(below) = whole.strip_prefix("/api2/") else {
-            return Self { path: whole.clone(), format: None, whole };
+            return Self { format: None, path: whole };
         };
         let (format, path) = below.split_once('/').unwrap_or((below, ""));
-        Self { format: Some(format.to_owned()), path: format!("/{path}"), whole: whole.clone() }
+        Self { format: Some(format.to_owned()), path: format!("/{path}") }
     }
 }
 
@@ -129,7 +130,7 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
         return Answer::text(501, "chunked transfer encoding not supported");
     }
     let Some(format) = &target.format else {
-        return Answer::text(404, &format!("no such file '{}'", target.whole));
+        return Answer::text(404, &format!("no such file '{}'", target.path));
     };
     let found = contract::embedded().find_decoded(method, &target.path);
     let is_open = found.as_ref().is_some_and(|found| found.endpoint.permissions == Permissions::World);
@@ -138,7 +139,10 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
     } else {
         match auth::recognise(kit, method, &parts.headers) {
             Ok(identity) => Some(identity),
-            Err(reason) => return Answer::empty(401, reason),
+            Err(reason) => {
+                drain(body).await;
+                return Answer::empty(401, reason);
+            }
         }
     };
     let Some(envelope) = Envelope::of(format) else {

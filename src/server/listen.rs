@@ -59,7 +59,8 @@ impl Connection {
 }
 
 /// Serves until `shutdown` is over, and then drops what connections there are. Without `tls` it speaks plain HTTP; with
-/// it, whoever speaks plain HTTP is told to come back with `https`.
+/// it, whoever speaks plain HTTP is told to come back with `https`. Needs a runtime with I/O and time, of one thread or
+/// many.
 ///
 /// # Errors
 /// When the listener can accept no more.

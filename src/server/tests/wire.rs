@@ -40,6 +40,9 @@ async fn connections_end_where_a_real_server_ends_them() {
     let chunked = "PUT /api2/json/nodes/pve1/qemu/1/config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=b\r\n0\r\n\r\n";
     let chunked = server.raw(chunked).await;
     assert!(chunked.starts_with("HTTP/1.1 501 chunked transfer encoding not supported\r\n"), "{chunked}");
+    // What nobody wants to read is read nevertheless, so that the sender gets to see the answer.
+    let unwanted = server.anonymous("PUT", "/nodes/pve1/qemu/1/config").body("x".repeat(2 * 1024 * 1024));
+    assert_eq!(said(unwanted).await.reason, "No ticket");
     let denied = server.raw("GET /api2/json/version HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert!(denied.starts_with("HTTP/1.1 401 No ticket\r\n") && !denied.contains("Content-Type"), "{denied}");
 }
