@@ -84,8 +84,12 @@ impl Contract {
     /// Finds the method for a path like `/nodes/pve1/qemu/150/config`. Doubled and trailing slashes do not count and
     /// the path is percent-decoded as a whole, as on a real server; only a volume at the end may contain slashes.
     pub fn find(&'static self, method: Method, path: &str) -> Option<Found> {
-        let decoded = percent_decode_str(path).decode_utf8_lossy();
-        let segments: Vec<&str> = decoded.split('/').filter(|segment| !segment.is_empty()).collect();
+        self.find_decoded(method, &percent_decode_str(path).decode_utf8_lossy())
+    }
+
+    /// The same for a path that has been percent-decoded.
+    pub fn find_decoded(&'static self, method: Method, path: &str) -> Option<Found> {
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let line = self.best(&segments, |line| line.method == method)?;
         let endpoint = self.endpoint_of(line)?;
         let mut path_params = Params::new();

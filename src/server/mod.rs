@@ -1,5 +1,26 @@
 //! A kit that serves the Proxmox VE API: routes, checks, credentials and shapes; what is behind it is a [`Service`].
+//!
+//! It behaves as a real server's HTTP side does, down to status lines and the places where connections close. It keeps
+//! no guests, storages or users itself.
 
+mod auth;
+mod exchange;
+mod faults;
+mod kit;
+mod listen;
+mod login;
+mod permit;
+mod request;
+mod response;
 mod service;
+mod ticket;
+mod tls;
 
+pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
+pub use kit::{Kit, Logged, Options};
+pub use listen::listen;
 pub use service::{Fault, Identity, Reply, Request, Service};
+pub use tls::Tls;
+
+#[cfg(test)]
+mod tests;

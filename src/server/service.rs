@@ -116,6 +116,17 @@ pub trait Service: Send + Sync + 'static {
     /// The privileges somebody has on a path, propagation and privilege separation applied.
     fn privileges(&self, who: &Identity, path: &str) -> BTreeSet<String>;
 
+    /// The groups a user is in; who may manage a group may manage its users.
+    fn groups_of(&self, _user: &str) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The paths that have an entry in the access control list, beside the well-known roots: what a login's `cap` is
+    /// put together from.
+    fn acl_paths(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Answers a request.
     ///
     /// # Errors

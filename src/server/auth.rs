@@ -1,0 +1,68 @@
+//! Who is asking: the ticket's cookie, the API token's header, the CSRF token.
+//!
+//! Logging in is in `login`; what somebody may do is in `permit`.
+
+use axum::http::{HeaderMap, header};
+
+use super::{Identity, Kit, ticket};
+use crate::model::Method;
+
+/// Why nobody was recognised: reason phrases of status 401.
+const NO_TICKET: &str = "No ticket";
+const FAILED: &str = "Authentication failed!";
+const BAD_CSRF: &str = "Permission denied - invalid csrf token";
+
+const COOKIE: &str = "PVEAuthCookie";
+const TOKEN: &str = "PVEAPIToken";
+const CSRF_HEADER: &str = "CSRFPreventionToken";
+
+/// What a request brings to be recognised by.
+pub(super) enum Credentials {
+    /// A ticket, from the cookie or from the `Authorization` header.
+    Ticket(String),
+    /// `user@realm!name=secret`.
+    Token(String),
+}
+
+impl Credentials {
+    /// Those of a request. A cookie wins over a token's header, even a bad one over a good one.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        if let Some((_, value)) = pairs.find(|(name, _)| *name == COOKIE) {
+            return Some(Self::Ticket(ticket::decoded(value)));
+        }
+        let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
+        // Case counts in the scheme; after it stands `=` or a space.
+        let after = |scheme| {
+            let rest = authorization.strip_prefix(scheme)?;
+            rest.strip_prefix(['=', ' ']).map(ticket::decoded)
+        };
+        after(TOKEN).map(Self::Token).or_else(|| after(COOKIE).map(Self::Ticket))
+    }
+}
+
+/// Recognises who is asking.
+///
+/// # Errors
+/// The reason phrase of the answer 401.
+pub(super) fn recognise(kit: &Kit, method: Method, headers: &HeaderMap) -> Result<Identity, &'static str> {
+    match Credentials::of(headers).ok_or(NO_TICKET)? {
+        Credentials::Token(text) => {
+            let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
+            let (user, token) = authid.split_once('!').ok_or(FAILED)?;
+            let known = kit.service().check_token(user, token, secret);
+            known.then(|| Identity { user: user.to_owned(), token: Some(token.to_owned()) }).ok_or(FAILED)
+        }
+        Credentials::Ticket(text) => {
+            let user = ticket::verify(kit, &text).ok_or(FAILED)?;
+            if method != Method::Get {
+                let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                if !ticket::verify_csrf(kit, token, &user) {
+                    return Err(BAD_CSRF);
+                }
+            }
+            Ok(Identity { user, token: None })
+        }
+    }
+}

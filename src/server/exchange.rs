@@ -1,0 +1,268 @@
+//! One request from its head to its answer, in the order in which a real server looks at things.
+//!
+//! The order is part of the contract with clients: who is not logged in learns nothing, who lacks a privilege does not
+//! learn whether the guest exists, and the node is looked up before parameters are checked.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, Response, header, request::Parts},
+};
+use futures_util::{StreamExt, stream};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::{
+    Fault, Identity, Kit, Logged, Reply, Request, Strike,
+    auth::{self, Credentials},
+    listen::Connection,
+    login,
+    permit::{self, permit},
+    request::{self, BodyKind, LARGEST_BODY},
+    response::{Answer, Envelope},
+};
+use crate::{
+    contract::{self, Endpoint, Found, Permissions},
+    model::{Method, Params},
+};
+
+/// What the API's root lists.
+const ROOT_INDEX: [&str; 6] = ["version", "cluster", "nodes", "storage", "access", "pools"];
+
+/// Answers that are compressed whatever the caller accepts.
+const ALWAYS_GZIP: &str = "/nodes/{node}/journal";
+
+/// Answers a request, faults included.
+pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let connection = parts.extensions.get::<Connection>().cloned();
+    let target = Target::of(parts.uri.path());
+    let mut strike = None;
+    for planned in kit.options().faults.iter().flat_map(|faults| faults.strike(parts.method.as_str(), &target.path)) {
+        match planned {
+            Strike::Delay(time) => tokio::time::sleep(time).await,
+            other => strike = strike.or(Some(other)),
+        }
+    }
+    let log = |status| {
+        kit.note(Logged { method: parts.method.as_str().to_owned(), path: target.path.clone(), status });
+    };
+    let limit = kit.options().requests_per_connection;
+    let last = connection.as_ref().is_some_and(|connection| connection.is_last(limit));
+    let finish = |answer: Answer| {
+        log(answer.status);
+        answer.into_response(&parts.headers, kit.now(), last)
+    };
+    match strike {
+        Some(Strike::ResetBefore) => {
+            log(0);
+            return cut(connection).await;
+        }
+        Some(Strike::Status(code)) => {
+            drain(body).await;
+            return finish(Answer::bare(code));
+        }
+        _ => {}
+    }
+    let answer = work(kit, &parts, &target, body).await;
+    if answer.status == 401 && !kit.options().auth_delay.is_zero() {
+        tokio::time::sleep(kit.options().auth_delay).await;
+    }
+    match strike {
+        Some(Strike::ResetAfter) => {
+            log(0);
+            cut(connection).await
+        }
+        Some(Strike::StatusAfter(code)) => finish(Answer::bare(code)),
+        Some(Strike::TruncateAfter) => truncated(finish(answer)).await,
+        _ => finish(answer),
+    }
+}
+
+/// Drops the connection. Without one of our own to drop, the next best thing is an answer that says so.
+async fn cut(connection: Option<Connection>) -> Response<Body> {
+    if let Some(connection) = connection {
+        connection.hang_up();
+        std::future::pending::<()>().await;
+    }
+    Answer::empty(500, "connection reset").into_response(&HeaderMap::new(), jiff::Timestamp::UNIX_EPOCH, true)
+}
+
+/// The same answer with half of its body. The head promises all of it; the failing stream ends the connection, but
+/// only after what came before had a turn to be written.
+async fn truncated(response: Response<Body>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let half = Ok(bytes.slice(..bytes.len() / 2));
+    let end = stream::once(async {
+        tokio::task::yield_now().await;
+        Err::<Bytes, _>(std::io::Error::other("cut off by a fault"))
+    });
+    Response::from_parts(parts, Body::from_stream(stream::iter([half]).chain(end)))
+}
+
+/// Where a request goes: `/api2/{format}{path}`.
+struct Target {
+    /// The word after `/api2`; `None` for paths elsewhere.
+    format: Option<String>,
+    /// What follows it, or the whole path; decoded.
+    path: String,
+}
+
+impl Target {
+    fn of(raw: &str) -> Self {
+        let whole = percent_decode_str(raw).decode_utf8_lossy().into_owned();
+        let Some(below) = whole.strip_prefix("/api2/") else {
+            return Self { format: None, path: whole };
+        };
+        let (format, path) = below.split_once('/').unwrap_or((below, ""));
+        Self { format: Some(format.to_owned()), path: format!("/{path}") }
+    }
+}
+
+/// Everything between the head of a request and its answer.
+async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
+    let word = parts.method.as_str();
+    let Some(method) = METHODS.into_iter().find(|method| method.as_str() == word) else {
+        return Answer::empty(501, &format!("method '{word}' not available"));
+    };
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        drain(body).await;
+        return Answer::text(501, "chunked transfer encoding not supported");
+    }
+    let Some(format) = &target.format else {
+        return Answer::text(404, &format!("no such file '{}'", target.path));
+    };
+    let found = contract::embedded().find_decoded(method, &target.path);
+    let is_open = found.as_ref().is_some_and(|found| found.endpoint.permissions == Permissions::World);
+    let identity = if is_open {
+        None
+    } else {
+        match auth::recognise(kit, method, &parts.headers) {
+            Ok(identity) => Some(identity),
+            Err(reason) => {
+                drain(body).await;
+                return Answer::empty(401, reason);
+            }
+        }
+    };
+    let Some(envelope) = Envelope::of(format) else {
+        return Answer::text(501, &format!("no formatter for uri {}, {format}", target.path));
+    };
+    let params = match read(method, parts, body).await {
+        Ok(params) => params,
+        Err(answer) => return answer,
+    };
+    let always_gzip = found.as_ref().is_some_and(|found| found.endpoint.path == ALWAYS_GZIP);
+    let has_token = matches!(Credentials::of(&parts.headers), Some(Credentials::Token(_)));
+    let outcome = match found {
+        Some(found) => call(kit, found, params, identity, has_token),
+        None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
+            Ok(Reply::data(ROOT_INDEX.iter().map(|name| json!({"subdir": name})).collect::<Vec<_>>()))
+        }
+        None => {
+            let message = format!("Method '{method} {}' not implemented", normal(&target.path));
+            Err(Fault { status: 501, ..Fault::die(message) })
+        }
+    };
+    Answer { always_gzip, ..Answer::api(envelope, outcome) }
+}
+
+const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
+
+/// The path with single slashes.
+fn normal(path: &str) -> String {
+    path.split('/').filter(|segment| !segment.is_empty()).map(|segment| format!("/{segment}")).collect()
+}
+
+/// Parameters of query and body.
+async fn read(method: Method, parts: &Parts, body: Body) -> Result<Params, Answer> {
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let length: u64 = header(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let refuse = async |body, answer| {
+        drain(body).await;
+        Err(answer)
+    };
+    if length > 0 && matches!(method, Method::Get | Method::Delete) {
+        return refuse(body, Answer::text(501, &format!("Unexpected content for method '{method}'"))).await;
+    }
+    if length > LARGEST_BODY {
+        return refuse(body, Answer::text(501, "for data too large")).await;
+    }
+    let content_type = header(header::CONTENT_TYPE);
+    let Some(kind) = BodyKind::of(content_type.filter(|_| length > 0)) else {
+        let named = content_type.unwrap_or_default();
+        return refuse(body, Answer::text(506, &format!("upload 'Content-Type '{named}' not implemented"))).await;
+    };
+    let bytes = axum::body::to_bytes(body, LARGEST_BODY as usize).await;
+    let bytes = bytes.map_err(|_| Answer::text(501, "for data too large"))?;
+    request::params(parts.uri.query().unwrap_or_default(), &bytes, kind).map_err(|why| Answer::text(500, &why))
+}
+
+/// Reads a body that is not wanted, so that its sender gets to read the answer; within reason.
+async fn drain(body: Body) {
+    const ENOUGH: usize = 64 * 1024 * 1024;
+    let mut chunks = body.into_data_stream();
+    let mut seen = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        seen += chunk.len();
+        if seen > ENOUGH {
+            return;
+        }
+    }
+}
+
+/// The API proper: permissions, node, parameters, and then the service.
+fn call(kit: &Kit, found: Found, given: Params, identity: Option<Identity>, has_token: bool) -> Result<Reply, Fault> {
+    let endpoint = found.endpoint;
+    let mut params = found.path_params;
+    for (name, value) in given.iter() {
+        match endpoint.path_params().any(|path_param| path_param == name).then(|| params.get(name)).flatten() {
+            None => params.push(name, value),
+            Some(in_path) if in_path == value => {}
+            Some(_) => {
+                let text = "duplicate parameter (already defined in URI) with conflicting values!";
+                return Err(Fault::parameter(name, text));
+            }
+        }
+    }
+    if has_token && !endpoint.allowtoken && identity.is_none() {
+        let message = format!("Permission check failed ({})", permit::no_tokens(endpoint.path, &params));
+        return Err(Fault { status: 403, ..Fault::die(message) });
+    }
+    permit(kit.service(), endpoint, identity.as_ref(), &params)?;
+    find_node(kit, endpoint, &mut params)?;
+    endpoint.check(&params).map_err(Fault::parameters)?;
+    let params = join_lists(endpoint, params);
+    match (endpoint.method, endpoint.path) {
+        (Method::Post, "/access/ticket") => login::log_in(kit, &params),
+        (Method::Get, "/access/ticket") => Ok(Reply::null()),
+        (method, template) => kit.service().handle(&Request { method, template, params, identity }),
+    }
+}
+
+/// Looks up the node that a method runs on; `localhost` is the one that answers.
+fn find_node(kit: &Kit, endpoint: &Endpoint, params: &mut Params) -> Result<(), Fault> {
+    if params.get("node") == Some("localhost") && endpoint.path_params().any(|name| name == "node") {
+        params.set("node", kit.service().local_node());
+    }
+    match endpoint.proxyto.as_deref().and_then(|name| params.get(name)) {
+        Some(node) if !kit.service().has_node(node) => Err(Fault::die(format!(
+            "hostname lookup '{node}' failed - failed to get address info for: {node}: Temporary failure in name \
+             resolution"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A list that was given as a repeated key becomes one value, so that the service sees one spelling.
+fn join_lists(endpoint: &Endpoint, params: Params) -> Params {
+    let mut joined = Params::new();
+    for (name, value) in params.iter() {
+        let is_list = endpoint.parameters.get(name).is_some_and(contract::Schema::is_list);
+        match joined.get(name).filter(|_| is_list).map(|earlier| format!("{earlier},{value}")) {
+            Some(both) => joined.set(name, both),
+            None => joined.push(name, value),
+        }
+    }
+    joined
+}

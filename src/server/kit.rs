@@ -1,0 +1,164 @@
+//! The kit itself: what it serves, how it is set up, what it has seen.
+//!
+//! What happens to one request is in `exchange`; sockets are in `listen`.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use axum::Router;
+use jiff::Timestamp;
+
+use super::{Faults, Service, exchange};
+use crate::model::{Clock, SystemClock};
+
+/// How many requests the log keeps.
+const LOG_LENGTH: usize = 1024;
+
+/// How a kit behaves.
+pub struct Options {
+    /// How long an answer 401 is held back. A real server takes three seconds, and so does this by default.
+    pub auth_delay: Duration,
+    /// How long a connection may stay idle before it is closed. Five seconds on a real server.
+    pub idle: Duration,
+    /// How many requests a connection is good for. A hundred on a real server.
+    pub requests_per_connection: u32,
+    /// Tells the time: for the `Date` header and the age of tickets.
+    pub clock: Arc<dyn Clock>,
+    /// The key that tickets are signed with; a random one, if there is none, and then tickets die with the kit.
+    pub secret: Option<Vec<u8>>,
+    /// What goes wrong, for tests.
+    pub faults: Option<Arc<dyn Faults>>,
+}
+
+impl Default for Options {
+    /// As a real server.
+    fn default() -> Self {
+        Self {
+            auth_delay: Duration::from_secs(3),
+            idle: Duration::from_secs(5),
+            requests_per_connection: 100,
+            clock: Arc::new(SystemClock),
+            secret: None,
+            faults: None,
+        }
+    }
+}
+
+impl Options {
+    /// For a server in the same process as its client: nothing is held back.
+    pub fn in_process() -> Self {
+        Self { auth_delay: Duration::ZERO, ..Self::default() }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("auth_delay", &self.auth_delay)
+            .field("idle", &self.idle)
+            .field("requests_per_connection", &self.requests_per_connection)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request that was answered, or whose connection was cut by a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// The word the client sent: `GET`.
+    pub method: String,
+    /// The path below `/api2/json`, decoded, without a query.
+    pub path: String,
+    /// The status of the answer; 0 when a fault kept it back.
+    pub status: u16,
+}
+
+/// The PVE API over a [`Service`]. Clones are the same kit.
+#[derive(Clone)]
+pub struct Kit(Arc<Inner>);
+
+struct Inner {
+    service: Arc<dyn Service>,
+    options: Options,
+    secret: OnceLock<Option<Vec<u8>>>,
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    last: VecDeque<Logged>,
+    count: u64,
+}
+
+impl Kit {
+    /// A kit over this service. Costs nothing: keys are made and the contract is read when they are first needed.
+    pub fn new(service: Arc<dyn Service>, options: Options) -> Self {
+        Self(Arc::new(Inner { service, options, secret: OnceLock::new(), log: Mutex::default() }))
+    }
+
+    /// As a router that can be served, or nested beside other routes. Faults that cut connections and the limits of a
+    /// connection need [`listen`](super::listen) below.
+    pub fn router(&self) -> Router {
+        let kit = self.clone();
+        Router::new().fallback(move |request: axum::extract::Request| {
+            let kit = kit.clone();
+            async move { exchange::answer(&kit, request).await }
+        })
+    }
+
+    /// The last requests (1024 at most), oldest first.
+    pub fn requests(&self) -> Vec<Logged> {
+        self.log().last.iter().cloned().collect()
+    }
+
+    /// How many requests there were.
+    pub fn request_count(&self) -> u64 {
+        self.log().count
+    }
+
+    pub(super) fn note(&self, logged: Logged) {
+        let mut log = self.log();
+        log.count += 1;
+        if log.last.len() == LOG_LENGTH {
+            log.last.pop_front();
+        }
+        log.last.push_back(logged);
+    }
+
+    pub(super) fn service(&self) -> &dyn Service {
+        self.0.service.as_ref()
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.options.clock.now()
+    }
+
+    /// The key that tickets are signed with; `None` on a machine that has no random numbers.
+    pub(super) fn secret(&self) -> Option<&[u8]> {
+        let make = || {
+            self.0.options.secret.clone().or_else(|| {
+                let mut secret = vec![0; 32];
+                let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+                random.fill(&mut secret).is_ok().then_some(secret)
+            })
+        };
+        self.0.secret.get_or_init(make).as_deref()
+    }
+
+    fn log(&self) -> std::sync::MutexGuard<'_, Log> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Kit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kit").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! Sockets: accepts connections, speaks HTTP/1.1 on them plain or over TLS, and ends them as a real server does.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{Response, header},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::JoinSet,
+};
+
+use super::{Kit, Tls, exchange, response::Answer};
+
+/// The first byte of a TLS handshake; no HTTP method begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long to wait after the system had no more sockets to give.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// A connection as its requests see it.
+#[derive(Clone, Default)]
+pub(super) struct Connection(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    served: AtomicU32,
+    hang_up: Notify,
+}
+
+impl Connection {
+    /// Counts a request, and says whether it is the last that this connection takes.
+    pub(super) fn is_last(&self, limit: u32) -> bool {
+        self.0.served.fetch_add(1, Ordering::Relaxed) + 1 >= limit
+    }
+
+    /// Drops the connection without another word.
+    pub(super) fn hang_up(&self) {
+        self.0.hang_up.notify_one();
+    }
+}
+
+/// Serves until `shutdown` is over, and then drops what connections there are. Without `tls` it speaks plain HTTP; with
+/// it, whoever speaks plain HTTP is told to come back with `https`. Needs a runtime with I/O and time, of one thread or
+/// many.
+///
+/// # Errors
+/// When the listener can accept no more.
+pub async fn listen(
+    kit: Kit,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut shutdown = pin!(shutdown);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(serve(kit.clone(), stream, tls.clone()))),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
+                // A connection that was gone before it was accepted, or too many open files: neither is for good.
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept a connection");
+                    tokio::time::sleep(BREATH).await;
+                }
+            },
+        }
+    }
+}
+
+async fn serve(kit: Kit, stream: TcpStream, tls: Option<Tls>) {
+    // Answers are small and wanted at once.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return speak(&kit, stream, Speech::Api).await };
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(1) if first[0] != TLS_HANDSHAKE => speak(&kit, stream, Speech::Redirect).await,
+        Ok(1) => match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => speak(&kit, stream, Speech::Api).await,
+            Ok(Err(error)) => tracing::debug!(%error, "no TLS connection came about"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        },
+        _ => {}
+    }
+}
+
+/// What is said on a connection.
+#[derive(Clone, Copy)]
+enum Speech {
+    Api,
+    Redirect,
+}
+
+async fn speak(kit: &Kit, stream: impl AsyncRead + AsyncWrite + Unpin, speech: Speech) {
+    let connection = Connection::default();
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(connection.clone());
+        async move {
+            Ok::<_, Infallible>(match speech {
+                Speech::Api => exchange::answer(kit, request).await,
+                Speech::Redirect => redirect(kit, &request),
+            })
+        }
+    });
+    let talk = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(kit.options().idle)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        ended = talk => if let Err(error) = ended { tracing::trace!(%error, "a connection ended early") },
+        () = connection.0.hang_up.notified() => {}
+    }
+}
+
+/// For plain HTTP on a TLS port.
+fn redirect(kit: &Kit, request: &hyper::Request<Body>) -> Response<Body> {
+    let is_read = matches!(request.method().as_str(), "GET" | "HEAD");
+    let (status, text) = if is_read { (301, "Moved Permanently") } else { (308, "Permanent Redirect") };
+    let mut response = Answer::text(status, text).into_response(request.headers(), kit.now(), true);
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    if let Ok(location) = format!("https://{host}{path}").parse() {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
