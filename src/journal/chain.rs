@@ -4,7 +4,7 @@
 
 use std::{fmt::Write, iter::Peekable, vec};
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -76,8 +76,8 @@ pub struct Verification {
 /// Where the chain breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Break {
-    /// The event's number.
-    pub event: i64,
+    /// The event's number; `None` for a row of the list that has no events.
+    pub event: Option<i64>,
     /// Its operation, where it is known.
     pub operation: Option<OperationId>,
     /// What is wrong, in words.
@@ -112,7 +112,7 @@ fn verify(transaction: &Transaction<'_>) -> rusqlite::Result<Verification> {
 }
 
 /// An event as it stands in the file, whatever it is.
-struct Row {
+struct Link {
     id: i64,
     operation: i64,
     time: i64,
@@ -138,7 +138,7 @@ impl Walk {
             transaction.prepare("SELECT id, operation, time, payload, prev_hash, hash FROM event ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let row = Row {
+            let link = Link {
                 id: row.get(0)?,
                 operation: row.get(1)?,
                 time: row.get(2)?,
@@ -146,7 +146,7 @@ impl Walk {
                 prev_hash: row.get(4)?,
                 hash: row.get(5)?,
             };
-            if let Some(found) = self.pruned().or_else(|| self.event(row)) {
+            if let Some(found) = self.pruned().or_else(|| self.event(link)) {
                 return Ok(Some(found));
             }
         }
@@ -164,7 +164,7 @@ impl Walk {
         while let Some(gap) = self.checkpoints.next_if(|gap| gap.first == self.next) {
             if gap.prev_hash[..] != self.hash {
                 let reason = format!("it does not lead to events {} to {}, which were pruned", gap.first, gap.last);
-                return Some(Break { event: self.next - 1, operation: None, reason });
+                return Some(Break { event: Some(self.next - 1), operation: None, reason });
             }
             self.pruned += (gap.last - gap.first + 1).unsigned_abs();
             self.next = gap.last + 1;
@@ -173,8 +173,8 @@ impl Walk {
         None
     }
 
-    fn event(&mut self, row: Row) -> Option<Break> {
-        let Row { id, operation, time, payload, prev_hash, hash } = row;
+    fn event(&mut self, found: Link) -> Option<Break> {
+        let Link { id, operation, time, payload, prev_hash, hash } = found;
         if id > self.next {
             return Some(self.missing(id - 1));
         }
@@ -190,37 +190,53 @@ impl Walk {
             self.hash = hash;
             return None;
         };
-        Some(Break { event: id, operation: Some(OperationId(operation)), reason: reason.to_owned() })
+        Some(Break { event: Some(id), operation: Some(OperationId(operation)), reason: reason.to_owned() })
     }
 
     fn missing(&self, last: i64) -> Break {
         let reason =
             if last == self.next { "it is missing".to_owned() } else { format!("it and all up to {last} are missing") };
-        Break { event: self.next, operation: None, reason }
+        Break { event: Some(self.next), operation: None, reason }
     }
 }
 
-/// The first row of the list that is not what the events say.
+/// The columns of the view and of its copy.
+const COLUMNS: [&str; 16] = [
+    "id",
+    "verb",
+    "target",
+    "vmid",
+    "name",
+    "node",
+    "context",
+    "user",
+    "host",
+    "upid",
+    "status",
+    "exit_status",
+    "started",
+    "ended",
+    "error",
+    "has_config",
+];
+
+/// A row of the list that is not what the events say, is missing, or has no events.
 fn differing_row(transaction: &Transaction<'_>) -> rusqlite::Result<Option<Break>> {
-    let columns = |table: &str| {
-        let names =
-            "id verb target vmid name node context user host upid status exit_status started ended error has_config";
-        names.split(' ').map(|name| format!("{table}.{name}")).collect::<Vec<_>>().join(", ")
-    };
+    let columns = |table: &str| COLUMNS.map(|column| format!("{table}.{column}")).join(", ");
     let sql = format!(
-        "SELECT coalesce(row.id, told.id), (SELECT min(id) FROM event WHERE operation = coalesce(row.id, told.id))
-         FROM operation AS row FULL JOIN operation_of_events AS told ON told.id = row.id
-         WHERE ({}) IS NOT ({}) LIMIT 1",
-        columns("row"),
+        "SELECT told.id, (SELECT min(id) FROM event WHERE operation = told.id)
+         FROM operation_of_events AS told LEFT JOIN operation AS row ON row.id = told.id
+         WHERE ({}) IS NOT ({})
+         UNION ALL
+         SELECT row.id, NULL FROM operation AS row
+         WHERE NOT EXISTS (SELECT 1 FROM event WHERE operation = row.id AND type = 'planned')
+         LIMIT 1",
         columns("told"),
+        columns("row"),
     );
-    transaction
-        .query_row(&sql, [], |row| {
-            Ok(Break {
-                event: row.get::<_, Option<i64>>(1)?.unwrap_or_default(),
-                operation: Some(OperationId(row.get(0)?)),
-                reason: "the row of its operation is not what the events say".to_owned(),
-            })
-        })
-        .optional()
+    let found = |row: &Row<'_>| {
+        let reason = "the row of its operation is not what the events say".to_owned();
+        Ok(Break { event: row.get(1)?, operation: Some(OperationId(row.get(0)?)), reason })
+    };
+    transaction.query_row(&sql, [], found).optional()
 }

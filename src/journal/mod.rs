@@ -13,7 +13,7 @@
 //! view alone would make "the newest 50 that failed" a walk over the whole history, so a trigger copies the view's
 //! row of an operation into the table `operation` with every event that changes it, in the same transaction. That
 //! table carries the indexes; a list reads about as many rows as it returns, in the order of an index, however long
-//! the history is (see `query`). [`Journal::verify`] compares table and view.
+//! the history is. [`Journal::verify`] compares table and view.
 //!
 //! # What is safe when
 //! Before a request goes out the intent and the `sent` event are on the disk (`synchronous=FULL`). The events after

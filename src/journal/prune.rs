@@ -1,8 +1,9 @@
 //! Taking old operations out, with a checkpoint in their place.
 
+use std::{thread, time::Duration};
+
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
-use std::{thread, time::Duration};
 
 use super::{
     Journal,
