@@ -1,0 +1,114 @@
+//! The layout of the file: SQL, and nothing but SQL.
+
+/// Marks a SQLite file as a journal: `pvej`.
+pub(super) const APPLICATION_ID: i64 = 0x7076_656a;
+
+/// The steps from an empty file to the present layout. `PRAGMA user_version` counts those that were taken; a step that
+/// was released is never changed.
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+
+/// `type` is read out of the payload, so that the hash over the payload covers it. Times are microseconds since 1970.
+///
+/// A row of `checkpoint` stands for a run of events that prune took out: their first and last number, the hash before
+/// the first and the hash of the last. A delete is let through exactly where a checkpoint covers it.
+///
+/// The indexes of `operation` that lead with a filter go on with the time, so that they are read in the order of the
+/// list; columns after that spare the visit to the row while rows are passed over.
+const VERSION_1: &str = "
+PRAGMA application_id = 0x7076656a;
+
+CREATE TABLE event (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    operation INTEGER NOT NULL,
+    time      INTEGER NOT NULL,
+    type      TEXT NOT NULL AS (payload ->> '$.event') STORED
+              CHECK (type IN ('planned', 'sent', 'upid', 'target', 'step', 'ended')),
+    payload   TEXT NOT NULL,
+    prev_hash BLOB NOT NULL,
+    hash      BLOB NOT NULL
+);
+CREATE INDEX event_operation ON event (operation, type);
+
+CREATE TABLE checkpoint (
+    first     INTEGER PRIMARY KEY,
+    last      INTEGER NOT NULL,
+    prev_hash BLOB NOT NULL,
+    hash      BLOB NOT NULL
+);
+
+CREATE TRIGGER event_never_changes BEFORE UPDATE ON event BEGIN
+    SELECT RAISE(ABORT, 'the journal is append-only');
+END;
+CREATE TRIGGER event_stays BEFORE DELETE ON event
+WHEN NOT EXISTS (SELECT 1 FROM checkpoint WHERE OLD.id BETWEEN first AND last) BEGIN
+    SELECT RAISE(ABORT, 'the journal is append-only');
+END;
+
+CREATE VIEW operation_of_events AS
+SELECT
+    planned.operation AS id,
+    planned.payload ->> '$.verb' AS verb,
+    planned.payload ->> '$.target' AS target,
+    coalesce(found.payload ->> '$.vmid', planned.payload ->> '$.vmid') AS vmid,
+    planned.payload ->> '$.name' AS name,
+    coalesce(found.payload ->> '$.node', planned.payload ->> '$.node') AS node,
+    planned.payload ->> '$.context' AS context,
+    planned.payload ->> '$.user' AS user,
+    planned.payload ->> '$.host' AS host,
+    task.payload ->> '$.upid' AS upid,
+    CASE latest.type
+        WHEN 'sent' THEN 'sent'
+        WHEN 'upid' THEN 'running'
+        WHEN 'ended' THEN latest.payload ->> '$.verdict'
+        ELSE 'planned'
+    END AS status,
+    CASE latest.type WHEN 'ended' THEN latest.payload ->> '$.exit_status' END AS exit_status,
+    planned.time AS started,
+    CASE latest.type WHEN 'ended' THEN latest.time END AS ended,
+    CASE latest.type WHEN 'ended' THEN latest.payload ->> '$.error' END AS error,
+    planned.payload ->> '$.config_before' IS NOT NULL AS has_config
+FROM event AS planned
+LEFT JOIN event AS found ON found.id =
+    (SELECT max(id) FROM event WHERE operation = planned.operation AND type = 'target')
+LEFT JOIN event AS task ON task.id =
+    (SELECT max(id) FROM event WHERE operation = planned.operation AND type = 'upid')
+LEFT JOIN event AS latest ON latest.id =
+    (SELECT max(id) FROM event WHERE operation = planned.operation AND type IN ('sent', 'upid', 'ended'))
+WHERE planned.type = 'planned';
+
+CREATE TABLE operation (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    verb        TEXT NOT NULL,
+    target      TEXT NOT NULL,
+    vmid        INTEGER,
+    name        TEXT,
+    node        TEXT,
+    context     TEXT NOT NULL,
+    user        TEXT NOT NULL,
+    host        TEXT NOT NULL,
+    upid        TEXT,
+    status      TEXT NOT NULL,
+    exit_status TEXT,
+    started     INTEGER NOT NULL,
+    ended       INTEGER,
+    error       TEXT,
+    has_config  INTEGER NOT NULL
+);
+CREATE INDEX operation_started ON operation (started);
+CREATE INDEX operation_status ON operation (status, started, verb, context);
+CREATE INDEX operation_verb ON operation (verb, started, context);
+CREATE INDEX operation_context ON operation (context, started);
+CREATE INDEX operation_vmid ON operation (vmid, started);
+CREATE INDEX operation_name ON operation (name, started);
+CREATE INDEX operation_target ON operation (target, started);
+
+CREATE TRIGGER event_tells_operation AFTER INSERT ON event WHEN NEW.type <> 'step' BEGIN
+    INSERT INTO operation SELECT * FROM operation_of_events WHERE id = NEW.operation
+    ON CONFLICT (id) DO UPDATE SET
+        vmid = excluded.vmid, node = excluded.node, upid = excluded.upid, status = excluded.status,
+        exit_status = excluded.exit_status, ended = excluded.ended, error = excluded.error;
+END;
+CREATE TRIGGER operation_goes_with_events AFTER DELETE ON event WHEN OLD.type = 'planned' BEGIN
+    DELETE FROM operation WHERE id = OLD.operation;
+END;
+";

@@ -1,0 +1,138 @@
+//! Writing: intents and events, each in a transaction of its own.
+//!
+//! There is no other way into the table of events.
+
+use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Journal, NOTHING_SENT,
+    chain::{Hash, ORIGIN, link},
+    damaged, failed,
+    redact::redact,
+};
+use crate::model::{Class, Error, Event, Intent, OperationId, Recorder, Result};
+
+/// The first event of an operation, as it is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "event", rename = "planned")]
+pub(super) struct Planned {
+    /// The machine it was asked for on.
+    pub(super) host: String,
+    /// The process there.
+    pub(super) pid: u32,
+    #[serde(flatten)]
+    pub(super) intent: Intent,
+}
+
+/// What a write promises once it is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Safety {
+    /// Outlives a loss of power.
+    Power,
+    /// Outlives the process.
+    Process,
+}
+
+impl Journal {
+    /// Writes all of it or nothing. Waits for others who write.
+    pub(super) fn write<T>(
+        &self,
+        safety: Safety,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let mut connection = self.connection();
+        connection.pragma_update(
+            None,
+            "synchronous",
+            match safety {
+                Safety::Power => "full",
+                Safety::Process => "normal",
+            },
+        )?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+
+    /// Puts an event at the end of the chain.
+    fn append(&self, transaction: &Transaction<'_>, operation: i64, event: impl Serialize) -> rusqlite::Result<()> {
+        let mut payload = serde_json::to_value(event).map_err(damaged)?;
+        redact(&mut payload);
+        let payload = payload.to_string();
+        let time = self.clock.now().as_microsecond();
+        let id = next_number(transaction, "event")?;
+        let previous = head(transaction)?;
+        let hash = link(&previous, id, operation, time, &payload);
+        transaction
+            .prepare_cached(
+                "INSERT INTO event (id, operation, time, payload, prev_hash, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![id, operation, time, payload, previous, hash])?;
+        Ok(())
+    }
+}
+
+impl Recorder for Journal {
+    fn plan(&self, intent: &Intent) -> Result<OperationId> {
+        let planned = Planned { host: self.host.clone(), pid: std::process::id(), intent: intent.clone() };
+        self.write(Safety::Power, |transaction| {
+            let operation = next_number(transaction, "operation")?;
+            self.append(transaction, operation, &planned)?;
+            Ok(OperationId(operation))
+        })
+        .map_err(|error| failed("cannot write to the journal", &self.path, NOTHING_SENT, error))
+    }
+
+    fn event(&self, operation: OperationId, event: &Event) -> Result<()> {
+        let (safety, consequence) = match event {
+            Event::Sent { .. } => (Safety::Power, "; the request was not sent"),
+            _ => (Safety::Process, ""),
+        };
+        let known = self
+            .write(safety, |transaction| {
+                let known =
+                    transaction.prepare_cached("SELECT 1 FROM operation WHERE id = ?1")?.exists([operation.0])?;
+                if known {
+                    self.append(transaction, operation.0, event)?;
+                }
+                Ok(known)
+            })
+            .map_err(|error| failed("cannot write to the journal", &self.path, consequence, error))?;
+        if known {
+            return Ok(());
+        }
+        let message = format!("operation {} is not in the journal {}{consequence}", operation.0, self.path.display());
+        Err(Error::new(Class::Failed, message))
+    }
+}
+
+/// The number of a table's next row. Numbers are never given twice, not even those of rows that were taken out: a
+/// chain cut off at its end shows as a gap for ever.
+fn next_number(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<i64> {
+    let last: Option<i64> = transaction
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")?
+        .query_row([table], |row| row.get(0))
+        .optional()?;
+    Ok(last.unwrap_or(0) + 1)
+}
+
+/// The hash of the last event, also of one that was pruned.
+fn head(transaction: &Transaction<'_>) -> rusqlite::Result<Hash> {
+    let hash = transaction
+        .prepare_cached(
+            "SELECT id, hash FROM (SELECT id, hash FROM event ORDER BY id DESC LIMIT 1)
+             UNION ALL SELECT last, hash FROM (SELECT last, hash FROM checkpoint ORDER BY first DESC LIMIT 1)
+             ORDER BY 1 DESC LIMIT 1",
+        )?
+        .query_row([], |row| row.get(1))
+        .optional()?;
+    Ok(hash.unwrap_or(ORIGIN))
+}
+
+/// A payload read back.
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(payload: Value) -> rusqlite::Result<T> {
+    serde_json::from_value(payload).map_err(damaged)
+}
