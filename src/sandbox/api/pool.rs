@@ -1,0 +1,104 @@
+//! Pools: list them, see who is in one, make, change and remove them.
+//!
+//! Membership is noted on the guest.
+
+use serde_json::{Map, Value};
+
+use super::{Context, Reply, Route, cluster::visible, figures, vmid};
+use crate::{
+    model::Method::{Delete, Get, Post, Put},
+    sandbox::world::node::Pool,
+    server::Fault,
+};
+
+pub(super) const TABLE: &[Route] = &[
+    (Get, "/pools", list),
+    (Post, "/pools", create),
+    (Put, "/pools", update),
+    (Delete, "/pools", remove),
+    (Get, "/pools/{poolid}", |context| one(context).map(Reply::data)),
+    (Put, "/pools/{poolid}", update),
+    (Delete, "/pools/{poolid}", remove),
+];
+
+fn described(name: &str, pool: &Pool) -> Map<String, Value> {
+    let mut row = Map::from_iter([("poolid".to_owned(), name.into())]);
+    if let Some(comment) = &pool.comment {
+        row.insert("comment".into(), comment.as_str().into());
+    }
+    row
+}
+
+fn list(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    if context.param("poolid").is_some() {
+        return one(context).map(|pool| Reply::data(vec![pool]));
+    }
+    let seen = |name: &String| context.may(&format!("/pool/{name}"), &["Pool.Audit"]);
+    let rows = context.world.pools.iter().filter(|(name, _)| seen(name));
+    Ok(Reply::data(rows.map(|(name, pool)| Value::from(described(name, pool))).collect::<Vec<_>>()))
+}
+
+fn one(context: &mut Context<'_>) -> Result<Value, Fault> {
+    let name = context.need("poolid")?;
+    context.require(&format!("/pool/{name}"), &["Pool.Audit"])?;
+    let pool = context.world.pools.get(name).ok_or_else(|| Fault::die(format!("pool '{name}' does not exist")))?;
+    let mut row = described(name, pool);
+    let members = visible(context).filter(|guest| guest.pool.as_deref() == Some(name));
+    let members = members.filter(|guest| context.param("type").is_none_or(|kind| kind == guest.kind.api()));
+    let members: Vec<Value> = members.map(|guest| figures::resource(guest, context.now)).collect();
+    row.insert("members".into(), members.into());
+    Ok(row.into())
+}
+
+fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let name = context.need("poolid")?;
+    if context.world.pools.has(name) {
+        return Err(Fault::die(format!("create pool failed: pool '{name}' already exists")));
+    }
+    let pool = Pool { comment: context.param("comment").map(str::to_owned) };
+    context.world.pools.insert(name.to_owned(), pool);
+    Ok(Reply::null())
+}
+
+fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let name = context.need("poolid")?;
+    let comment = context.param("comment").map(str::to_owned);
+    let pool = context.world.pools.edit(name);
+    let pool = pool.ok_or_else(|| Fault::die(format!("update pool failed: pool '{name}' does not exist")))?;
+    if comment.is_some() {
+        pool.comment = comment;
+    }
+    for text in context.param("vms").unwrap_or_default().split([',', ';', ' ']).filter(|text| !text.is_empty()) {
+        let number = vmid("vms", text)?;
+        let delete = context.flag("delete");
+        let Some(guest) = context.world.guests.edit(&number) else {
+            return Err(Fault::die(format!("update pool failed: VM {number} does not exist")));
+        };
+        match (delete, guest.pool.as_deref()) {
+            (true, Some(have)) if have == name => guest.pool = None,
+            (true, _) => {
+                return Err(Fault::die(format!("update pool failed: VM {number} is not a pool member")));
+            }
+            (false, Some(have))
+                if have != name && !context.request.params.get("allow-move").is_some_and(|v| v == "1") =>
+            {
+                return Err(Fault::die(format!("update pool failed: VM {number} belongs already to pool '{have}'")));
+            }
+            (false, _) => guest.pool = Some(name.to_owned()),
+        }
+    }
+    Ok(Reply::null())
+}
+
+fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let name = context.need("poolid")?;
+    if !context.world.pools.has(name) {
+        return Err(Fault::die(format!("delete pool failed: pool '{name}' does not exist")));
+    }
+    if let Some(member) = context.world.guests.values().find(|guest| guest.pool.as_deref() == Some(name)) {
+        let (word, vmid) = (member.word(), member.vmid);
+        return Err(Fault::die(format!("delete pool failed: pool '{name}' is not empty (contains {word} {vmid})")));
+    }
+    context.world.pools.remove(name);
+    Ok(Reply::null())
+}

@@ -1,0 +1,186 @@
+//! Storages: definitions, their state on a node, and what is in them.
+//!
+//! Disks of guests are made with the guests' configuration.
+
+use serde_json::{Map, Value, json};
+
+use super::{Context, Reply, Route, figures, index};
+use crate::{
+    model::Method::{Delete, Get},
+    sandbox::world::{
+        effect::Effect,
+        hash,
+        node::{Storage, Volume, volume_key},
+        seconds,
+        task::Order,
+    },
+    server::Fault,
+};
+
+pub(super) const TABLE: &[Route] = &[
+    (Get, "/storage", definitions),
+    (Get, "/storage/{storage}", definition),
+    (Get, "/nodes/{node}/storage", on_node),
+    (Get, "/nodes/{node}/storage/{storage}", |_| Ok(index("subdir", &["content", "status"]))),
+    (Get, "/nodes/{node}/storage/{storage}/status", status),
+    (Get, "/nodes/{node}/storage/{storage}/content", content),
+    (Get, "/nodes/{node}/storage/{storage}/content/{volume}", volume),
+    (Delete, "/nodes/{node}/storage/{storage}/content/{volume}", remove),
+];
+
+/// What lets somebody see a storage.
+const SEE: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
+
+fn visible<'c>(context: &'c Context<'_>) -> impl Iterator<Item = &'c Storage> {
+    let all = context.world.storages.values();
+    all.filter(|storage| context.may(&format!("/storage/{}", storage.name), SEE))
+}
+
+fn defined(storage: &Storage) -> Value {
+    let mut row = Map::new();
+    row.insert("storage".into(), storage.name.as_str().into());
+    row.insert("type".into(), storage.kind.as_str().into());
+    row.insert("content".into(), storage.content.join(",").into());
+    row.insert("digest".into(), hash("storage.cfg")[..40].into());
+    for (key, value) in &storage.keys {
+        row.insert(key.clone(), value.as_str().into());
+    }
+    row.into()
+}
+
+fn definitions(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let rows = visible(context).filter(|storage| context.param("type").is_none_or(|kind| kind == storage.kind));
+    Ok(Reply::data(rows.map(defined).collect::<Vec<_>>()))
+}
+
+fn definition(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let name = context.need("storage")?;
+    let storage = context.world.storages.get(name);
+    Ok(Reply::data(defined(storage.ok_or_else(|| Fault::die(format!("storage '{name}' does not exist")))?)))
+}
+
+/// The storage in the path.
+fn find<'c>(context: &'c Context<'_>) -> Result<&'c Storage, Fault> {
+    context.node()?;
+    let found = context.world.storages.get(context.need("storage")?);
+    found.ok_or_else(|| Fault::parameter("storage", "No such storage."))
+}
+
+fn on_node(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let node = context.node()?;
+    let wanted = |storage: &&Storage| {
+        context.param("storage").is_none_or(|name| name == storage.name)
+            && context.param("content").is_none_or(|list| list.split(',').any(|content| storage.holds(content)))
+    };
+    let rows = visible(context).filter(wanted).map(|storage| {
+        let mut row = figures::storage_status(context.world, &node, storage);
+        let fill = context.world.fill(&node, storage);
+        row.insert("storage".into(), storage.name.as_str().into());
+        row.insert("used_fraction".into(), (fill.used as f64 / fill.total.max(1) as f64).into());
+        Value::from(row)
+    });
+    Ok(Reply::data(rows.collect::<Vec<_>>()))
+}
+
+fn status(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let storage = find(context)?;
+    Ok(Reply::data(Value::from(figures::storage_status(context.world, &context.node()?, storage))))
+}
+
+fn row(volume: &Volume) -> Value {
+    let mut row = Map::new();
+    row.insert("volid".into(), volume.volid.as_str().into());
+    row.insert("content".into(), volume.content.as_str().into());
+    row.insert("format".into(), volume.format.as_str().into());
+    row.insert("size".into(), volume.size.into());
+    row.insert("ctime".into(), seconds(volume.created).into());
+    if let Some(vmid) = volume.vmid {
+        row.insert("vmid".into(), vmid.into());
+        row.insert("used".into(), (volume.size / 4).into());
+        row.insert("parent".into(), volume.parent.as_deref().map_or(Value::Null, Value::from));
+    }
+    row.into()
+}
+
+/// Whether the caller may see a volume: everybody sees installation media, a guest's disks need its or the storage's
+/// privileges.
+fn may_see(context: &Context<'_>, volume: &Volume) -> bool {
+    match volume.vmid {
+        None => true,
+        Some(vmid) => {
+            context.may(&format!("/storage/{}", volume.storage()), &["Datastore.Audit", "Datastore.Allocate"])
+                || context.may(&format!("/vms/{vmid}"), &["VM.Audit", "VM.Config.Disk"])
+        }
+    }
+}
+
+fn content(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let (node, storage) = (context.node()?, find(context)?);
+    let wanted = |volume: &&Volume| {
+        context.param("content").is_none_or(|content| content == volume.content)
+            && context.number("vmid").is_none_or(|vmid| volume.vmid.map(i64::from) == Some(vmid))
+            && may_see(context, volume)
+    };
+    let rows = context.world.volumes_in(&node, &storage.name).filter(wanted).map(row);
+    Ok(Reply::data(rows.collect::<Vec<_>>()))
+}
+
+/// The volume in the path: its full id, or the name within the storage.
+fn find_volume<'c>(context: &'c Context<'_>) -> Result<&'c Volume, Fault> {
+    let (node, storage, name) = (context.node()?, find(context)?, context.need("volume")?);
+    let volid = match name.split_once(':') {
+        Some(_) => name.to_owned(),
+        None => format!("{}:{name}", storage.name),
+    };
+    let found = context.world.volumes.get(volume_key(&node, &volid).as_str());
+    found.ok_or_else(|| Fault::die(format!("volume '{volid}' does not exist")))
+}
+
+fn volume(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let volume = find_volume(context)?;
+    if !may_see(context, volume) {
+        return Err(Fault::forbidden(&format!("/storage/{}", volume.storage()), "Datastore.Audit"));
+    }
+    Ok(Reply::data(json!({
+        "path": format!("/dev/pve/{}", volume.name()),
+        "format": volume.format,
+        "size": volume.size,
+        "used": volume.size / 4,
+    })))
+}
+
+fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let volume = find_volume(context)?.clone();
+    let path = format!("/storage/{}", volume.storage());
+    match volume.vmid {
+        Some(vmid) => {
+            if !context.may(&path, &["Datastore.Allocate"]) {
+                context.require(&path, &["Datastore.AllocateSpace"])?;
+                context.require(&format!("/vms/{vmid}"), &["VM.Config.Disk"])?;
+            }
+            let owner = context.world.guests.get(&vmid);
+            if let Some(owner) =
+                owner.filter(|owner| owner.node == volume.node && owner.volids().contains(&volume.volid))
+            {
+                let word = owner.word();
+                return Err(Fault::die(format!(
+                    "Cannot remove image, a guest with VMID '{vmid}' exists!\n\
+                     You can delete the image from the guest's hardware pane ({word} {vmid})"
+                )));
+            }
+        }
+        None => context.require(&path, &["Datastore.Allocate", "Datastore.AllocateTemplate"])?,
+    }
+    let owner = volume.vmid.map(|vmid| vmid.to_string()).unwrap_or_default();
+    let order = Order {
+        node: volume.node.clone(),
+        kind: "imgdel",
+        id: format!("{owner}@{}", volume.storage()),
+        authid: context.authid(),
+        takes: 100,
+        holds: Vec::new(),
+        script: vec![(0.5, format!("Removed volume '{}'", volume.volid))],
+        effect: Effect::DeleteVolume(volume.key()),
+    };
+    Ok(context.begin(order))
+}

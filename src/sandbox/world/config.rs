@@ -1,0 +1,387 @@
+//! Rules of configurations: which keys are numbers, which privilege changes them, which changes wait for a start.
+//!
+//! Drives and network devices are filled in by [`disk`](super::disk); the contract has checked names and formats.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    Millis, World,
+    guest::{Config, Guest, volid_in},
+    node::{Volume, volume_key},
+};
+use crate::model::{GuestKind, is_disk_key};
+
+/// Keys whose values are JSON numbers in a VM's configuration; all others are strings, `memory` and `cpulimit` too.
+const QEMU_NUMBERS: &[&str] = &[
+    "acpi",
+    "allow-ksm",
+    "autostart",
+    "balloon",
+    "ciupgrade",
+    "cores",
+    "cpuunits",
+    "freeze",
+    "keephugepages",
+    "kvm",
+    "localtime",
+    "migrate_speed",
+    "numa",
+    "onboot",
+    "protection",
+    "reboot",
+    "shares",
+    "smp",
+    "sockets",
+    "tablet",
+    "tdf",
+    "template",
+    "vcpus",
+];
+
+/// The same for a container's.
+const LXC_NUMBERS: &[&str] = &[
+    "console",
+    "cores",
+    "cpuunits",
+    "debug",
+    "memory",
+    "onboot",
+    "protection",
+    "swap",
+    "template",
+    "tty",
+    "unprivileged",
+];
+
+/// Keys that change at once even in a running guest; a name that ends in `#` stands for all numbers.
+const QEMU_AT_ONCE: &[&str] = &[
+    "balloon",
+    "cpulimit",
+    "cpuunits",
+    "description",
+    "hookscript",
+    "ide#",
+    "lock",
+    "migrate_downtime",
+    "migrate_speed",
+    "name",
+    "net#",
+    "onboot",
+    "parent",
+    "protection",
+    "sata#",
+    "scsi#",
+    "shares",
+    "startup",
+    "tags",
+    "unused#",
+    "usb#",
+    "virtio#",
+    "vmstate",
+];
+
+/// The same for containers.
+const LXC_AT_ONCE: &[&str] = &[
+    "cores",
+    "cpulimit",
+    "cpuunits",
+    "description",
+    "hookscript",
+    "lock",
+    "memory",
+    "mp#",
+    "net#",
+    "onboot",
+    "parent",
+    "protection",
+    "startup",
+    "swap",
+    "tags",
+    "unused#",
+];
+
+/// Which privilege a key's change needs. The first match counts; without one it is `VM.Config.Options`.
+const PRIVILEGES: &[(&str, &[&str])] = &[
+    (
+        "VM.Config.CPU",
+        &["affinity", "cores", "cpu", "cpulimit", "cpuunits", "numa", "numa#", "smp", "sockets", "vcpus"],
+    ),
+    ("VM.Config.Memory", &["balloon", "hugepages", "keephugepages", "memory", "shares", "swap"]),
+    ("VM.Config.Network", &["hostname", "nameserver", "net#", "searchdomain"]),
+    (
+        "VM.Config.HWType",
+        &[
+            "acpi", "arch", "audio0", "bios", "hotplug", "hostpci#", "kvm", "machine", "rng0", "scsihw", "serial#",
+            "smbios1", "tablet", "usb#", "vga", "watchdog",
+        ],
+    ),
+    (
+        "VM.Config.Disk",
+        &["efidisk#", "ide#", "mp#", "rootfs", "sata#", "scsi#", "tpmstate#", "unused#", "virtio#", "vmstatestorage"],
+    ),
+    ("VM.Config.Cloudinit", &["cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "ipconfig#", "sshkeys"]),
+];
+
+/// Keys that only `root@pam` itself, never a token, may change.
+const ROOT_ONLY: &[&str] = &["args", "lock"];
+
+/// What can be asked of a guest's configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Change {
+    pub(crate) set: BTreeMap<String, String>,
+    pub(crate) delete: BTreeSet<String>,
+    pub(crate) revert: BTreeSet<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) skiplock: bool,
+}
+
+/// Why a configuration was not changed.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The server dies with these words.
+    Die(String),
+    /// A parameter is to blame.
+    Parameter(String, String),
+}
+
+impl Refusal {
+    /// As a task's exit status.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Die(text) => text,
+            Self::Parameter(name, text) => format!("Parameter verification failed. ({name}: {})", text.trim()),
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self::Die(text)
+    }
+}
+
+/// Whether a pattern such as `net#` names a key.
+fn is_named(pattern: &str, key: &str) -> bool {
+    match pattern.strip_suffix('#') {
+        None => pattern == key,
+        Some(stem) => key
+            .strip_prefix(stem)
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())),
+    }
+}
+
+fn is_listed(patterns: &[&str], key: &str) -> bool {
+    patterns.iter().any(|pattern| is_named(pattern, key))
+}
+
+/// A value as JSON: a number where the server gives one.
+pub(crate) fn typed(kind: GuestKind, key: &str, value: &str) -> Value {
+    let numbers = match kind {
+        GuestKind::Qemu => QEMU_NUMBERS,
+        GuestKind::Lxc => LXC_NUMBERS,
+    };
+    match value.parse::<i64>() {
+        Ok(number) if numbers.contains(&key) => number.into(),
+        _ if key == "cipassword" => "**********".into(),
+        _ => value.into(),
+    }
+}
+
+/// A configuration as JSON, without its digest.
+pub(crate) fn as_json(kind: GuestKind, config: &Config) -> Map<String, Value> {
+    config.iter().map(|(key, value)| (key.clone(), typed(kind, key, value))).collect()
+}
+
+/// The privilege that a key's change needs.
+pub(crate) fn privilege(key: &str, value: &str) -> &'static str {
+    if is_disk_key(key) && value.contains("media=cdrom") && !value.contains("cloudinit") {
+        return "VM.Config.CDROM";
+    }
+    let found = PRIVILEGES.iter().find(|(_, patterns)| is_listed(patterns, key));
+    found.map_or("VM.Config.Options", |(privilege, _)| privilege)
+}
+
+/// Whether only `root@pam` itself may change a key.
+pub(crate) fn is_root_only(key: &str) -> bool {
+    ROOT_ONLY.contains(&key)
+}
+
+fn changes_at_once(kind: GuestKind, key: &str) -> bool {
+    let patterns = match kind {
+        GuestKind::Qemu => QEMU_AT_ONCE,
+        GuestKind::Lxc => LXC_AT_ONCE,
+    };
+    is_listed(patterns, key)
+}
+
+/// Whether a key is a network device.
+pub(crate) fn is_net(key: &str) -> bool {
+    is_named("net#", key)
+}
+
+/// Whether a key is a drive or mount point that may need a volume.
+pub(crate) fn is_drive(key: &str) -> bool {
+    is_disk_key(key) && !key.starts_with("unused") && key != "vmstate"
+}
+
+impl World {
+    /// Fills in the values of a change: makes the volumes that drives ask for, draws MAC addresses.
+    pub(crate) fn fill_in(
+        &mut self,
+        guest: &Guest,
+        set: &BTreeMap<String, String>,
+        now: Millis,
+    ) -> Result<(Config, Vec<Volume>), String> {
+        let (mut config, mut volumes) = (Config::new(), Vec::new());
+        for (key, value) in set {
+            let value = if is_net(key) {
+                self.net(guest.kind, value)?
+            } else if is_drive(key) {
+                let drive = self.drive(guest, key, value, &volumes, now)?;
+                volumes.extend(drive.volume);
+                drive.value
+            } else {
+                value.clone()
+            };
+            config.insert(key.clone(), value);
+        }
+        Ok((config, volumes))
+    }
+
+    /// Changes a guest's configuration, all of it or nothing. Gives what was made on the way, as log lines.
+    pub(crate) fn change_config(&mut self, vmid: u32, change: &Change, now: Millis) -> Result<Vec<String>, Refusal> {
+        let Some(mut guest) = self.guests.get(&vmid).cloned() else {
+            return Err(Refusal::Die(format!("no such VM ('{vmid}')")));
+        };
+        if change.digest.as_ref().is_some_and(|digest| *digest != guest.digest()) {
+            return Err(Refusal::Die(match guest.kind {
+                GuestKind::Qemu => "checksum mismatch (file change by other user?)".into(),
+                GuestKind::Lxc => "detected modified configuration - file changed by other user? Try again.".into(),
+            }));
+        }
+        if let Some(lock) = guest.lock().filter(|_| !change.skiplock) {
+            return Err(Refusal::Die(format!("{} is locked ({lock})", guest.word())));
+        }
+        self.check_hotplug(&guest, &change.set)?;
+        let (set, volumes) = self.fill_in(&guest, &change.set, now)?;
+        self.check_room(&guest.node, &volumes)?;
+        let mut log = Vec::new();
+        for key in &change.revert {
+            guest.pending.remove(key);
+        }
+        let mut gone = Vec::new();
+        for key in &change.delete {
+            if guest.is_running() && !changes_at_once(guest.kind, key) {
+                if guest.config.contains_key(key) {
+                    guest.pending.insert(key.clone(), None);
+                } else {
+                    guest.pending.remove(key);
+                }
+                continue;
+            }
+            guest.pending.remove(key);
+            if let Some(old) = guest.config.remove(key) {
+                let protected = guest.get("protection") == Some("1");
+                if is_drive(key) && protected && !old.contains("media=cdrom") {
+                    let word = guest.word();
+                    return Err(Refusal::Die(format!("can't remove {word} {vmid} - protection mode enabled")));
+                }
+                gone.extend(guest.let_go(key, &old));
+            }
+        }
+        for (key, value) in set {
+            if guest.is_running() && !changes_at_once(guest.kind, &key) {
+                if guest.get(&key) == Some(value.as_str()) {
+                    guest.pending.remove(&key);
+                } else {
+                    guest.pending.insert(key, Some(value));
+                }
+                continue;
+            }
+            guest.pending.remove(&key);
+            if is_drive(&key) && volumes.iter().any(|volume| value.contains(&volume.volid)) {
+                log.push(format!("{key}: successfully created disk '{value}'"));
+            }
+            let kept = volid_in(&value);
+            if let Some(old) = guest.config.insert(key.clone(), value)
+                && volid_in(&old) != kept
+            {
+                gone.extend(guest.let_go(&key, &old));
+            }
+        }
+        for volume in volumes {
+            self.volumes.insert(volume.key(), volume);
+        }
+        for volid in gone {
+            self.volumes.remove(volume_key(&guest.node, &volid).as_str());
+        }
+        self.guests.insert(vmid, guest);
+        Ok(log)
+    }
+
+    /// A running guest's network device needs its bridge.
+    fn check_hotplug(&self, guest: &Guest, set: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        if !guest.is_running() {
+            return Ok(());
+        }
+        for (key, value) in set.iter().filter(|(key, _)| is_net(key)) {
+            let parts = value.parse::<crate::model::PropertyString>().unwrap_or_default();
+            if parts.get("bridge").is_some_and(|bridge| bridge != super::fresh::BRIDGE) {
+                let text = format!(
+                    "hotplug problem - VM {} qmp command 'netdev_add' failed - network script \
+                     /usr/libexec/qemu-server/pve-bridge-hotplug failed with status 512\n",
+                    guest.vmid
+                );
+                return Err(Refusal::Parameter(key.clone(), text));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Guest {
+    /// After a drive left the configuration: a disk of its own becomes unused, an unused one goes, and so does the
+    /// cloud-init drive. Gives the volumes to be removed.
+    fn let_go(&mut self, key: &str, old: &str) -> Option<String> {
+        let volid = volid_in(old)?;
+        let own = volid.contains(&format!("-{}-", self.vmid));
+        if key.starts_with("unused") || volid.contains("cloudinit") {
+            return own.then_some(volid);
+        }
+        if own && is_drive(key) {
+            let free = (0..).map(|n| format!("unused{n}")).find(|key| !self.config.contains_key(key));
+            self.config.insert(free?, volid);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_numbers_where_the_server_says_so() {
+        assert_eq!(typed(GuestKind::Qemu, "memory", "256"), Value::from("256"));
+        assert_eq!(typed(GuestKind::Lxc, "memory", "256"), Value::from(256));
+        assert_eq!(typed(GuestKind::Qemu, "cpulimit", "1"), Value::from("1"));
+        assert_eq!(typed(GuestKind::Qemu, "onboot", "1"), Value::from(1));
+    }
+
+    #[test]
+    fn every_key_needs_the_privilege_of_its_sort() {
+        for (key, value, want) in [
+            ("memory", "256", "VM.Config.Memory"),
+            ("net0", "virtio,bridge=vmbr0", "VM.Config.Network"),
+            ("scsi1", "local-lvm:1", "VM.Config.Disk"),
+            ("ide2", "local:iso/debian.iso,media=cdrom", "VM.Config.CDROM"),
+            ("tags", "a", "VM.Config.Options"),
+            ("ipconfig0", "ip=dhcp", "VM.Config.Cloudinit"),
+        ] {
+            assert_eq!(privilege(key, value), want, "{key}");
+        }
+    }
+}

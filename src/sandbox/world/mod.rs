@@ -1,0 +1,192 @@
+//! The simulated cluster as data and rules: nodes, storages, guests, tasks, users, and what happens to them.
+//!
+//! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
+
+pub(crate) mod access;
+pub(crate) mod config;
+pub(crate) mod disk;
+pub(crate) mod effect;
+pub(crate) mod fresh;
+pub(crate) mod guest;
+pub(crate) mod node;
+pub(crate) mod roles;
+mod table;
+pub(crate) mod task;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use self::{
+    access::{Grant, Token, User},
+    guest::Guest,
+    node::{Node, Pool, Storage, Volume},
+    table::Table,
+    task::Task,
+};
+
+/// Milliseconds since 1970.
+pub(crate) type Millis = i64;
+
+/// What there is once in a sandbox: counters, the seed of its made-up numbers, its pace.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    /// Where all made-up values of this sandbox come from.
+    pub(crate) seed: String,
+    /// How many values were made up.
+    pub(crate) drawn: u64,
+    /// The process id the next task gets; never used twice.
+    pub(crate) next_pid: u32,
+    /// When the nodes came up.
+    pub(crate) booted: Millis,
+    /// What every duration is multiplied with: 1 is tenths of a second, 0 is at once.
+    pub(crate) pace: f64,
+    /// The secret of the token that comes with the sandbox.
+    pub(crate) secret: String,
+}
+
+/// A row as it is stored: what sort of thing, which one, and its JSON; no JSON if it is gone.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) kind: &'static str,
+    pub(crate) key: String,
+    pub(crate) body: Option<String>,
+}
+
+macro_rules! world {
+    ($($(#[$doc:meta])* $field:ident: $key:ty => $row:ty,)*) => {
+        /// The whole cluster.
+        pub(crate) struct World {
+            meta: Meta,
+            meta_changed: bool,
+            $($(#[$doc])* pub(crate) $field: Table<$key, $row>,)*
+        }
+
+        impl World {
+            /// An empty one.
+            pub(crate) fn new() -> Self {
+                Self { meta: Meta::default(), meta_changed: false, $($field: Table::default(),)* }
+            }
+
+            /// Takes over what the file says about one thing. An unknown kind is a newer version's and is left alone.
+            pub(crate) fn load(&mut self, kind: &str, key: &str, body: Option<&str>) -> Result<(), serde_json::Error> {
+                match kind {
+                    $(stringify!($field) => {
+                        let row: Option<$row> = read(body)?;
+                        if let Some(key) = parse(key) {
+                            self.$field.load(key, row);
+                        }
+                    })*
+                    "meta" => if let Some(meta) = read(body)? {
+                        self.meta = meta;
+                    },
+                    _ => {}
+                }
+                Ok(())
+            }
+
+            /// What changed since the last time, to be written. Forgets that it changed.
+            pub(crate) fn take_changes(&mut self) -> Result<Vec<Row>, serde_json::Error> {
+                let mut rows = Vec::new();
+                if std::mem::take(&mut self.meta_changed) {
+                    let body = Some(serde_json::to_string(&self.meta)?);
+                    rows.push(Row { kind: "meta", key: String::new(), body });
+                }
+                $(for (key, row) in self.$field.take_changed() {
+                    let body = row.map(serde_json::to_string).transpose()?;
+                    rows.push(Row { kind: stringify!($field), key: key.to_string(), body });
+                })*
+                Ok(rows)
+            }
+        }
+    };
+}
+
+world! {
+    /// By name.
+    nodes: String => Node,
+    /// By name.
+    storages: String => Storage,
+    /// By [`Volume::key`].
+    volumes: String => Volume,
+    /// By VMID.
+    guests: u32 => Guest,
+    /// By name.
+    pools: String => Pool,
+    /// Tasks whose end has not been settled, by UPID.
+    running: String => Task,
+    /// Tasks that are over, by UPID.
+    finished: String => Task,
+    /// By `user@realm`.
+    users: String => User,
+    /// By `user@realm!token`.
+    tokens: String => Token,
+    /// By [`Grant::key`].
+    grants: String => Grant,
+}
+
+fn read<T: DeserializeOwned>(body: Option<&str>) -> Result<Option<T>, serde_json::Error> {
+    body.map(serde_json::from_str).transpose()
+}
+
+/// A key from its text; a text that is no key belongs to nothing we know.
+fn parse<K: std::str::FromStr>(key: &str) -> Option<K> {
+    key.parse().ok()
+}
+
+impl World {
+    /// Counters and settings.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Counters and settings, to be changed.
+    pub(crate) fn edit_meta(&mut self) -> &mut Meta {
+        self.meta_changed = true;
+        &mut self.meta
+    }
+
+    /// A made-up value that this sandbox gives only once, as 64 hex digits.
+    pub(crate) fn draw(&mut self) -> String {
+        let meta = self.edit_meta();
+        meta.drawn += 1;
+        hash(&format!("{}:{}", meta.seed, meta.drawn))
+    }
+
+    /// A made-up UUID.
+    pub(crate) fn draw_uuid(&mut self) -> String {
+        uuid(&self.draw())
+    }
+
+    /// A made-up MAC address under Proxmox's own prefix.
+    pub(crate) fn draw_mac(&mut self) -> String {
+        let hex = self.draw().to_uppercase();
+        format!("BC:24:11:{}:{}:{}", &hex[0..2], &hex[2..4], &hex[4..6])
+    }
+
+    /// The smallest VMID that nobody has.
+    pub(crate) fn next_vmid(&self) -> u32 {
+        let mut free = 100;
+        for (vmid, _) in self.guests.iter() {
+            if *vmid > free {
+                break;
+            }
+            free = vmid + 1;
+        }
+        free
+    }
+}
+
+/// The SHA-256 of a text as hex digits.
+pub(crate) fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The form of a UUID, version 4, filled from hex digits.
+pub(crate) fn uuid(hex: &str) -> String {
+    format!("{}-{}-4{}-a{}-{}", &hex[0..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+}
+
+/// Whole seconds of a time, as the API tells it.
+pub(crate) fn seconds(time: Millis) -> i64 {
+    time.div_euclid(1000)
+}
