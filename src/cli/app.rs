@@ -70,7 +70,8 @@ fn global_args() -> Vec<Arg> {
     OPTIONS
         .iter()
         .map(|option| {
-            let mut arg = Arg::new(option.name).long(option.name).help(option.what).global(true).help_heading("Global options");
+            let mut arg =
+                Arg::new(option.name).long(option.name).help(option.what).global(true).help_heading("Global options");
             if let Some(short) = option.short {
                 arg = arg.short(short);
             }

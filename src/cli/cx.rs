@@ -131,7 +131,9 @@ impl Cx {
 
 /// Reads `30s`, `10m`, `1h30m`, or plain seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
-    let bad = || Error::usage(format!("`{text}` is not a duration: a number with a unit is expected, such as 30s, 10m or 1h"));
+    let bad = || {
+        Error::usage(format!("`{text}` is not a duration: a number with a unit is expected, such as 30s, 10m or 1h"))
+    };
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }

@@ -49,7 +49,8 @@ fn causes(error: &Error) -> Vec<String> {
 
 fn text(error: &Error) -> String {
     let mut lines = vec![format!("{} {error}", styled(style::ERROR, "error:"))];
-    lines.extend(error.params().iter().map(|(name, said)| format!("  {name}: {}", said.trim().replace('\n', "\n    "))));
+    lines
+        .extend(error.params().iter().map(|(name, said)| format!("  {name}: {}", said.trim().replace('\n', "\n    "))));
     lines.extend(causes(error).into_iter().map(|cause| format!("  caused by: {}", cause.replace('\n', "\n    "))));
     lines.extend(error.hints().iter().map(|hint| format!("{} {}", styled(style::HINT, "hint:"), words(hint))));
     lines.join("\n")
@@ -75,9 +76,9 @@ pub(crate) fn words(hint: &Hint) -> String {
         Hint::DidYouMean(names) => {
             format!("did you mean {}?", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))
         }
-        Hint::Locked(holder) => format!(
-            "a `{holder}` holds the lock: see `pvectl task list --running`, and try again when it has ended"
-        ),
+        Hint::Locked(holder) => {
+            format!("a `{holder}` holds the lock: see `pvectl task list --running`, and try again when it has ended")
+        }
         Hint::NeedsPrivilege { path, privilege } => format!(
             "the user or token needs {privilege} on {path}; a token with privilege separation needs it of its own"
         ),
@@ -89,7 +90,8 @@ pub(crate) fn words(hint: &Hint) -> String {
              (config add-context) or PVECTL_FINGERPRINT"
         ),
         Hint::Credentials => {
-            "check user, realm, password or token; a token looks like `user@realm!name=uuid`, and may have expired".to_owned()
+            "check user, realm, password or token; a token looks like `user@realm!name=uuid`, and may have expired"
+                .to_owned()
         }
         Hint::VmidTaken(_) => "leave --vmid out to take the next free one".to_owned(),
         Hint::MayHaveHappened => "the request was sent and its answer lost: it may have been carried out. Look first \

@@ -10,7 +10,9 @@ mod error;
 mod kinds;
 mod print;
 mod progress;
+mod reconcile;
 mod session;
+mod trust;
 mod ui;
 mod verb;
 
@@ -18,11 +20,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{ArgMatches, error::ErrorKind};
 
-use self::{
-    cx::Cx,
-    error::report,
-    verb::Exit,
-};
+use self::{cx::Cx, error::report, verb::Exit};
 use crate::{
     config::Env,
     model::{Class, Error, Result},
@@ -46,7 +44,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     };
     let code = runtime.block_on(async {
         tokio::select! {
-            ended = dispatch(&cx, &matches) => ended.unwrap_or_else(|error| {
+            ended = run(&cx, &matches) => ended.unwrap_or_else(|error| {
                 report(&cx.ui, cx.error_format(), &error);
                 error.class().exit_code()
             }),
@@ -69,6 +67,14 @@ async fn interrupted(cx: &Cx) -> Exit {
             return Class::Interrupted.exit_code();
         }
         cx.interrupt.raise();
+    }
+}
+
+/// Runs the command, and once more if it failed on a certificate that a person then trusts: nothing was sent before.
+async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    match dispatch(cx, matches).await {
+        Err(error) if trust::pin_after_failure(cx, &error)? => dispatch(cx, matches).await,
+        ended => ended,
     }
 }
 

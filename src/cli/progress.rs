@@ -49,7 +49,8 @@ pub(crate) fn bar(ui: &Ui) -> ProgressBar {
 
 fn spinner_style() -> ProgressStyle {
     // The templates are constants; a mistake in one shows as indicatif's default.
-    ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 fn bar_style() -> ProgressStyle {
@@ -96,9 +97,10 @@ impl Observer for Show {
         let took = HumanDuration(self.began.elapsed());
         let (mark, word) = match outcome.status {
             Status::Ok => (styled(style::GOOD, "✓"), "done".to_owned()),
-            Status::Warning => {
-                (styled(style::HALF, "!"), format!("done, {}", outcome.exit_status.as_deref().unwrap_or("with warnings")))
-            }
+            Status::Warning => (
+                styled(style::HALF, "!"),
+                format!("done, {}", outcome.exit_status.as_deref().unwrap_or("with warnings")),
+            ),
             Status::Running => (styled(style::HALF, "…"), "goes on".to_owned()),
             Status::Cancelled => (styled(style::DIM, "-"), "not sent".to_owned()),
             Status::Failed => (styled(style::BAD, "✗"), "failed".to_owned()),
@@ -141,7 +143,8 @@ impl Watch for TaskLine {
     }
 
     fn lost(&mut self, error: &Error) {
-        self.ui.warn(format_args!("{}: the server does not answer ({error}); the task goes on, still trying", self.label));
+        self.ui
+            .warn(format_args!("{}: the server does not answer ({error}); the task goes on, still trying", self.label));
     }
 
     fn regained(&mut self) {
@@ -153,7 +156,10 @@ impl Watch for TaskLine {
 pub(crate) fn resume_lines(outcomes: &[Outcome]) -> Vec<String> {
     let left = outcomes.iter().filter(|outcome| outcome.status == Status::Running);
     left.filter_map(|outcome| {
-        let hinted = outcome.error.as_ref().is_some_and(|error| error.hints().iter().any(|hint| matches!(hint, Hint::Resume(_))));
+        let hinted = outcome
+            .error
+            .as_ref()
+            .is_some_and(|error| error.hints().iter().any(|hint| matches!(hint, Hint::Resume(_))));
         let upid = outcome.upid.as_ref().filter(|_| hinted)?;
         Some(format!("{}/{} goes on: pvectl task watch {upid}", outcome.kind, outcome.vmid))
     })

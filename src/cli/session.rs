@@ -33,8 +33,6 @@ pub(crate) struct Session {
     pub(crate) options: RunOptions,
     /// The node that new guests go to unless told otherwise.
     pub(crate) default_node: Option<String>,
-    /// The journal, where this command writes one.
-    pub(crate) journal: Option<Arc<Journal>>,
     // Serves as long as the session lives.
     _sandbox: Option<sandbox::Session>,
 }
@@ -47,17 +45,13 @@ impl Session {
         }
         let style = cx.style(&resolved)?;
         let options = cx.run_options(&resolved)?;
-        let journal = match access {
+        let recorder: Arc<dyn Recorder> = match access {
             Access::Write if cx.switches.no_journal => {
                 cx.ui.warn("nothing of this is kept in the journal (--no-journal)");
-                None
+                Arc::new(NullRecorder)
             }
-            Access::Write if !cx.switches.dry_run => Some(Arc::new(open_journal(cx)?)),
-            _ => None,
-        };
-        let recorder: Arc<dyn Recorder> = match &journal {
-            Some(journal) => journal.clone(),
-            None => Arc::new(NullRecorder),
+            Access::Write if !cx.switches.dry_run => Arc::new(open_journal(cx)?),
+            _ => Arc::new(NullRecorder),
         };
         let (client, name, served, default_node) = match &resolved.connection {
             Connection::Sandbox { implicit } => {
@@ -78,7 +72,10 @@ impl Session {
             Connection::Proxmox(server) => {
                 if server.read_only.value && access == Access::Write && !cx.switches.dry_run {
                     let origin = &server.read_only.origin;
-                    return Err(Error::new(Class::Forbidden, format!("changes are switched off ({origin}: read-only)")));
+                    return Err(Error::new(
+                        Class::Forbidden,
+                        format!("changes are switched off ({origin}: read-only)"),
+                    ));
                 }
                 let node = server.node.as_ref().map(|node| node.value.clone());
                 let name = server.context.as_ref().map_or_else(
@@ -89,7 +86,7 @@ impl Session {
             }
         };
         let ops = Ops::new(Arc::new(Proxmox::new(client)), recorder, name);
-        Ok(Self { ops, style, options, default_node, journal, _sandbox: served })
+        Ok(Self { ops, style, options, default_node, _sandbox: served })
     }
 }
 
@@ -139,8 +136,9 @@ fn password_auth(cx: &Cx, user: String, password: SecretString) -> Auth {
 }
 
 fn nobody_to_ask(what: &str) -> Error {
-    Error::usage(format!("{what} is needed, and there is no terminal to ask on"))
-        .with_hint(Hint::Text("give an API token: PVECTL_TOKEN_FILE, or `pvectl config add-context --token-file`".into()))
+    Error::usage(format!("{what} is needed, and there is no terminal to ask on")).with_hint(Hint::Text(
+        "give an API token: PVECTL_TOKEN_FILE, or `pvectl config add-context --token-file`".into(),
+    ))
 }
 
 fn ask_user(cx: &Cx, server: &crate::config::Proxmox) -> Result<String> {
@@ -148,7 +146,10 @@ fn ask_user(cx: &Cx, server: &crate::config::Proxmox) -> Result<String> {
         return Err(nobody_to_ask("a user"));
     }
     let place = server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
-    let asked = dialoguer::Input::<String>::new().with_prompt(format!("User on {place}")).default("root@pam".into()).interact_text();
+    let asked = dialoguer::Input::<String>::new()
+        .with_prompt(format!("User on {place}"))
+        .default("root@pam".into())
+        .interact_text();
     asked.map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
 }
 
@@ -157,7 +158,8 @@ pub(crate) fn ask_password(cx: &Cx, user: &str) -> Result<SecretString> {
     if !cx.ui.can_ask() {
         return Err(nobody_to_ask(&format!("the password of {user}")));
     }
-    let asked = cx.ui.bars().suspend(|| dialoguer::Password::new().with_prompt(format!("Password of {user}")).interact());
+    let asked =
+        cx.ui.bars().suspend(|| dialoguer::Password::new().with_prompt(format!("Password of {user}")).interact());
     asked.map(SecretString::from).map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
 }
 
@@ -169,8 +171,11 @@ pub(crate) struct AskSecondFactor {
 impl SecondFactor for AskSecondFactor {
     fn answer(&self, kinds: &[String]) -> Result<SecretString> {
         if !self.can_ask {
-            return Err(Error::new(Class::Unauthenticated, "the server wants a second factor, and there is no terminal to ask on")
-                .with_hint(Hint::Text("scripts use an API token".into())));
+            return Err(Error::new(
+                Class::Unauthenticated,
+                "the server wants a second factor, and there is no terminal to ask on",
+            )
+            .with_hint(Hint::Text("scripts use an API token".into())));
         }
         let kind = kinds.iter().find(|kind| *kind == "totp").or(kinds.first()).map_or("totp", String::as_str);
         let code = dialoguer::Password::new().with_prompt(format!("Second factor ({kind})")).interact();

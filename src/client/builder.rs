@@ -10,6 +10,7 @@ use super::{
 use crate::model::{Error, Result};
 
 /// Collects what a [`Client`] needs.
+#[derive(Clone)]
 #[must_use]
 pub struct ClientBuilder {
     endpoints: Vec<Endpoint>,

@@ -119,7 +119,13 @@ impl Ops {
     }
 
     /// A VM as a clone of a template, changed as asked.
-    async fn plan_clone(&self, request: &CreateRequest, template: &str, guests: &[Guest], taken: &[Vmid]) -> Result<Plan> {
+    async fn plan_clone(
+        &self,
+        request: &CreateRequest,
+        template: &str,
+        guests: &[Guest],
+        taken: &[Vmid],
+    ) -> Result<Plan> {
         let source = vm_template(template, guests)?;
         let vmid = self.vmid(request, taken).await?;
         let mut clone = Params::new().with("newid", vmid).with_some("name", request.params.get("name"));

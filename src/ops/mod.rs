@@ -10,6 +10,7 @@ mod plan;
 mod reconcile;
 mod run;
 mod targets;
+mod task;
 mod verbs;
 
 use std::sync::Arc;
@@ -51,6 +52,12 @@ impl Ops {
     /// Follows tasks of this backend.
     pub fn follower(&self) -> &Follower {
         &self.follower
+    }
+
+    /// The same verbs, recorded elsewhere.
+    #[must_use]
+    pub fn recorded_in(&self, recorder: Arc<dyn Recorder>) -> Self {
+        Self { recorder, ..self.clone() }
     }
 
     /// The context's name.

@@ -4,6 +4,7 @@
 //! of a recorded server.
 
 mod api;
+mod session;
 mod store;
 mod world;
 
@@ -19,6 +20,7 @@ use std::{
 
 use secrecy::SecretString;
 
+pub use self::session::Session;
 use self::{
     store::Store,
     world::{Millis, World, fresh},
@@ -43,6 +45,17 @@ impl Default for Shape {
     fn default() -> Self {
         Self { nodes: 3, guests: 0, pace: 1.0 }
     }
+}
+
+/// How much is in a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Census {
+    /// Nodes.
+    pub nodes: usize,
+    /// Guests, templates among them.
+    pub guests: usize,
+    /// Tasks at work.
+    pub running_tasks: usize,
 }
 
 /// A simulated cluster. Any number of these, in any number of processes, may stand on the same file.
@@ -106,6 +119,18 @@ impl Sandbox {
     pub fn token(&self) -> (String, SecretString) {
         let inside = self.inside();
         (format!("{}!{}", world::access::ROOT, fresh::TOKEN), inside.world.meta().secret.clone().into())
+    }
+
+    /// How much is in it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn census(&self) -> Result<Census> {
+        self.look(|world, _| Census {
+            nodes: world.nodes.len(),
+            guests: world.guests.len(),
+            running_tasks: world.running.len(),
+        })
     }
 
     /// Changes the pace of tasks that start from now on: see [`Shape::pace`].

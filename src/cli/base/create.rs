@@ -65,9 +65,11 @@ impl Verb for Create {
             GuestKind::Qemu => command
                 .arg(value("template", "NAME", "Clone this VM template (name or VMID)"))
                 .arg(switch("full", "Copy the template's disks whole instead of linking to them").requires("template")),
-            GuestKind::Lxc => {
-                command.arg(value("template", "NAME", "OS template: a name (debian-12) of which the newest is taken, or a volume"))
-            }
+            GuestKind::Lxc => command.arg(value(
+                "template",
+                "NAME",
+                "OS template: a name (debian-12) of which the newest is taken, or a volume",
+            )),
         };
         config_args(command, kind.guest())
     }

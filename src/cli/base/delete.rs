@@ -58,7 +58,8 @@ impl Verb for Delete {
 
 /// The flags of a delete.
 pub(crate) fn delete_args() -> Vec<Arg> {
-    let switch = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     vec![
         file_arg("Delete the guests that a JSON or YAML file describes; - is stdin").conflicts_with("targets"),
         switch("force", "Stop a running guest first"),

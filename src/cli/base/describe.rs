@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use async_trait::async_trait;
 use clap::{ArgMatches, Command};
-use futures_util::future::{try_join, try_join3, try_join_all};
+use futures_util::future::{try_join, try_join_all, try_join3};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -126,10 +126,13 @@ impl Described {
             ("Status", self.status()),
             ("Node", self.text("node")),
             ("Uptime", self.number("uptime").map(|seconds| uptime(seconds as u64))),
-            ("CPUs", cpus.map(|cpus| match self.number("cpu").filter(|cpu| *cpu > 0.0) {
-                Some(cpu) => format!("{cpus} ({:.1}% in use)", cpu * 100.0),
-                None => cpus.to_string(),
-            })),
+            (
+                "CPUs",
+                cpus.map(|cpus| match self.number("cpu").filter(|cpu| *cpu > 0.0) {
+                    Some(cpu) => format!("{cpus} ({:.1}% in use)", cpu * 100.0),
+                    None => cpus.to_string(),
+                }),
+            ),
             ("Memory", used("mem", "maxmem")),
             ("Disk", used("disk", "maxdisk")),
             ("Tags", self.text("tags")),
@@ -137,20 +140,28 @@ impl Described {
             ("Lock", self.text("lock")),
             ("Context", self.text("context")),
         ];
-        pairs(out, facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.filter(|v| !v.is_empty())?))))?;
+        pairs(
+            out,
+            facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.filter(|v| !v.is_empty())?))),
+        )?;
 
         let empty = Map::new();
         let config = self.guest.get("config").and_then(Value::as_object).unwrap_or(&empty);
         let of = |wanted: fn(&str) -> bool| {
-            config.iter().filter(move |(key, _)| wanted(key)).filter_map(|(key, value)| Some((key.clone(), plain(value)?)))
+            config
+                .iter()
+                .filter(move |(key, _)| wanted(key))
+                .filter_map(|(key, value)| Some((key.clone(), plain(value)?)))
         };
         let is_net = |key: &str| key.strip_prefix("net").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         section(out, "Disks", of(is_disk_key))?;
         section(out, "Network", of(|key| key.starts_with("net") && key[3..].bytes().all(|b| b.is_ascii_digit())))?;
-        let rest = config.iter().filter(|(key, _)| !is_disk_key(key) && !is_net(key) && *key != "digest").map(|(key, value)| {
-            let shown = if is_secret_key(key) { "***".to_owned() } else { plain(value).unwrap_or_default() };
-            (key.clone(), shown.replace('\n', " ⏎ "))
-        });
+        let rest = config.iter().filter(|(key, _)| !is_disk_key(key) && !is_net(key) && *key != "digest").map(
+            |(key, value)| {
+                let shown = if is_secret_key(key) { "***".to_owned() } else { plain(value).unwrap_or_default() };
+                (key.clone(), shown.replace('\n', " ⏎ "))
+            },
+        );
         section(out, "Configuration", rest)?;
         let waiting = self.pending.iter().map(|pending| {
             let now = pending.value.as_ref().and_then(plain).unwrap_or_else(|| "not set".into());
@@ -161,7 +172,10 @@ impl Described {
         let snapshots = self.snapshots.iter().map(|snapshot| {
             let when = snapshot.snaptime.and_then(|at| jiff::Timestamp::from_second(at as i64).ok());
             let when = when.map_or(String::new(), |when| when.to_string());
-            (snapshot.name.clone(), format!("{when}  {}", snapshot.description.as_deref().unwrap_or_default().trim()).trim().to_owned())
+            (
+                snapshot.name.clone(),
+                format!("{when}  {}", snapshot.description.as_deref().unwrap_or_default().trim()).trim().to_owned(),
+            )
         });
         section(out, "Snapshots", snapshots)?;
         let tasks = self.tasks.iter().map(|task| {

@@ -45,7 +45,12 @@ const FIELDS: &[Field] = &[
     field("virtio0", "VOLUME", "First virtio disk: STORAGE:GIB", VM),
     field("ide2", "VOLUME", "CD drive: STORAGE:iso/FILE,media=cdrom or STORAGE:cloudinit", VM),
     field("mp0", "VOLUME", "First mount point: STORAGE:GIB,mp=/path", CT),
-    field("net0", "NET", "First network card, such as virtio,bridge=vmbr0 (container: name=eth0,bridge=vmbr0,ip=dhcp)", BOTH),
+    field(
+        "net0",
+        "NET",
+        "First network card, such as virtio,bridge=vmbr0 (container: name=eth0,bridge=vmbr0,ip=dhcp)",
+        BOTH,
+    ),
     field("boot", "ORDER", "Boot order, such as order=scsi0;net0", VM),
     field("agent", "BOOL", "Whether a guest agent runs in it", VM),
     field("onboot", "BOOL", "Start it with its node", BOTH),

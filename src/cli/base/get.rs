@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Get;
 
 /// The positional argument of verbs on existing guests.
-pub(super) fn targets_arg(required: bool) -> Arg {
+pub(crate) fn targets_arg(required: bool) -> Arg {
     Arg::new("targets")
         .value_name("TARGET")
         .num_args(0..)
@@ -93,7 +93,8 @@ pub(super) async fn details(session: &Session, found: &Resolved) -> Result<Map<S
 fn row(mut data: Map<String, Value>, context: &Arc<str>) -> Result<GuestRow> {
     data.remove("config");
     data.remove("context");
-    let guest: Guest = serde_json::from_value(Value::Object(data))
-        .map_err(|error| Error::new(Class::Failed, "the server describes a guest in an unknown way").with_source(error))?;
+    let guest: Guest = serde_json::from_value(Value::Object(data)).map_err(|error| {
+        Error::new(Class::Failed, "the server describes a guest in an unknown way").with_source(error)
+    })?;
     Ok(GuestRow { guest, context: context.clone() })
 }

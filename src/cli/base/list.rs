@@ -74,11 +74,8 @@ pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> R
             && is("template", Some(if guest.template { "true" } else { "false" }))
             && text(matches, "tag").is_none_or(|tag| guest.tags.contains(tag))
     };
-    let mut rows: Vec<GuestRow> = guests
-        .into_iter()
-        .filter(keep)
-        .map(|guest| GuestRow { guest, context: context.clone() })
-        .collect();
+    let mut rows: Vec<GuestRow> =
+        guests.into_iter().filter(keep).map(|guest| GuestRow { guest, context: context.clone() }).collect();
     rows.sort_by_key(|row| row.guest.vmid);
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(0)

@@ -25,15 +25,16 @@ const PLANNING: usize = 8;
 impl Row for Outcome {
     fn columns() -> &'static [Column<Self>] {
         const COLUMNS: &[Column<Outcome>] = &[
-            Column::new("VMID", "vmid", |row| row.vmid.to_string()).right(),
-            Column::new("NAME", "name", |row| row.name.clone().unwrap_or_default()),
-            Column::new("NODE", "node", |row| row.node.to_string()),
-            Column::new("VERB", "verb", |row| row.verb.to_owned()),
-            Column::new("STATUS", "status", |row| word(row.status).to_owned()).coloured(status_colour),
-            Column::new("CHANGED", "changed", |row| if row.changed { "yes" } else { "no" }.to_owned()),
-            Column::new("EXIT STATUS", "exit_status", |row| row.exit_status.clone().unwrap_or_default()),
-            Column::new("UPID", "upid", |row| row.upid.as_ref().map_or(String::new(), ToString::to_string)).wide(),
-            Column::new("CONTEXT", "context", |row| row.context.clone()).wide(),
+            Column::new("VMID", "vmid", |row: &Outcome| row.vmid.to_string()).right(),
+            Column::new("NAME", "name", |row: &Outcome| row.name.clone().unwrap_or_default()),
+            Column::new("NODE", "node", |row: &Outcome| row.node.to_string()),
+            Column::new("VERB", "verb", |row: &Outcome| row.verb.to_owned()),
+            Column::new("STATUS", "status", |row: &Outcome| word(row.status).to_owned()).coloured(status_colour),
+            Column::new("CHANGED", "changed", |row: &Outcome| if row.changed { "yes" } else { "no" }.to_owned()),
+            Column::new("EXIT STATUS", "exit_status", |row: &Outcome| row.exit_status.clone().unwrap_or_default()),
+            Column::new("UPID", "upid", |row: &Outcome| row.upid.as_ref().map_or(String::new(), ToString::to_string))
+                .wide(),
+            Column::new("CONTEXT", "context", |row: &Outcome| row.context.clone()).wide(),
         ];
         COLUMNS
     }
@@ -86,8 +87,10 @@ pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>, refu
         return finish(cx, session, refused);
     }
     if cx.switches.no_wait && plans.iter().any(|plan| plan.steps.len() > 1) {
-        return Err(Error::usage("--no-wait is for what is one call; this takes several, of which each waits for the one before")
-            .with_hint(Hint::Text("see the calls with --dry-run".into())));
+        return Err(Error::usage(
+            "--no-wait is for what is one call; this takes several, of which each waits for the one before",
+        )
+        .with_hint(Hint::Text("see the calls with --dry-run".into())));
     }
     let losses = plans.iter().filter(|plan| plan.loss.is_some()).count();
     if losses > 0 && !cx.switches.confirm && !ask(cx, &plans)? {
@@ -123,13 +126,7 @@ fn show_plans(cx: &Cx, session: &Session, plans: &[Plan]) -> Result<()> {
             for change in &plan.changes {
                 let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
                 let (before, after) = (value(&change.before), value(&change.after));
-                writeln!(
-                    out,
-                    "  {}: {} → {}",
-                    change.key,
-                    styled(style::BAD, before),
-                    styled(style::GOOD, after)
-                )?;
+                writeln!(out, "  {}: {} → {}", change.key, styled(style::BAD, before), styled(style::GOOD, after))?;
             }
             if let Some(loss) = &plan.loss {
                 write_loss(out, loss)?;
@@ -205,7 +202,10 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit
     }
     for outcome in &outcomes {
         if !outcome.log.is_empty() && !cx.switches.quiet {
-            cx.ui.err_line(styled(style::DIM, format_args!("the last lines of {}/{}'s task:", outcome.kind, outcome.vmid)));
+            cx.ui.err_line(styled(
+                style::DIM,
+                format_args!("the last lines of {}/{}'s task:", outcome.kind, outcome.vmid),
+            ));
             outcome.log.iter().for_each(|line| cx.ui.err_line(format_args!("  {line}")));
         }
         if let Some(error) = &outcome.error {

@@ -45,7 +45,9 @@ impl Verb for Power {
         if self.name() == "shutdown" {
             // What the verb does anyway; scripts like to say it.
             let help = "Leave it to the guest, however long it takes; the default";
-            command = command.arg(Arg::new("graceful").long("graceful").action(ArgAction::SetTrue).conflicts_with("force").help(help));
+            command = command.arg(
+                Arg::new("graceful").long("graceful").action(ArgAction::SetTrue).conflicts_with("force").help(help),
+            );
         }
         for option in self.0.options.iter().filter(|option| option.kinds.contains(&kind.guest())) {
             let arg = Arg::new(option.flag).long(option.flag).help(option.about);

@@ -25,20 +25,23 @@ fn shared_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S
 impl Row for GuestRow {
     fn columns() -> &'static [Column<Self>] {
         const COLUMNS: &[Column<GuestRow>] = &[
-            Column::new("VMID", "vmid", |row| row.guest.vmid.to_string()).right(),
-            Column::new("NAME", "name", |row| row.guest.name.clone().unwrap_or_default()),
+            Column::new("VMID", "vmid", |row: &GuestRow| row.guest.vmid.to_string()).right(),
+            Column::new("NAME", "name", |row: &GuestRow| row.guest.name.clone().unwrap_or_default()),
             Column::new("STATUS", "status", status).coloured(status_colour),
-            Column::new("NODE", "node", |row| row.guest.node.to_string()),
-            Column::new("CPUS", "maxcpu", |row| row.guest.maxcpu.map_or(String::new(), |cpus| cpus.to_string())).right(),
-            Column::new("MEMORY", "maxmem", |row| size(row.guest.maxmem)).right(),
-            Column::new("UPTIME", "uptime", |row| uptime(row.guest.uptime.unwrap_or(0))).right(),
-            Column::new("TAGS", "tags", |row| row.guest.tags.to_string()),
-            Column::new("CPU%", "cpu", |row| percent(row.guest.cpu)).right().wide(),
-            Column::new("MEM USED", "mem", |row| size(row.guest.mem)).right().wide(),
-            Column::new("DISK", "maxdisk", |row| size(row.guest.maxdisk)).right().wide(),
-            Column::new("POOL", "pool", |row| row.guest.pool.clone().unwrap_or_default()).wide(),
-            Column::new("LOCK", "lock", |row| row.guest.lock.clone().unwrap_or_default()).wide(),
-            Column::new("TYPE", "type", |row| row.guest.kind.api().to_owned()).wide(),
+            Column::new("NODE", "node", |row: &GuestRow| row.guest.node.to_string()),
+            Column::new("CPUS", "maxcpu", |row: &GuestRow| {
+                row.guest.maxcpu.map_or(String::new(), |cpus| cpus.to_string())
+            })
+            .right(),
+            Column::new("MEMORY", "maxmem", |row: &GuestRow| size(row.guest.maxmem)).right(),
+            Column::new("UPTIME", "uptime", |row: &GuestRow| uptime(row.guest.uptime.unwrap_or(0))).right(),
+            Column::new("TAGS", "tags", |row: &GuestRow| row.guest.tags.to_string()),
+            Column::new("CPU%", "cpu", |row: &GuestRow| percent(row.guest.cpu)).right().wide(),
+            Column::new("MEM USED", "mem", |row: &GuestRow| size(row.guest.mem)).right().wide(),
+            Column::new("DISK", "maxdisk", |row: &GuestRow| size(row.guest.maxdisk)).right().wide(),
+            Column::new("POOL", "pool", |row: &GuestRow| row.guest.pool.clone().unwrap_or_default()).wide(),
+            Column::new("LOCK", "lock", |row: &GuestRow| row.guest.lock.clone().unwrap_or_default()).wide(),
+            Column::new("TYPE", "type", |row: &GuestRow| row.guest.kind.api().to_owned()).wide(),
         ];
         COLUMNS
     }

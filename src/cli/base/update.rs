@@ -57,8 +57,10 @@ impl Verb for Update {
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let file = one_manifest(read_file(matches)?)?;
         let targets = targets(texts(matches, "targets"), file.as_ref())?;
-        let mut request =
-            UpdateRequest { set: config_params(matches, kind.guest(), file.as_ref())?, delete: texts(matches, "unset") };
+        let mut request = UpdateRequest {
+            set: config_params(matches, kind.guest(), file.as_ref())?,
+            delete: texts(matches, "unset"),
+        };
         if let Some(file) = &file {
             request.delete.extend(file.unset.iter().cloned());
         }
@@ -85,7 +87,8 @@ impl Verb for Update {
 async fn tell_pending(cx: &Cx, session: &crate::cli::session::Session, found: &crate::ops::Resolved) {
     let guest = found.guest.reference();
     let Ok(pending) = session.ops.backend().guest_pending(&guest).await else { return };
-    let keys: Vec<&str> = pending.iter().filter(|pending| pending.waits()).map(|pending| pending.key.as_str()).collect();
+    let keys: Vec<&str> =
+        pending.iter().filter(|pending| pending.waits()).map(|pending| pending.key.as_str()).collect();
     if !keys.is_empty() {
         cx.ui.say(format_args!(
             "{guest}: {} will apply at the next start (pvectl {} restart {})",

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use table::{Cell, Column};
+pub(crate) use table::Column;
 
 use super::ui::Ui;
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) struct Style {
 }
 
 /// What can be printed as a row, as data and by name.
-pub(crate) trait Row: Serialize {
+pub(crate) trait Row: Serialize + 'static {
     /// The columns of its table.
     fn columns() -> &'static [Column<Self>]
     where

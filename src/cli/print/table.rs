@@ -60,12 +60,14 @@ pub(crate) fn status_colour(status: &str) -> Option<Colour> {
 }
 
 pub(super) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
-    let columns: Vec<&Column<T>> = columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
+    let columns: Vec<&Column<T>> =
+        columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
     let cell = |column: &Column<T>, row: &T| {
         let text = (column.cell)(row);
         if text.is_empty() { "-".to_owned() } else { one_line(text) }
     };
-    let cells: Vec<Vec<Cell>> = rows.iter().map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect();
+    let cells: Vec<Vec<Cell>> =
+        rows.iter().map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect();
     let header = style.headers.then(|| columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>());
     let widths: Vec<usize> = (0..columns.len())
         .map(|at| header.iter().chain(&cells).map(|line| line[at].width()).max().unwrap_or(0))

@@ -27,6 +27,7 @@ use super::{
 use crate::model::{Method, Result};
 
 /// What the transport is told when it is made.
+#[derive(Clone)]
 pub(super) struct Options {
     pub(super) trust: Trust,
     pub(super) connect_timeout: Duration,

@@ -1,0 +1,263 @@
+//! `config`: contexts and what is set.
+
+use std::{fs, path::Path};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Entry;
+use crate::{
+    cli::{
+        cx::{Cx, flag, text, texts},
+        print::{self, Column, Row},
+        session::ask_password,
+        trust,
+        verb::Exit,
+    },
+    config::{Context, Credentials, Endpoint, File, Login, RESERVED, Stored, parse_token},
+    model::{Error, Result},
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "config",
+    about: "Contexts: which servers there are, and how to log in",
+    args,
+    run: |cx, matches| Box::pin(run(cx, matches)),
+};
+
+fn args(command: Command) -> Command {
+    let value = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let switch =
+        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let name = || Arg::new("name").value_name("NAME").required(true).help("The context's name");
+    command
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("add-context")
+                .about("Add a server, or a cluster by several of its nodes; the first one becomes current")
+                .arg(name())
+                .arg(
+                    value("endpoint", "URL", "A server, such as https://pve1:8006; repeat it for more nodes of one cluster")
+                        .action(ArgAction::Append)
+                        .required(true),
+                )
+                .arg(value("token-file", "FILE", "API token, a line user@realm!name=uuid; - is stdin").conflicts_with("user"))
+                .arg(value("user", "USER@REALM", "Log in with a password, which is asked for"))
+                .arg(value("credential-command", "COMMAND", "A command that prints the token or password").conflicts_with("token-file"))
+                .arg(value("fingerprint", "SHA256", "Trust the certificate with this fingerprint; once for all endpoints, or once for each").action(ArgAction::Append).conflicts_with("ca-file"))
+                .arg(value("ca-file", "FILE", "Trust this authority, a PEM file"))
+                .arg(value("node", "NODE", "The node that new guests go to"))
+                .arg(switch("read-only", "Refuse every change"))
+                .arg(switch("overwrite", "Replace a context of this name"))
+                .after_help("Examples:\n  pvectl config add-context lab --endpoint https://pve1:8006 --token-file token\n  pvectl config add-context lab --endpoint pve1 --endpoint pve2 --user root@pam"),
+        )
+        .subcommand(Command::new("use-context").about("Make a context current").arg(name()))
+        .subcommand(Command::new("get-contexts").about("List contexts"))
+        .subcommand(
+            Command::new("view").about("Show what is set").arg(switch("origin", "Show where each value comes from")),
+        )
+        .subcommand(Command::new("remove-context").about("Remove a context and its credentials").arg(name()))
+}
+
+async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    match matches.subcommand() {
+        Some(("add-context", matches)) => add(cx, matches).await,
+        Some(("use-context", matches)) => use_context(cx, matches),
+        Some(("get-contexts", _)) => list(cx),
+        Some(("remove-context", matches)) => remove(cx, matches),
+        Some((_, matches)) => view(cx, matches),
+        None => Ok(0),
+    }
+}
+
+async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let paths = cx.paths()?;
+    let name = text(matches, "name").unwrap_or_default().to_owned();
+    let overwrite = flag(matches, "overwrite");
+    let mut file = File::open(&paths)?;
+    let mut credentials = Credentials::load(&paths.credentials)?;
+    let mut endpoints = texts(matches, "endpoint").iter().map(|url| Endpoint::new(url)).collect::<Result<Vec<_>>>()?;
+    endpoints = pin(endpoints, &texts(matches, "fingerprint"))?;
+    let mut context = Context {
+        name: name.clone(),
+        ca_file: text(matches, "ca-file").map(absolute).transpose()?,
+        user: text(matches, "user").map(str::to_owned),
+        credential_command: text(matches, "credential-command").map(str::to_owned),
+        node: text(matches, "node").map(str::to_owned),
+        read_only: flag(matches, "read-only"),
+        ..Context::default()
+    };
+    if context.user.is_none() && context.credential_command.is_none() && text(matches, "token-file").is_none() {
+        return Err(Error::usage(
+            "say how to log in: --token-file FILE, --user USER@REALM or --credential-command COMMAND",
+        ));
+    }
+    // What would be refused must be refused before a person types a password.
+    context.endpoints = endpoints.clone();
+    file.add_context(context.clone(), overwrite)?;
+    if context.ca_file.is_none() {
+        endpoints = trust::pin_unknown(cx, endpoints).await?;
+    }
+    context.endpoints = endpoints;
+    let stored = match text(matches, "token-file") {
+        Some(token_file) => {
+            let (id, secret) = read_token(token_file)?;
+            context.token_id = Some(id);
+            Some(Stored::TokenSecret(secret))
+        }
+        None => match (&context.user, &context.credential_command) {
+            (Some(user), None) => Some(Stored::Password(ask_password(cx, user)?)),
+            _ => None,
+        },
+    };
+    let mut file = File::open(&paths)?;
+    let current = file.add_context(context, overwrite)?;
+    match stored {
+        Some(secret) => credentials.insert(&name, secret)?,
+        None => credentials.remove(&name),
+    }
+    // Credentials first: a context without its secret would be half a context.
+    credentials.save()?;
+    file.save()?;
+    let more = if current { ", and is current" } else { "" };
+    cx.ui.say(format_args!("context `{name}` is in {}{more}", file.path().display()));
+    Ok(0)
+}
+
+/// Gives the endpoints their fingerprints: one for all, or one each.
+fn pin(endpoints: Vec<Endpoint>, fingerprints: &[String]) -> Result<Vec<Endpoint>> {
+    match fingerprints {
+        [] => Ok(endpoints),
+        [one] => endpoints.into_iter().map(|endpoint| endpoint.pinned(one)).collect(),
+        each if each.len() == endpoints.len() => {
+            endpoints.into_iter().zip(each).map(|(endpoint, fingerprint)| endpoint.pinned(fingerprint)).collect()
+        }
+        each => Err(Error::usage(format!(
+            "{} fingerprints for {} endpoints: give one for all, or one each",
+            each.len(),
+            endpoints.len()
+        ))),
+    }
+}
+
+fn absolute(path: &str) -> Result<String> {
+    let absolute = fs::canonicalize(path)
+        .map_err(|error| Error::usage(format!("the CA file `{path}` cannot be used")).with_source(error))?;
+    Ok(absolute.display().to_string())
+}
+
+fn read_token(file: &str) -> Result<(String, secrecy::SecretString)> {
+    let content =
+        if file == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(Path::new(file)) };
+    let content =
+        content.map_err(|error| Error::usage(format!("cannot read the token file {file}")).with_source(error))?;
+    match parse_token(&content, None, &format!("the token file {file}"))? {
+        Login::Token { id, secret } => Ok((id, secret.expose_secret().into())),
+        Login::Password { .. } => Err(Error::usage(format!("{file} holds no API token"))),
+    }
+}
+
+fn use_context(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let name = text(matches, "name").unwrap_or_default();
+    let mut file = File::open(&cx.paths()?)?;
+    file.use_context(name)?;
+    file.save()?;
+    cx.ui.say(format_args!("context `{name}` is current"));
+    Ok(0)
+}
+
+fn remove(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let name = text(matches, "name").unwrap_or_default();
+    let paths = cx.paths()?;
+    let mut file = File::open(&paths)?;
+    let mut credentials = Credentials::load(&paths.credentials)?;
+    let was_current = file.remove_context(name, &mut credentials)?;
+    file.save()?;
+    credentials.save()?;
+    cx.ui.say(format_args!("context `{name}` and its credentials are removed"));
+    if was_current {
+        cx.ui.warn("it was the current one: choose another with `pvectl config use-context NAME`");
+    }
+    Ok(0)
+}
+
+/// A context as a row.
+#[derive(Serialize)]
+struct ContextRow {
+    name: String,
+    current: bool,
+    kind: String,
+    endpoints: Vec<String>,
+    identity: Option<String>,
+}
+
+impl Row for ContextRow {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<ContextRow>] = &[
+            Column::new("CURRENT", "current", |row: &ContextRow| if row.current { "*" } else { " " }.to_owned()),
+            Column::new("NAME", "name", |row: &ContextRow| row.name.clone()),
+            Column::new("KIND", "kind", |row: &ContextRow| row.kind.clone()),
+            Column::new("ENDPOINTS", "endpoints", |row: &ContextRow| row.endpoints.join(",")),
+            Column::new("IDENTITY", "identity", |row: &ContextRow| row.identity.clone().unwrap_or_default()),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+fn list(cx: &Cx) -> Result<Exit> {
+    let style = cx.plain_style()?;
+    let file = File::load(&cx.paths()?)?;
+    let row = |context: &Context| ContextRow {
+        name: context.name.clone(),
+        current: file.as_ref().and_then(File::current) == Some(&context.name),
+        kind: "proxmox".to_owned(),
+        endpoints: context.endpoints.iter().map(|endpoint| endpoint.url().to_owned()).collect(),
+        identity: context.token_id.clone().or_else(|| context.user.clone()),
+    };
+    let mut rows: Vec<ContextRow> = file.iter().flat_map(File::contexts).map(row).collect();
+    rows.extend(RESERVED.iter().filter(|name| **name == "sandbox").map(|name| ContextRow {
+        name: (*name).to_owned(),
+        current: file.is_none(),
+        kind: "built-in".to_owned(),
+        endpoints: Vec::new(),
+        identity: None,
+    }));
+    print::list(&cx.ui, &style, &mut rows)?;
+    Ok(0)
+}
+
+fn view(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let resolved = cx.resolve()?;
+    let style = cx.style(&resolved)?;
+    let paths = cx.paths()?;
+    let origin = flag(matches, "origin");
+    let rows = resolved.rows();
+    let data = json!({
+        "file": paths.config,
+        "journal": paths.journal(),
+        "settings": rows
+            .iter()
+            .map(|row| json!({"key": row.key, "value": row.value, "origin": row.origin.to_string()}))
+            .collect::<Vec<_>>(),
+    });
+    let width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0).max(7);
+    print::data_or(&cx.ui, style.format, &data, &[], |out| {
+        writeln!(out, "{:width$}  {}", "file", paths.config.display())?;
+        writeln!(out, "{:width$}  {}", "journal", paths.journal().display())?;
+        rows.iter().try_for_each(|row| match origin {
+            true => writeln!(out, "{:width$}  {}  ({})", row.key, row.value, row.origin),
+            false => writeln!(out, "{:width$}  {}", row.key, row.value),
+        })
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,150 @@
+//! `sandbox`: the simulated cluster: make it anew, serve it to others, see how it is.
+
+use std::sync::Arc;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use secrecy::ExposeSecret;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::Entry;
+use crate::{
+    cli::{
+        cx::{Cx, flag, text, texts},
+        print,
+        verb::Exit,
+    },
+    model::{Class, Error, Result, SystemClock},
+    sandbox::{Sandbox, Shape},
+    server::{FaultRule, FaultScript, Kit, Options, Tls, listen},
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "sandbox",
+    about: "The built-in simulated cluster: reset, serve, status",
+    args,
+    run: |cx, matches| Box::pin(run(cx, matches)),
+};
+
+fn args(command: Command) -> Command {
+    let number = |name: &'static str, help: &'static str, default: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32)).default_value(default).help(help)
+    };
+    command
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("reset")
+                .about("Throw the sandbox away and make a new one")
+                .arg(number("nodes", "How many nodes", "3"))
+                .arg(number("guests", "How many guests beside those every sandbox has", "0"))
+                .arg(
+                    Arg::new("pace")
+                        .long("pace")
+                        .value_name("FACTOR")
+                        .value_parser(value_parser!(f64))
+                        .default_value("1")
+                        .help("What the duration of tasks is multiplied with; 0 ends them at once"),
+                )
+                .after_help("Examples:\n  pvectl sandbox reset\n  pvectl sandbox reset --nodes 5 --guests 1000"),
+        )
+        .subcommand(
+            Command::new("serve")
+                .about("Serve the sandbox to other clients, until Ctrl-C")
+                .arg(Arg::new("listen").long("listen").value_name("ADDRESS").default_value("127.0.0.1:8006").help("Where; port 0 takes a free one"))
+                .arg(Arg::new("tls").long("tls").action(ArgAction::SetTrue).help("Speak TLS, with a certificate made for this run"))
+                .arg(Arg::new("no-auth-delay").long("no-auth-delay").action(ArgAction::SetTrue).help("Answer 401 at once instead of after three seconds"))
+                .arg(
+                    Arg::new("fault")
+                        .long("fault")
+                        .value_name("RULE")
+                        .action(ArgAction::Append)
+                        .help("Let something go wrong: METHOD PATH:ACTION[*COUNT], with * for a segment; actions are delay=TIME, reset-before, reset-after, status=CODE, status-after=CODE, truncate-after"),
+                )
+                .after_help("Examples:\n  pvectl sandbox serve --listen 127.0.0.1:0 --tls\n  pvectl sandbox serve --fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'"),
+        )
+        .subcommand(Command::new("status").about("Where it lies and what is in it"))
+}
+
+async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    match matches.subcommand() {
+        Some(("reset", matches)) => reset(cx, matches),
+        Some(("serve", matches)) => serve(cx, matches).await,
+        _ => status(cx),
+    }
+}
+
+fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
+    let shape = Shape {
+        nodes: number("nodes"),
+        guests: number("guests"),
+        pace: matches.get_one::<f64>("pace").copied().unwrap_or(1.0),
+    };
+    let path = cx.paths()?.sandbox();
+    Sandbox::reset(&path, &shape, Arc::new(SystemClock))?;
+    cx.ui.say(format_args!("a new sandbox with {} nodes lies in {}", shape.nodes, path.display()));
+    Ok(0)
+}
+
+async fn serve(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let sandbox = Sandbox::open(&cx.paths()?.sandbox(), Arc::new(SystemClock))?;
+    let address = text(matches, "listen").unwrap_or("127.0.0.1:8006");
+    let no_port =
+        |error: std::io::Error| Error::new(Class::Failed, format!("cannot listen on {address}")).with_source(error);
+    let listener = TcpListener::bind(address).await.map_err(no_port)?;
+    let bound = listener.local_addr().map_err(no_port)?;
+    let tls = match flag(matches, "tls") {
+        true => Some(Tls::self_signed(&["localhost".to_owned(), bound.ip().to_string()])?),
+        false => None,
+    };
+    let rule = |text: &String| text.parse::<FaultRule>().map_err(|error| Error::usage(error.to_string()));
+    let rules = texts(matches, "fault").iter().map(rule).collect::<Result<Vec<_>>>()?;
+    let mut options = if flag(matches, "no-auth-delay") { Options::in_process() } else { Options::default() };
+    if !rules.is_empty() {
+        options.faults = Some(Arc::new(FaultScript::new(rules)));
+    }
+    let (token_id, secret) = sandbox.token();
+    let url = format!("{}://{bound}", if tls.is_some() { "https" } else { "http" });
+    let token = format!("{token_id}={}", secret.expose_secret());
+    let fingerprint = tls.as_ref().map(|tls| tls.fingerprint().to_owned());
+    let data = json!({"url": url, "token": token, "fingerprint": fingerprint});
+    let style = cx.plain_style()?;
+    // The token of a simulation is no secret, and whoever starts the server must be able to use it.
+    print::data_or(&cx.ui, style.format, &data, std::slice::from_ref(&url), |out| {
+        writeln!(out, "PVECTL_ENDPOINT={url}")?;
+        writeln!(out, "PVECTL_TOKEN={token}")?;
+        match &fingerprint {
+            Some(fingerprint) => writeln!(out, "PVECTL_FINGERPRINT={fingerprint}"),
+            None => Ok(()),
+        }
+    })?;
+    cx.ui.say("serving until Ctrl-C");
+    let kit = Kit::new(Arc::new(sandbox), options);
+    let served = listen(kit, listener, tls, std::future::pending()).await;
+    served.map(|()| 0).map_err(|error| Error::new(Class::Failed, "the server stopped").with_source(error))
+}
+
+fn status(cx: &Cx) -> Result<Exit> {
+    let path = cx.paths()?.sandbox();
+    if !path.exists() {
+        cx.ui.say(format_args!(
+            "there is no sandbox yet; the first command that uses it makes one in {}",
+            path.display()
+        ));
+        return Ok(0);
+    }
+    let sandbox = Sandbox::open(&path, Arc::new(SystemClock))?;
+    let census = sandbox.census()?;
+    let style = cx.plain_style()?;
+    let data =
+        json!({"path": path, "nodes": census.nodes, "guests": census.guests, "running_tasks": census.running_tasks});
+    print::data_or(&cx.ui, style.format, &data, &[path.display().to_string()], |out| {
+        writeln!(out, "path           {}", path.display())?;
+        writeln!(out, "nodes          {}", census.nodes)?;
+        writeln!(out, "guests         {}", census.guests)?;
+        writeln!(out, "running tasks  {}", census.running_tasks)
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,105 @@
+//! kubectl's word order: `get vms`, `describe vm 100`, `delete -f`, over the same kinds and verbs.
+
+use clap::{Arg, ArgMatches, Command};
+
+use super::Entry;
+use crate::{
+    cli::{
+        base::{delete_args, delete_from_file, filter_args, targets_arg},
+        cx::{Cx, text, texts},
+        kinds::by_word,
+        verb::Exit,
+    },
+    model::{Error, Hint, Result},
+};
+
+pub(super) const GET: Entry = Entry {
+    name: "get",
+    about: "List resources of a kind, or show single ones: get vms, get vm 100",
+    args: |command| {
+        with_kind(command, true)
+            .arg(targets_arg(false))
+            .args(filter_args())
+            .after_help("Examples:\n  pvectl get vms\n  pvectl get vm 100 -o yaml\n  pvectl get nodes")
+    },
+    run: |cx, matches| Box::pin(run(cx, matches, "get", Some("list"))),
+};
+
+pub(super) const DESCRIBE: Entry = Entry {
+    name: "describe",
+    about: "Describe resources for people: describe vm 100",
+    args: |command| {
+        with_kind(command, true)
+            .arg(targets_arg(true))
+            .after_help("Examples:\n  pvectl describe vm 100\n  pvectl describe ct 110")
+    },
+    run: |cx, matches| Box::pin(run(cx, matches, "describe", None)),
+};
+
+pub(super) const DELETE: Entry = Entry {
+    name: "delete",
+    about: "Delete resources: delete vm 150, delete -f vm.yaml",
+    args: |command| {
+        with_kind(command, false)
+            .arg(targets_arg(false))
+            .args(delete_args())
+            .after_help("Examples:\n  pvectl delete vm 150\n  pvectl delete -f vm-config.json --confirm")
+    },
+    run: |cx, matches| {
+        Box::pin(async move {
+            match text(matches, "kind") {
+                None => delete_from_file(cx, matches, None).await,
+                Some(_) => run(cx, matches, "delete", None).await,
+            }
+        })
+    },
+};
+
+fn with_kind(command: Command, required: bool) -> Command {
+    command.arg(Arg::new("kind").value_name("KIND").required(required).help("vm, container, node, task, operation, …"))
+}
+
+async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<&str>) -> Result<Exit> {
+    // `get vm/150` is `get vm 150`: what `-o name` prints goes in again.
+    let word = text(matches, "kind").unwrap_or_default();
+    let kind = by_word(word.split_once('/').map_or(word, |(kind, _)| kind))?;
+    if let Some((noun, target)) = word.split_once('/') {
+        return Err(Error::usage(format!("give kind and target apart: {noun} {target}")));
+    }
+    // Kinds without a `get` of their own have a list all the same.
+    let listed = texts(matches, "targets").is_empty().then_some(without_targets).flatten();
+    let found = listed.and_then(|name| kind.verb(name)).or_else(|| kind.verb(verb));
+    let found = found.ok_or_else(|| {
+        let verbs: Vec<&str> = (kind.verbs)().iter().map(|verb| verb.name()).collect();
+        Error::usage(format!("a {} has no `{verb}`", kind.noun))
+            .with_hint(Hint::Text(format!("it has: {}", verbs.join(", "))))
+    })?;
+    // The verb reads its own arguments; what this command does not offer counts as not given, except defaults.
+    let own = found.args(Command::new(found.name()).no_binary_name(true), kind);
+    let args = rebuild(matches, &own);
+    let own_matches = own.try_get_matches_from(args).map_err(|error| {
+        let text = error.render().to_string();
+        Error::usage(text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned())
+    })?;
+    found.run(cx, kind, &own_matches).await
+}
+
+/// The arguments that were given here, as the verb's own command line.
+fn rebuild(matches: &ArgMatches, own: &Command) -> Vec<String> {
+    let mut args = Vec::new();
+    let given = |id: &str| {
+        matches.try_contains_id(id).unwrap_or(false)
+            && matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+    };
+    for id in matches.ids().map(|id| id.as_str()).filter(|id| *id != "kind" && *id != "targets" && given(id)) {
+        let Some(arg) = own.get_arguments().find(|arg| arg.get_id() == id) else { continue };
+        let Some(long) = arg.get_long() else { continue };
+        if arg.get_action().takes_values() {
+            args.extend(texts(matches, id).into_iter().map(|value| format!("--{long}={value}")));
+        } else {
+            args.push(format!("--{long}"));
+        }
+    }
+    args.extend(texts(matches, "targets"));
+    args
+}

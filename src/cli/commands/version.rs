@@ -1,0 +1,43 @@
+//! `version`: this program's, and on request the server's.
+
+use clap::{Arg, ArgAction};
+use serde_json::json;
+
+use super::Entry;
+use crate::cli::{cx::flag, print, session::Access};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "version",
+    about: "Print the version",
+    args: |command| {
+        command
+            .arg(
+                Arg::new("server").long("server").action(ArgAction::SetTrue).help("Ask the server for its version too"),
+            )
+            .after_help("Examples:\n  pvectl version\n  pvectl version --server -o json")
+    },
+    run: |cx, matches| {
+        Box::pin(async move {
+            let mut data = json!({"client": {"version": env!("CARGO_PKG_VERSION"), "contract": "9.2"}});
+            let mut lines = vec![format!("pvectl {} (API description of Proxmox VE 9.2)", env!("CARGO_PKG_VERSION"))];
+            if flag(matches, "server") {
+                let session = cx.session(Access::Read).await?;
+                let version = session.ops.backend().version().await?;
+                let text = |key: &str| version.get(key).and_then(|value| value.as_str()).unwrap_or("?").to_owned();
+                lines.push(format!(
+                    "server {} ({}), context {}",
+                    text("version"),
+                    text("repoid"),
+                    session.ops.context()
+                ));
+                data["server"] = version.into();
+                data["context"] = session.ops.context().into();
+            }
+            let style = cx.plain_style()?;
+            print::data_or(&cx.ui, style.format, &data, &lines, |out| {
+                lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+            })?;
+            Ok(0)
+        })
+    },
+};

@@ -1,0 +1,131 @@
+//! `node`: the machines of a cluster.
+
+use async_trait::async_trait;
+use clap::{ArgMatches, Command};
+use serde::Serialize;
+
+use crate::{
+    cli::{
+        base::{targets_arg, uptime},
+        cx::{Cx, texts},
+        print::{self, Column, Row, table::status_colour},
+        session::Access,
+        verb::{Exit, Kind, Verb},
+    },
+    model::{Error, Hint, Node, Result, Size},
+    ops::closest,
+};
+
+pub(super) const KIND: Kind = Kind {
+    noun: "node",
+    plural: "nodes",
+    aliases: &[],
+    about: "Cluster nodes",
+    guest: None,
+    verbs: || vec![Box::new(List), Box::new(Get)],
+};
+
+#[derive(Serialize)]
+struct NodeRow {
+    #[serde(flatten)]
+    node: Node,
+    context: String,
+}
+
+impl Row for NodeRow {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<NodeRow>] = &[
+            Column::new("NODE", "node", |row: &NodeRow| row.node.node.to_string()),
+            Column::new("STATUS", "status", |row: &NodeRow| row.node.status.clone()).coloured(status_colour),
+            Column::new("CPUS", "maxcpu", |row: &NodeRow| {
+                row.node.maxcpu.map_or(String::new(), |cpus| cpus.to_string())
+            })
+            .right(),
+            Column::new("CPU%", "cpu", |row: &NodeRow| {
+                row.node.cpu.map_or(String::new(), |cpu| format!("{:.1}", cpu * 100.0))
+            })
+            .right(),
+            Column::new("MEM USED", "mem", |row: &NodeRow| size(row.node.mem)).right(),
+            Column::new("MEMORY", "maxmem", |row: &NodeRow| size(row.node.maxmem)).right(),
+            Column::new("UPTIME", "uptime", |row: &NodeRow| uptime(row.node.uptime.unwrap_or(0))).right(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        format!("node/{}", self.node.node)
+    }
+}
+
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or(String::new(), |bytes| Size(bytes).to_string())
+}
+
+struct List;
+
+#[async_trait(?Send)]
+impl Verb for List {
+    fn name(&self) -> &'static str {
+        "list"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "List nodes".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl node list".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.visible_alias("ls")
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, _: &ArgMatches) -> Result<Exit> {
+        show(cx, &[]).await
+    }
+}
+
+struct Get;
+
+#[async_trait(?Send)]
+impl Verb for Get {
+    fn name(&self) -> &'static str {
+        "get"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Show single nodes".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl node get pve1 -o json".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.arg(targets_arg(false).value_name("NODE").help("A node's name; several may be given"))
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        show(cx, &texts(matches, "targets")).await
+    }
+}
+
+async fn show(cx: &Cx, names: &[String]) -> Result<Exit> {
+    let session = cx.session(Access::Read).await?;
+    let context = session.ops.context();
+    let mut nodes = session.ops.backend().nodes().await?;
+    nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    if let Some(unknown) = names.iter().find(|name| nodes.iter().all(|node| node.node.as_str() != **name)) {
+        let close = closest(unknown, nodes.iter().map(|node| node.node.to_string()));
+        let error = Error::not_found(format!("no such node: `{unknown}`"));
+        return Err(if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) });
+    }
+    nodes.retain(|node| names.is_empty() || names.iter().any(|name| name == node.node.as_str()));
+    let mut rows: Vec<NodeRow> = nodes.into_iter().map(|node| NodeRow { node, context: context.to_owned() }).collect();
+    match (rows.as_slice(), names) {
+        ([one], [_]) => print::one(&cx.ui, &session.style, one)?,
+        _ => print::list(&cx.ui, &session.style, &mut rows)?,
+    }
+    Ok(0)
+}

@@ -1,0 +1,274 @@
+//! `operation`: what was done, by whom, with what result, from the journal.
+
+use std::{io::Write, sync::Arc};
+
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    cli::{
+        cx::{Cx, text},
+        print::{self, Column, Row, table::status_colour},
+        reconcile::settle,
+        session::{Access, open_journal},
+        ui::{style, styled},
+        verb::{Exit, Kind, Verb},
+    },
+    journal::{Details, Filter, Journal, Operation, Status},
+    model::{Error, Hint, OperationId, Result},
+};
+
+pub(super) const KIND: Kind = Kind {
+    noun: "operation",
+    plural: "operations",
+    aliases: &["op", "ops"],
+    about: "The record of every change made from here",
+    guest: None,
+    verbs: || vec![Box::new(List), Box::new(Show)],
+};
+
+impl Row for Operation {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<Operation>] = &[
+            Column::new("ID", "id", |row: &Operation| row.id.0.to_string()).right(),
+            Column::new("STARTED", "started", |row: &Operation| ago(row.started)),
+            Column::new("VERB", "verb", |row: &Operation| row.verb.clone()),
+            Column::new("TARGET", "target", |row: &Operation| row.target.clone()),
+            Column::new("VMID", "vmid", |row: &Operation| row.vmid.map_or(String::new(), |vmid| vmid.to_string()))
+                .right(),
+            Column::new("NODE", "node", |row: &Operation| row.node.clone().unwrap_or_default()),
+            Column::new("STATUS", "status", |row: &Operation| row.status.to_string()).coloured(status_colour),
+            Column::new("TOOK", "duration", |row: &Operation| {
+                row.duration().map_or(String::new(), |took| format!("{took:.1}s"))
+            })
+            .right(),
+            Column::new("EXIT STATUS", "exit_status", |row: &Operation| row.exit_status.clone().unwrap_or_default()),
+            Column::new("CONTEXT", "context", |row: &Operation| row.context.clone()).wide(),
+            Column::new("USER", "user", |row: &Operation| row.user.clone()).wide(),
+            Column::new("HOST", "host", |row: &Operation| row.host.clone()).wide(),
+            Column::new("UPID", "upid", |row: &Operation| row.upid.as_ref().map_or(String::new(), ToString::to_string))
+                .wide(),
+            Column::new("ERROR", "error", |row: &Operation| row.error.clone().unwrap_or_default()).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        format!("operation/{}", self.id.0)
+    }
+}
+
+/// `12s ago`, `3h ago`, `5d ago`.
+fn ago(then: Timestamp) -> String {
+    let seconds = Timestamp::now().duration_since(then).as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s ago"),
+        60..3600 => format!("{}m ago", seconds / 60),
+        3600..86_400 => format!("{}h ago", seconds / 3600),
+        _ => format!("{}d ago", seconds / 86_400),
+    }
+}
+
+/// The journal, brought up to date with the server as far as it answers; `None` where nothing was ever recorded.
+async fn journal(cx: &Cx) -> Result<Option<Arc<Journal>>> {
+    let path = cx.paths()?.journal();
+    let Some(reader) = Journal::open_read_only(&path)? else { return Ok(None) };
+    if reader.in_flight()?.is_empty() {
+        return Ok(Some(Arc::new(reader)));
+    }
+    // Something was left: the server knows how it ended. History can be read without one, so no failure counts.
+    let Ok(writer) = open_journal(cx) else { return Ok(Some(Arc::new(reader))) };
+    let writer = Arc::new(writer);
+    let asked = async {
+        if let Ok(session) = cx.session(Access::Read).await {
+            settle(&session.ops.recorded_in(writer.clone()), &writer).await;
+        }
+    };
+    if tokio::time::timeout(std::time::Duration::from_secs(3), asked).await.is_err() {
+        cx.ui.warn("the server does not answer, so what is in flight may be out of date");
+    }
+    Ok(Some(writer))
+}
+
+struct List;
+
+#[async_trait(?Send)]
+impl Verb for List {
+    fn name(&self) -> &'static str {
+        "list"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "List operations, the newest first".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec![
+            "pvectl operation list --target web-server".into(),
+            "pvectl operation list --status failed --since 7d -o json".into(),
+        ]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        let value = |name: &'static str, value: &'static str, help: &'static str| {
+            Arg::new(name).long(name).value_name(value).help(help)
+        };
+        command
+            .visible_alias("ls")
+            .arg(value("target", "TARGET", "Only about this VMID, name, or text typed as target"))
+            .arg(
+                value("status", "STATUS", "Only with this status")
+                    .value_parser(PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str()))),
+            )
+            .arg(value("verb", "VERB", "Only of this verb"))
+            .arg(value("since", "TIME", "Only since then: 2h, 7d, or 2026-11-01"))
+            .arg(value("until", "TIME", "Only before then"))
+            .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("50"))
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let filter = Filter {
+            target: text(matches, "target").map(str::to_owned),
+            status: text(matches, "status").map(str::parse).transpose()?,
+            verb: text(matches, "verb").map(str::to_owned),
+            // A context is only a filter where somebody asks for one: history is of all of them.
+            context: cx.flags.get("context").map(str::to_owned),
+            since: text(matches, "since").map(moment).transpose()?,
+            until: text(matches, "until").map(moment).transpose()?,
+            limit: matches.get_one::<u64>("limit").map(|limit| usize::try_from(*limit).unwrap_or(usize::MAX)),
+        };
+        let style = cx.plain_style()?;
+        let mut rows = match journal(cx).await? {
+            Some(journal) => journal.operations(&filter)?,
+            None => Vec::new(),
+        };
+        print::list(&cx.ui, &style, &mut rows)?;
+        Ok(0)
+    }
+}
+
+/// A moment: so long ago, a date, or a time.
+fn moment(text: &str) -> Result<Timestamp> {
+    let spaced = text
+        .strip_suffix('d')
+        .and_then(|days| days.parse::<i64>().ok())
+        .map(|days| SignedDuration::from_hours(24 * days));
+    if let Some(ago) = spaced.or_else(|| text.parse::<SignedDuration>().ok()) {
+        return Timestamp::now().checked_sub(ago).map_err(|_| bad_moment(text));
+    }
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(timestamp);
+    }
+    let date: jiff::civil::Date = text.parse().map_err(|_| bad_moment(text))?;
+    let midnight = date.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| bad_moment(text))?;
+    Ok(midnight.timestamp())
+}
+
+fn bad_moment(text: &str) -> Error {
+    Error::usage(format!("`{text}` is not a time: 2h, 7d, 2026-11-01 or 2026-11-01T12:00:00Z is expected"))
+}
+
+struct Show;
+
+#[async_trait(?Send)]
+impl Verb for Show {
+    fn name(&self) -> &'static str {
+        "show"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Show an operation with its steps, calls and the configuration before it".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl operation show 12".into(), "pvectl operation show 12 -o json".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.visible_alias("get").arg(
+            Arg::new("id")
+                .value_name("ID")
+                .required(true)
+                .value_parser(value_parser!(i64))
+                .help("The operation's number"),
+        )
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
+        let style = cx.plain_style()?;
+        let details = match journal(cx).await? {
+            Some(journal) => journal.operation(OperationId(id))?,
+            None => None,
+        };
+        let Some(details) = details else {
+            return Err(Error::not_found(format!("no such operation: {id}"))
+                .with_hint(Hint::Text("see `pvectl operation list`".into())));
+        };
+        let name = details.operation.name();
+        print::data_or(&cx.ui, style.format, &details, &[name], |out| write_details(out, &details))?;
+        Ok(0)
+    }
+}
+
+fn write_details(out: &mut dyn Write, details: &Details) -> std::io::Result<()> {
+    let operation = &details.operation;
+    let title = format!("operation {} {} {}", operation.id.0, operation.verb, operation.target);
+    writeln!(out, "{}", styled(style::HEADER, title))?;
+    let facts = [
+        ("Status", Some(operation.status.to_string())),
+        (
+            "Guest",
+            operation
+                .vmid
+                .map(|vmid| format!("{vmid} {}", operation.name.as_deref().unwrap_or_default()).trim().to_owned()),
+        ),
+        ("Node", operation.node.clone()),
+        ("Context", Some(operation.context.clone())),
+        ("User", Some(format!("{} from {}", operation.user, operation.host))),
+        ("Started", Some(operation.started.to_string())),
+        ("Ended", operation.ended.map(|ended| ended.to_string())),
+        ("Took", operation.duration().map(|took| format!("{took:.1}s"))),
+        ("Task", operation.upid.as_ref().map(ToString::to_string)),
+        ("Exit status", operation.exit_status.clone()),
+        ("Error", operation.error.clone()),
+    ];
+    for (key, value) in facts {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            writeln!(out, "  {key:11}  {value}")?;
+        }
+    }
+    writeln!(out, "{}", styled(style::HEADER, "Steps"))?;
+    for step in &details.steps {
+        let call = step.call.as_ref().map_or_else(String::new, call_line);
+        let how = match (step.verdict, step.sent) {
+            (Some(verdict), _) => format!("{verdict:?}").to_lowercase(),
+            (None, Some(_)) => "sent".to_owned(),
+            (None, None) => "not sent".to_owned(),
+        };
+        writeln!(out, "  {}  {how:9}  {call}", step.step)?;
+        if let Some(upid) = &step.upid {
+            writeln!(out, "     {:9}  {upid}", "")?;
+        }
+    }
+    if let Some(config) = details.config_before.as_ref().and_then(serde_json::Value::as_object) {
+        writeln!(out, "{}", styled(style::HEADER, "Configuration before"))?;
+        for (key, value) in config {
+            let value = value.as_str().map_or_else(|| value.to_string(), |text| text.replace('\n', " ⏎ "));
+            writeln!(out, "  {key}: {value}")?;
+        }
+    }
+    Ok(())
+}
+
+/// `POST /nodes/pve1/qemu/150/clone newid=151`, from the journal's JSON.
+fn call_line(call: &serde_json::Value) -> String {
+    let text = |key: &str| call.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let params = call.get("params").and_then(serde_json::Value::as_object).into_iter().flatten();
+    let params = params.map(|(key, value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!(" {key}={value}")
+    });
+    format!("{} {}{}", text("method"), text("path"), params.collect::<String>())
+}

@@ -1,0 +1,377 @@
+//! `task`: what the servers are doing and have done.
+
+use async_trait::async_trait;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    backends::TaskQuery,
+    cli::{
+        cx::{Cx, flag, text, texts},
+        print::{self, Column, Format, Row, table::status_colour},
+        progress::{TaskLine, bar},
+        reconcile::record_followed,
+        session::{Access, Session},
+        verb::{Exit, Kind, Verb},
+    },
+    model::{Class, Error, ExitStatus, NodeName, Result, TaskEntry, Upid, Vmid},
+};
+
+pub(super) const KIND: Kind = Kind {
+    noun: "task",
+    plural: "tasks",
+    aliases: &[],
+    about: "Tasks of the servers",
+    guest: None,
+    verbs: || vec![Box::new(List), Box::new(Get), Box::new(Watch), Box::new(Logs), Box::new(Stop)],
+};
+
+#[derive(Serialize)]
+struct TaskRow {
+    #[serde(flatten)]
+    entry: TaskEntry,
+    context: String,
+}
+
+impl Row for TaskRow {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<TaskRow>] = &[
+            Column::new("STARTED", "starttime", |row: &TaskRow| row.entry.upid.started().to_string()),
+            Column::new("TYPE", "type", |row: &TaskRow| row.entry.upid.kind.clone()),
+            Column::new("ID", "id", |row: &TaskRow| row.entry.upid.id.clone()),
+            Column::new("NODE", "node", |row: &TaskRow| row.entry.upid.node.to_string()),
+            Column::new("USER", "user", |row: &TaskRow| row.entry.upid.user.clone()),
+            Column::new("TOOK", "endtime", |row: &TaskRow| took(&row.entry)).right(),
+            Column::new("STATUS", "status", |row: &TaskRow| {
+                row.entry.ended().map_or("running".into(), |end| end.to_string())
+            })
+            .coloured(status_colour),
+            Column::new("UPID", "upid", |row: &TaskRow| row.entry.upid.to_string()).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        self.entry.upid.to_string()
+    }
+}
+
+fn took(entry: &TaskEntry) -> String {
+    entry.endtime.map_or(String::new(), |end| format!("{}s", end.saturating_sub(entry.starttime)))
+}
+
+/// A task and its state: what `get` and `watch` print.
+#[derive(Serialize)]
+struct State {
+    upid: Upid,
+    node: NodeName,
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+    user: String,
+    started: Timestamp,
+    status: String,
+    exit_status: Option<ExitStatus>,
+    context: String,
+}
+
+impl State {
+    fn new(upid: Upid, end: Option<ExitStatus>, context: &str) -> Self {
+        Self {
+            node: upid.node.clone(),
+            kind: upid.kind.clone(),
+            id: upid.id.clone(),
+            user: upid.user.clone(),
+            started: upid.started(),
+            status: if end.is_some() { "stopped" } else { "running" }.to_owned(),
+            exit_status: end,
+            context: context.to_owned(),
+            upid,
+        }
+    }
+}
+
+impl Row for State {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<State>] = &[
+            Column::new("STARTED", "started", |row: &State| row.started.to_string()),
+            Column::new("TYPE", "type", |row: &State| row.kind.clone()),
+            Column::new("ID", "id", |row: &State| row.id.clone()),
+            Column::new("NODE", "node", |row: &State| row.node.to_string()),
+            Column::new("USER", "user", |row: &State| row.user.clone()),
+            Column::new("STATUS", "status", |row: &State| row.status.clone()).coloured(status_colour),
+            Column::new("EXIT STATUS", "exit_status", |row: &State| {
+                row.exit_status.as_ref().map_or(String::new(), ToString::to_string)
+            })
+            .coloured(status_colour),
+            Column::new("UPID", "upid", |row: &State| row.upid.to_string()).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        self.upid.to_string()
+    }
+}
+
+fn upids(matches: &ArgMatches) -> Result<Vec<Upid>> {
+    texts(matches, "upid").iter().map(|text| text.parse().map_err(|error| Error::usage(format!("{error}")))).collect()
+}
+
+fn upid_arg() -> Arg {
+    Arg::new("upid").value_name("UPID").num_args(1..).required(true).help("The task's name; several may be given")
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+struct List;
+
+#[async_trait(?Send)]
+impl Verb for List {
+    fn name(&self) -> &'static str {
+        "list"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "List tasks, the newest first".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl task list --running".into(), "pvectl task list --vmid 100 --failed --limit 5".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        let value = |name: &'static str, value: &'static str, help: &'static str| {
+            Arg::new(name).long(name).value_name(value).help(help)
+        };
+        command
+            .visible_alias("ls")
+            .arg(value("node", "NODE", "Only of this node"))
+            .arg(value("vmid", "VMID", "Only about this guest"))
+            .arg(switch("running", "Only running ones"))
+            .arg(switch("failed", "Only failed ones"))
+            .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("25"))
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let usage = |error: crate::model::ParseIdError| Error::usage(error.to_string());
+        let query = TaskQuery {
+            node: text(matches, "node").map(NodeName::new).transpose().map_err(usage)?,
+            vmid: text(matches, "vmid").map(str::parse::<Vmid>).transpose().map_err(usage)?,
+            running: flag(matches, "running"),
+            errors: flag(matches, "failed"),
+            limit: matches.get_one::<u64>("limit").copied().unwrap_or(25),
+        };
+        let session = cx.session(Access::Read).await?;
+        let tasks = session.ops.backend().tasks(&query).await?;
+        let context = session.ops.context();
+        let mut rows: Vec<TaskRow> =
+            tasks.into_iter().map(|entry| TaskRow { entry, context: context.to_owned() }).collect();
+        print::list(&cx.ui, &session.style, &mut rows)?;
+        Ok(0)
+    }
+}
+
+struct Get;
+
+#[async_trait(?Send)]
+impl Verb for Get {
+    fn name(&self) -> &'static str {
+        "get"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Show how tasks are doing".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl task get UPID:pve1:…: -o json".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.arg(upid_arg())
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let upids = upids(matches)?;
+        let session = cx.session(Access::Read).await?;
+        let statuses = try_join_all(upids.iter().map(|upid| session.ops.backend().task_status(upid))).await?;
+        let states = upids
+            .into_iter()
+            .zip(statuses)
+            .map(|(upid, status)| State::new(upid, status.ended(), session.ops.context()));
+        show(cx, &session, states.collect())
+    }
+}
+
+fn show(cx: &Cx, session: &Session, mut states: Vec<State>) -> Result<Exit> {
+    match states.as_slice() {
+        [one] => print::one(&cx.ui, &session.style, one)?,
+        _ => print::list(&cx.ui, &session.style, &mut states)?,
+    }
+    Ok(0)
+}
+
+struct Watch;
+
+#[async_trait(?Send)]
+impl Verb for Watch {
+    fn name(&self) -> &'static str {
+        "watch"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Follow tasks to their end; the exit code is theirs".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl task watch $(pvectl vm start 100 --no-wait)".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.arg(upid_arg())
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let upids = upids(matches)?;
+        let session = cx.session(Access::Read).await?;
+        let limits = session.options.limits;
+        let one = upids.len() == 1;
+        let waits = upids.iter().map(async |upid| {
+            let bar = cx.ui.draws().then(|| bar(&cx.ui));
+            let label = format!("{} {}", upid.kind, upid.id);
+            if let Some(bar) = &bar {
+                bar.set_message(label.clone());
+            }
+            // Of one task the log is shown; of several it would be a muddle.
+            let mut line = TaskLine { ui: cx.ui.clone(), label, bar, wants_log: true, lines: one };
+            let end = session.ops.follower().wait(upid, &limits, &mut line).await;
+            if let Some(bar) = line.bar {
+                bar.finish_and_clear();
+            }
+            end
+        });
+        let ends = try_join_all(waits).await?;
+        for (upid, end) in upids.iter().zip(&ends) {
+            record_followed(cx, &session, upid, end);
+        }
+        let mut codes = Vec::new();
+        for (upid, end) in upids.iter().zip(&ends) {
+            match end {
+                ExitStatus::Failed(text) => {
+                    let error = Error::from_exit_status(text).context(format_args!("task {upid} failed"));
+                    crate::cli::error::report(&cx.ui, cx.error_format(), &error);
+                    codes.push(error.class());
+                }
+                ExitStatus::Warnings(_) if cx.switches.fail_on_warnings => codes.push(Class::TaskFailed),
+                ExitStatus::Warnings(count) => cx.ui.warn(format_args!("task {upid} ended with {count} warnings")),
+                ExitStatus::Ok => {}
+            }
+        }
+        let states = upids.into_iter().zip(ends).map(|(upid, end)| State::new(upid, Some(end), session.ops.context()));
+        show(cx, &session, states.collect())?;
+        Ok(match (codes.as_slice(), one) {
+            ([], _) => 0,
+            ([class], true) => class.exit_code(),
+            _ => Class::Failed.exit_code(),
+        })
+    }
+}
+
+struct Logs;
+
+#[async_trait(?Send)]
+impl Verb for Logs {
+    fn name(&self) -> &'static str {
+        "logs"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Print a task's log".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl task logs UPID:pve1:…:".into(), "pvectl task logs UPID:pve1:…: --tail 20".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command
+            .visible_alias("log")
+            .arg(Arg::new("upid").value_name("UPID").required(true).help("The task's name"))
+            .arg(
+                Arg::new("tail")
+                    .long("tail")
+                    .value_name("N")
+                    .value_parser(value_parser!(u64))
+                    .help("Only the last lines"),
+            )
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let upid: Upid = text(matches, "upid").unwrap_or_default().parse().map_err(|e| Error::usage(format!("{e}")))?;
+        let session = cx.session(Access::Read).await?;
+        let backend = session.ops.backend();
+        let lines = match matches.get_one::<u64>("tail") {
+            Some(lines) => {
+                let total = backend.task_log(&upid, 0, 1).await?.total;
+                backend.task_log(&upid, total.saturating_sub(*lines), *lines.max(&1)).await?.lines
+            }
+            None => backend.task_log(&upid, 0, 0).await?.lines,
+        };
+        let names: Vec<String> = lines.iter().map(|line| line.t.clone()).collect();
+        let format = if session.style.format == Format::Name { Format::Table } else { session.style.format };
+        print::data_or(&cx.ui, format, &lines, &names, |out| {
+            names.iter().try_for_each(|line| writeln!(out, "{line}"))
+        })?;
+        Ok(0)
+    }
+}
+
+struct Stop;
+
+#[async_trait(?Send)]
+impl Verb for Stop {
+    fn name(&self) -> &'static str {
+        "stop"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Stop running tasks".into()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl task stop UPID:pve1:…:".into()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command.arg(upid_arg())
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let upids = upids(matches)?;
+        if cx.switches.dry_run {
+            for upid in &upids {
+                cx.ui.say(format_args!("DELETE /nodes/{}/tasks/{upid}", upid.node));
+            }
+            cx.ui.say("nothing was sent (--dry-run)");
+            return Ok(0);
+        }
+        let session = cx.session(Access::Write).await?;
+        let mut states = Vec::new();
+        for upid in upids {
+            let before = session.ops.backend().task_status(&upid).await?.ended();
+            if before.is_some() {
+                cx.ui.say(format_args!("task {upid} has ended already"));
+                states.push(State::new(upid, before, session.ops.context()));
+                continue;
+            }
+            let end = session.ops.stop_task(&upid, &session.options.limits).await?;
+            states.push(State::new(upid, Some(end), session.ops.context()));
+        }
+        show(cx, &session, states)
+    }
+}
