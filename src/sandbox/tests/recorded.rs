@@ -163,7 +163,8 @@ fn faults_have_the_recorded_words() {
     let recording = include_str!("../../../fixtures/pve/recordings/calls.json");
     let recording: Vec<Value> = serde_json::from_str(recording).unwrap();
     // The recording's title, and what to ask here for the same answer; its numbers are replaced by ours.
-    let cases: &[(&str, Method, &str, &[(&str, &str)])] = &[
+    type Asked = (&'static str, Method, &'static str, &'static [(&'static str, &'static str)]);
+    let cases: &[Asked] = &[
         ("param_exc (raise_param_exc)", Method::Get, "/cluster/nextid", &[("vmid", "100")]),
         ("vm missing config", Method::Get, "/nodes/pve1/qemu/999/config", &[]),
         ("vm missing status", Method::Get, "/nodes/pve1/qemu/999/status/current", &[]),

@@ -76,7 +76,7 @@ fn old_marks_are_swept_and_laggards_start_over() {
     let clock = Hand::new();
     let shape = Shape { pace: 0.0, ..Shape::default() };
     let busy = Sandbox::reset(&path, &shape, clock.clone()).unwrap();
-    let laggard = Sandbox::open(&path, clock.clone()).unwrap();
+    let laggard = Sandbox::open(&path, clock).unwrap();
     let destroy = request(Method::Delete, "/nodes/pve2/qemu/101", &[], &root());
     busy.handle(&destroy).unwrap();
     let rename = |name: &str| request(Method::Put, "/nodes/pve1/qemu/100/config", &[("name", name)], &root());
@@ -87,4 +87,62 @@ fn old_marks_are_swept_and_laggards_start_over() {
     laggard.handle(&get).unwrap_err();
     let get = request(Method::Get, "/nodes/pve1/qemu/100/config", &[], &root());
     assert_eq!(laggard.handle(&get).unwrap().data["name"], "n2099");
+}
+
+#[test]
+#[ignore = "measures"]
+fn measure() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sandbox.db");
+    let clock = Hand::new();
+    let t = std::time::Instant::now();
+    let s = Sandbox::reset(&path, &Shape { nodes: 10, guests: 10_000, pace: 0.0 }, clock.clone()).unwrap();
+    println!("reset {:?}", t.elapsed());
+    let t = std::time::Instant::now();
+    drop(Sandbox::open(&path, clock.clone()).unwrap());
+    println!("open {:?}", t.elapsed());
+    for q in [vec![("type", "vm")], vec![], vec![("type", "storage")]] {
+        let r = request(Method::Get, "/cluster/resources", &q, &root());
+        for _ in 0..3 {
+            let t = std::time::Instant::now();
+            let d = s.handle(&r).unwrap();
+            println!("resources {q:?} {:?} rows {}", t.elapsed(), d.data.as_array().unwrap().len());
+            let t = std::time::Instant::now();
+            let text = serde_json::to_string(&d.data).unwrap();
+            println!("  to_string {:?} {}", t.elapsed(), text.len());
+        }
+    }
+    let aud = Identity { user: "audit@pve".into(), token: None };
+    let r = request(Method::Get, "/cluster/resources", &[("type", "vm")], &aud);
+    let t = std::time::Instant::now();
+    s.handle(&r).unwrap();
+    println!("resources as auditor {:?}", t.elapsed());
+    for p in ["/nodes", "/nodes/pve1/qemu", "/nodes/pve1/status", "/nodes/pve1/storage"] {
+        let r = request(Method::Get, p, &[], &root());
+        let t = std::time::Instant::now();
+        s.handle(&r).unwrap();
+        println!("{p} {:?}", t.elapsed());
+    }
+    let t = std::time::Instant::now();
+    for n in 0..200 {
+        s.handle(&request(Method::Put, "/nodes/pve1/qemu/10000/config", &[("name", &format!("n{n}"))], &root()))
+            .unwrap();
+    }
+    println!("put {:?}", t.elapsed() / 200);
+    s.set_pace(1.0).unwrap();
+    let t = std::time::Instant::now();
+    for n in 0..2000 {
+        let vmid = 10_000 + n * 1;
+        let node = n % 10 + 1;
+        let kind = if n % 4 == 3 { "lxc" } else { "qemu" };
+        let _ = s.handle(&request(Method::Post, &format!("/nodes/pve{node}/{kind}/{vmid}/status/start"), &[], &root()));
+    }
+    println!("start {:?}", t.elapsed() / 2000);
+    clock.forward(5000);
+    let t = std::time::Instant::now();
+    let d = s.handle(&request(Method::Get, "/nodes/pve1/tasks", &[("source", "all")], &root())).unwrap();
+    println!("settle+tasks {:?} {:?}", t.elapsed(), d.total);
+    let t = std::time::Instant::now();
+    s.handle(&request(Method::Get, "/nodes/pve1/tasks", &[("source", "all")], &root())).unwrap();
+    println!("tasks {:?}", t.elapsed());
 }

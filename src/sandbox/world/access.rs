@@ -165,16 +165,17 @@ impl World {
 
     /// Whether somebody has one of these privileges on a path.
     pub(crate) fn may(&self, authid: &str, path: &str, any: &[&str]) -> bool {
-        if authid == ROOT || self.is_root_token(authid) {
+        if self.is_almighty(authid) {
             return true;
         }
         let privileges = self.privileges(authid, path);
         any.iter().any(|privilege| privileges.contains_key(privilege))
     }
 
-    /// Root's tokens without privilege separation may do nearly all that root may: no look at the grants is needed.
-    fn is_root_token(&self, authid: &str) -> bool {
-        authid.split('!').next() == Some(ROOT) && self.tokens.get(authid).is_some_and(|token| !token.privsep)
+    /// Whether no look at the grants is needed: root, and its tokens without privilege separation.
+    pub(crate) fn is_almighty(&self, authid: &str) -> bool {
+        let is_token = || authid.split('!').next() == Some(ROOT) && self.tokens.get(authid).is_some_and(|t| !t.privsep);
+        authid == ROOT || is_token()
     }
 
     /// The paths that `GET /access/permissions` looks at.
