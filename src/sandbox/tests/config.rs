@@ -83,6 +83,10 @@ fn disks_come_go_and_are_kept_as_unused() {
     assert_eq!(config(&asker)["unused0"], "local-lvm:vm-100-disk-1");
     let attached = asker.fault(Method::Delete, "/nodes/pve1/storage/local-lvm/content/vm-100-disk-1", &[]);
     assert!(attached.message.starts_with("Cannot remove image"), "{attached:?}");
+    put(&asker, &[("scsi2", "local-lvm:vm-100-disk-1")]).unwrap();
+    assert_eq!(config(&asker)["scsi2"], "local-lvm:vm-100-disk-1,size=5G");
+    assert_eq!(config(&asker)["unused0"], Value::Null);
+    put(&asker, &[("delete", "scsi2")]).unwrap();
     put(&asker, &[("delete", "unused0")]).unwrap();
     assert_eq!((config(&asker)["unused0"].clone(), used()), (Value::Null, before));
 }

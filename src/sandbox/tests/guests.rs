@@ -58,8 +58,8 @@ fn a_created_container_is_as_the_server_makes_it() {
     assert_eq!(asker.finish(&upid), "OK");
     let config = asker.get("/nodes/pve1/lxc/250/config");
     assert_eq!(config["memory"], 512);
-    assert_eq!(config["rootfs"], "local-lvm:vm-250-disk-1,size=8G");
-    assert_eq!(config["mp0"], "local-lvm:vm-250-disk-0,mp=/data,size=2G");
+    assert_eq!(config["rootfs"], "local-lvm:vm-250-disk-0,size=8G");
+    assert_eq!(config["mp0"], "local-lvm:vm-250-disk-1,mp=/data,size=2G");
     assert_eq!(config["ostype"], "debian");
     assert!(config["net0"].as_str().unwrap().starts_with("name=eth0,bridge=vmbr0,hwaddr=BC:24:11:"));
     assert_eq!(config["password"], Value::Null);
