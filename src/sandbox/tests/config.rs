@@ -1,3 +1,5 @@
+//! Reading and changing configurations.
+
 use super::*;
 
 const VM: &str = "/nodes/pve1/qemu/100";
@@ -110,4 +112,14 @@ fn a_change_in_the_background_is_a_task() {
     assert_eq!(config(&asker)["description"], Value::Null);
     assert_eq!(asker.finish(&upid), "OK");
     assert_eq!(config(&asker)["description"], "later");
+}
+
+#[test]
+fn a_password_is_never_given_back() {
+    let asker = Asker::new();
+    put(&asker, &[("cipassword", "hunter2"), ("ciuser", "admin")]).unwrap();
+    assert_eq!(config(&asker)["cipassword"], "**********");
+    let inside = asker.sandbox.inside();
+    let stored = serde_json::to_string(inside.world.guests.get(&100).unwrap()).unwrap();
+    assert!(stored.contains("cipassword") && !stored.contains("hunter2"));
 }

@@ -1,3 +1,5 @@
+//! Guests made, cloned, changed into templates, and destroyed.
+
 use super::*;
 
 #[test]
@@ -173,4 +175,16 @@ fn snapshots_are_a_chain_to_go_back_on() {
     assert_eq!(asker.get(&format!("{path}/config"))["parent"], "before-upgrade");
     let missing = asker.fault(Method::Get, &format!("{path}/snapshot/new/config"), &[]);
     assert_eq!(missing.message, "snapshot 'new' does not exist");
+}
+
+#[test]
+fn an_extra_guest_does_not_disturb_the_free_numbers() {
+    let asker = Asker::of(&Shape { nodes: 2, guests: 20, pace: 1.0 });
+    let rows = asker.ask(Method::Get, "/cluster/resources", &[("type", "vm")]).unwrap().data;
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 27);
+    let number = |row: &Value| row["vmid"].as_u64().unwrap();
+    assert!(!rows.iter().any(|row| (150..200).contains(&number(row)) || number(row) == 250));
+    let nodes: BTreeSet<&str> = rows.iter().map(|row| row["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes, BTreeSet::from(["pve1", "pve2"]));
 }

@@ -1,3 +1,5 @@
+//! Several hands on one file.
+
 use std::thread;
 
 use super::*;

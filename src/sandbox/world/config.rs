@@ -246,6 +246,9 @@ impl World {
                 let drive = self.drive(guest, key, value, &volumes, now)?;
                 volumes.extend(drive.volume);
                 drive.value
+            } else if key == "cipassword" {
+                // As on a real server, what is kept is not the password.
+                format!("$5${}", self.salted(value))
             } else {
                 value.clone()
             };
