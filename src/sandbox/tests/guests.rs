@@ -129,11 +129,14 @@ fn destroying_takes_the_disks_and_what_was_granted() {
     assert_eq!(message("/nodes/pve1/lxc/110"), "unable to destroy CT 110 - container is running");
     let forced = destroy("/nodes/pve1/lxc/110", &[("force", "1")]).unwrap().data;
     assert_eq!(asker.finish(forced.as_str().unwrap()), "OK");
+    let grant = [("path", "/vms/101"), ("users", "audit@pve"), ("roles", "PVEVMUser")];
+    asker.ask(Method::Put, "/access/acl", &grant).unwrap();
     let upid = destroy("/nodes/pve2/qemu/101", &[("purge", "1")]).unwrap().data;
     let upid = upid.as_str().unwrap();
     assert!(upid.contains(":qmdestroy:101:"));
     assert_eq!(asker.finish(upid), "OK");
     assert_eq!(asker.fault(Method::Get, "/nodes/pve2/qemu/101/config", &[]).status, 500);
+    assert!(!asker.get("/access/acl").to_string().contains("/vms/101"));
     let content = asker.ask(Method::Get, "/nodes/pve2/storage/local-lvm/content", &[("vmid", "101")]).unwrap().data;
     assert_eq!(content, Value::Array(vec![]));
 }

@@ -185,26 +185,18 @@ impl World {
         fixed.chain(self.grants.values().map(|grant| grant.path.clone())).collect()
     }
 
-    /// Takes away every grant on a path.
-    pub(crate) fn forget_grants(&mut self, path: &str) {
+    /// Takes away every grant that is meant.
+    pub(crate) fn forget_grants(&mut self, is_meant: impl Fn(&Grant) -> bool) {
         let keys: Vec<String> =
-            self.grants.iter().filter(|(_, grant)| grant.path == path).map(|(key, _)| key.clone()).collect();
+            self.grants.iter().filter(|(_, grant)| is_meant(grant)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.grants.remove(key.as_str());
         }
     }
 
-    /// Takes away a token and what was granted to it.
+    /// Takes away a token and what was granted to it; says whether there was one.
     pub(crate) fn remove_token(&mut self, authid: &str) -> bool {
-        let keys: Vec<String> = self
-            .grants
-            .iter()
-            .filter(|(_, grant)| grant.kind == "token" && grant.who == authid)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.grants.remove(key.as_str());
-        }
+        self.forget_grants(|grant| grant.kind == "token" && grant.who == authid);
         self.tokens.remove(authid).is_some()
     }
 }
