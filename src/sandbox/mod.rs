@@ -15,7 +15,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use secrecy::SecretString;
@@ -148,8 +148,14 @@ impl Sandbox {
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
-        // A handler that panicked leaves at worst unsaved changes, which the next refresh does not see: go on.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inside.lock().unwrap_or_else(|poisoned| {
+            // A handler panicked half-way: what it left in memory must not reach the file.
+            let mut inside = poisoned.into_inner();
+            inside.world = World::new();
+            inside.store.forget();
+            self.inside.clear_poison();
+            inside
+        })
     }
 
     fn now(&self) -> Millis {

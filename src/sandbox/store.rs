@@ -79,6 +79,11 @@ impl Store {
         self.connection.query_row("SELECT lower(hex(randomblob(16)))", [], |row| row.get(0)).map_err(broken)
     }
 
+    /// Counts nothing as seen: the next look reads everything.
+    pub(super) fn forget(&mut self) {
+        self.seen = 0;
+    }
+
     /// Reads what others changed into `world`.
     pub(super) fn refresh(&mut self, world: &mut World) -> Result<()> {
         self.seen = refresh(&self.connection, self.seen, world)?;

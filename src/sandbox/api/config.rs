@@ -122,6 +122,9 @@ fn change(context: &Context<'_>) -> Result<Change, Fault> {
         if !is_known(kind, key) {
             return Err(Fault::parameter("delete", format!("unknown option '{key}'")));
         }
+        if key == "rootfs" {
+            return Err(Fault::die("unable to delete required option 'rootfs'"));
+        }
     }
     for key in &revert {
         if !is_known(kind, key) {
@@ -137,7 +140,9 @@ fn change(context: &Context<'_>) -> Result<Change, Fault> {
 /// The parameters that are configuration keys.
 pub(super) fn keys(context: &Context<'_>, others: &[&str]) -> BTreeMap<String, String> {
     let given = context.request.params.iter().filter(|(key, _)| !others.contains(key));
-    given.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    // `cdrom` is an old name.
+    let named = given.map(|(key, value)| (if key == "cdrom" { "ide2" } else { key }, value));
+    named.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// Whether the caller may set these keys to these values: the guest's privileges, and those of storages and bridges.

@@ -79,9 +79,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
             (true, _) => {
                 return Err(Fault::die(format!("update pool failed: VM {number} is not a pool member")));
             }
-            (false, Some(have))
-                if have != name && !context.request.params.get("allow-move").is_some_and(|v| v == "1") =>
-            {
+            (false, Some(have)) if have != name && context.request.params.get("allow-move") != Some("1") => {
                 return Err(Fault::die(format!("update pool failed: VM {number} belongs already to pool '{have}'")));
             }
             (false, _) => guest.pool = Some(name.to_owned()),

@@ -148,10 +148,7 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     for token in tokens {
         context.world.remove_token(&token);
     }
-    let grants = context.world.grants.iter().filter(|(_, grant)| grant.kind == "user" && grant.who == name);
-    for key in grants.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
-        context.world.grants.remove(key.as_str());
-    }
+    context.world.forget_grants(|grant| grant.kind == "user" && grant.who == name);
     context.world.users.remove(name.as_str());
     Ok(Reply::null())
 }

@@ -1,3 +1,5 @@
+//! Users, tokens, grants, and what one may see.
+
 use super::*;
 
 fn alice() -> Asker {

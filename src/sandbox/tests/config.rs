@@ -1,3 +1,5 @@
+//! Reading and changing configurations.
+
 use super::*;
 
 const VM: &str = "/nodes/pve1/qemu/100";
@@ -83,6 +85,10 @@ fn disks_come_go_and_are_kept_as_unused() {
     assert_eq!(config(&asker)["unused0"], "local-lvm:vm-100-disk-1");
     let attached = asker.fault(Method::Delete, "/nodes/pve1/storage/local-lvm/content/vm-100-disk-1", &[]);
     assert!(attached.message.starts_with("Cannot remove image"), "{attached:?}");
+    put(&asker, &[("scsi2", "local-lvm:vm-100-disk-1")]).unwrap();
+    assert_eq!(config(&asker)["scsi2"], "local-lvm:vm-100-disk-1,size=5G");
+    assert_eq!(config(&asker)["unused0"], Value::Null);
+    put(&asker, &[("delete", "scsi2")]).unwrap();
     put(&asker, &[("delete", "unused0")]).unwrap();
     assert_eq!((config(&asker)["unused0"].clone(), used()), (Value::Null, before));
 }
@@ -106,4 +112,14 @@ fn a_change_in_the_background_is_a_task() {
     assert_eq!(config(&asker)["description"], Value::Null);
     assert_eq!(asker.finish(&upid), "OK");
     assert_eq!(config(&asker)["description"], "later");
+}
+
+#[test]
+fn a_password_is_never_given_back() {
+    let asker = Asker::new();
+    put(&asker, &[("cipassword", "hunter2"), ("ciuser", "admin")]).unwrap();
+    assert_eq!(config(&asker)["cipassword"], "**********");
+    let inside = asker.sandbox.inside();
+    let stored = serde_json::to_string(inside.world.guests.get(&100).unwrap()).unwrap();
+    assert!(stored.contains("cipassword") && !stored.contains("hunter2"));
 }

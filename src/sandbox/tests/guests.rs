@@ -1,3 +1,5 @@
+//! Guests made, cloned, changed into templates, and destroyed.
+
 use super::*;
 
 #[test]
@@ -58,8 +60,8 @@ fn a_created_container_is_as_the_server_makes_it() {
     assert_eq!(asker.finish(&upid), "OK");
     let config = asker.get("/nodes/pve1/lxc/250/config");
     assert_eq!(config["memory"], 512);
-    assert_eq!(config["rootfs"], "local-lvm:vm-250-disk-1,size=8G".replace("disk-1", "disk-1"));
-    assert_eq!(config["mp0"], "local-lvm:vm-250-disk-0,mp=/data,size=2G");
+    assert_eq!(config["rootfs"], "local-lvm:vm-250-disk-0,size=8G");
+    assert_eq!(config["mp0"], "local-lvm:vm-250-disk-1,mp=/data,size=2G");
     assert_eq!(config["ostype"], "debian");
     assert!(config["net0"].as_str().unwrap().starts_with("name=eth0,bridge=vmbr0,hwaddr=BC:24:11:"));
     assert_eq!(config["password"], Value::Null);
@@ -127,11 +129,14 @@ fn destroying_takes_the_disks_and_what_was_granted() {
     assert_eq!(message("/nodes/pve1/lxc/110"), "unable to destroy CT 110 - container is running");
     let forced = destroy("/nodes/pve1/lxc/110", &[("force", "1")]).unwrap().data;
     assert_eq!(asker.finish(forced.as_str().unwrap()), "OK");
+    let grant = [("path", "/vms/101"), ("users", "audit@pve"), ("roles", "PVEVMUser")];
+    asker.ask(Method::Put, "/access/acl", &grant).unwrap();
     let upid = destroy("/nodes/pve2/qemu/101", &[("purge", "1")]).unwrap().data;
     let upid = upid.as_str().unwrap();
     assert!(upid.contains(":qmdestroy:101:"));
     assert_eq!(asker.finish(upid), "OK");
     assert_eq!(asker.fault(Method::Get, "/nodes/pve2/qemu/101/config", &[]).status, 500);
+    assert!(!asker.get("/access/acl").to_string().contains("/vms/101"));
     let content = asker.ask(Method::Get, "/nodes/pve2/storage/local-lvm/content", &[("vmid", "101")]).unwrap().data;
     assert_eq!(content, Value::Array(vec![]));
 }
@@ -173,4 +178,16 @@ fn snapshots_are_a_chain_to_go_back_on() {
     assert_eq!(asker.get(&format!("{path}/config"))["parent"], "before-upgrade");
     let missing = asker.fault(Method::Get, &format!("{path}/snapshot/new/config"), &[]);
     assert_eq!(missing.message, "snapshot 'new' does not exist");
+}
+
+#[test]
+fn an_extra_guest_does_not_disturb_the_free_numbers() {
+    let asker = Asker::of(&Shape { nodes: 2, guests: 20, pace: 1.0 });
+    let rows = asker.ask(Method::Get, "/cluster/resources", &[("type", "vm")]).unwrap().data;
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 27);
+    let number = |row: &Value| row["vmid"].as_u64().unwrap();
+    assert!(!rows.iter().any(|row| (150..200).contains(&number(row)) || number(row) == 250));
+    let nodes: BTreeSet<&str> = rows.iter().map(|row| row["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes, BTreeSet::from(["pve1", "pve2"]));
 }

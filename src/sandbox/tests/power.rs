@@ -1,3 +1,5 @@
+//! Power, and which refusals come at once.
+
 use super::*;
 
 const START: &str = "/nodes/pve2/qemu/101/status/start";

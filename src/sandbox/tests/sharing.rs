@@ -1,3 +1,5 @@
+//! Several hands on one file.
+
 use std::thread;
 
 use super::*;
@@ -76,7 +78,7 @@ fn old_marks_are_swept_and_laggards_start_over() {
     let clock = Hand::new();
     let shape = Shape { pace: 0.0, ..Shape::default() };
     let busy = Sandbox::reset(&path, &shape, clock.clone()).unwrap();
-    let laggard = Sandbox::open(&path, clock.clone()).unwrap();
+    let laggard = Sandbox::open(&path, clock).unwrap();
     let destroy = request(Method::Delete, "/nodes/pve2/qemu/101", &[], &root());
     busy.handle(&destroy).unwrap();
     let rename = |name: &str| request(Method::Put, "/nodes/pve1/qemu/100/config", &[("name", name)], &root());

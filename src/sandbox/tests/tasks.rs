@@ -1,3 +1,5 @@
+//! Tasks, their logs and lists.
+
 use super::*;
 
 #[test]

@@ -165,16 +165,17 @@ impl World {
 
     /// Whether somebody has one of these privileges on a path.
     pub(crate) fn may(&self, authid: &str, path: &str, any: &[&str]) -> bool {
-        if authid == ROOT || self.is_root_token(authid) {
+        if self.is_almighty(authid) {
             return true;
         }
         let privileges = self.privileges(authid, path);
         any.iter().any(|privilege| privileges.contains_key(privilege))
     }
 
-    /// Root's tokens without privilege separation may do nearly all that root may: no look at the grants is needed.
-    fn is_root_token(&self, authid: &str) -> bool {
-        authid.split('!').next() == Some(ROOT) && self.tokens.get(authid).is_some_and(|token| !token.privsep)
+    /// Whether no look at the grants is needed: root, and its tokens without privilege separation.
+    pub(crate) fn is_almighty(&self, authid: &str) -> bool {
+        let is_token = || authid.split('!').next() == Some(ROOT) && self.tokens.get(authid).is_some_and(|t| !t.privsep);
+        authid == ROOT || is_token()
     }
 
     /// The paths that `GET /access/permissions` looks at.
@@ -184,26 +185,18 @@ impl World {
         fixed.chain(self.grants.values().map(|grant| grant.path.clone())).collect()
     }
 
-    /// Takes away every grant on a path.
-    pub(crate) fn forget_grants(&mut self, path: &str) {
+    /// Takes away every grant that is meant.
+    pub(crate) fn forget_grants(&mut self, is_meant: impl Fn(&Grant) -> bool) {
         let keys: Vec<String> =
-            self.grants.iter().filter(|(_, grant)| grant.path == path).map(|(key, _)| key.clone()).collect();
+            self.grants.iter().filter(|(_, grant)| is_meant(grant)).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.grants.remove(key.as_str());
         }
     }
 
-    /// Takes away a token and what was granted to it.
+    /// Takes away a token and what was granted to it; says whether there was one.
     pub(crate) fn remove_token(&mut self, authid: &str) -> bool {
-        let keys: Vec<String> = self
-            .grants
-            .iter()
-            .filter(|(_, grant)| grant.kind == "token" && grant.who == authid)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.grants.remove(key.as_str());
-        }
+        self.forget_grants(|grant| grant.kind == "token" && grant.who == authid);
         self.tokens.remove(authid).is_some()
     }
 }

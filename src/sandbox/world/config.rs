@@ -236,13 +236,19 @@ impl World {
         now: Millis,
     ) -> Result<(Config, Vec<Volume>), String> {
         let (mut config, mut volumes) = (Config::new(), Vec::new());
-        for (key, value) in set {
+        // The root disk of a container is its first.
+        let in_order =
+            set.iter().filter(|(key, _)| *key == "rootfs").chain(set.iter().filter(|(key, _)| *key != "rootfs"));
+        for (key, value) in in_order {
             let value = if is_net(key) {
                 self.net(guest.kind, value)?
             } else if is_drive(key) {
                 let drive = self.drive(guest, key, value, &volumes, now)?;
                 volumes.extend(drive.volume);
                 drive.value
+            } else if key == "cipassword" {
+                // As on a real server, what is kept is not the password.
+                format!("$5${}", self.salted(value))
             } else {
                 value.clone()
             };
@@ -306,6 +312,8 @@ impl World {
                 log.push(format!("{key}: successfully created disk '{value}'"));
             }
             let kept = volid_in(&value);
+            // A disk that is attached again is no longer unused.
+            guest.config.retain(|other, old| !other.starts_with("unused") || kept.is_none() || volid_in(old) != kept);
             if let Some(old) = guest.config.insert(key.clone(), value)
                 && volid_in(&old) != kept
             {

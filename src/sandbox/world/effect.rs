@@ -249,7 +249,8 @@ impl World {
                 self.volumes.remove(key.as_str());
             }
         }
-        self.forget_grants(&format!("/vms/{vmid}"));
+        let path = format!("/vms/{vmid}");
+        self.forget_grants(|grant| grant.path == path);
     }
 
     fn make_template(&mut self, vmid: u32) {
