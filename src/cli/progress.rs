@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::ui::{Ui, style, styled};
 use crate::{
     backends::{Action, Step},
     model::{Error, Hint, LogLine, Upid},
-    ops::{Observer, Outcome, Plan, Status},
+    ops::{Observer, Outcome, Plan, Status, Words},
     tasks::{Progress, Watch},
 };
 
@@ -72,12 +72,14 @@ impl Observer for Show {
             let bar = self.bar(index);
             bar.set_style(spinner_style());
             bar.set_message(format!("{what} {}", plan.label()));
+        } else {
+            self.ui.say(format_args!("{what} {}", plan.label()));
         }
     }
 
     fn task(&self, index: usize, plan: &Plan, upid: &Upid) -> Box<dyn Watch> {
         if !self.ui.draws() {
-            self.ui.say(format_args!("{} {}: task {upid}", plan.words.present, plan.label()));
+            self.ui.say(format_args!("  {}: task {upid}", plan.label()));
         }
         let bar = self.ui.draws().then(|| self.bar(index));
         // A log is read only where it tells something: it costs a request a tick.
@@ -94,19 +96,20 @@ impl Observer for Show {
             return;
         }
         let name = outcome.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
-        let took = HumanDuration(self.began.elapsed());
-        let (mark, word) = match outcome.status {
-            Status::Ok => (styled(style::GOOD, "✓"), "done".to_owned()),
-            Status::Warning => (
-                styled(style::HALF, "!"),
-                format!("done, {}", outcome.exit_status.as_deref().unwrap_or("with warnings")),
-            ),
-            Status::Running => (styled(style::HALF, "…"), "goes on".to_owned()),
-            Status::Cancelled => (styled(style::DIM, "-"), "not sent".to_owned()),
-            Status::Failed => (styled(style::BAD, "✗"), "failed".to_owned()),
-            Status::Unknown => (styled(style::BAD, "?"), "unknown: the answer was lost".to_owned()),
+        let Words { name: verb, past, .. } = outcome.verb;
+        let (colour, mark, word) = match outcome.status {
+            Status::Ok => (style::GOOD, "✓", past.to_owned()),
+            Status::Warning => {
+                (style::HALF, "!", format!("{past}, {}", outcome.exit_status.as_deref().unwrap_or_default()))
+            }
+            Status::Running => (style::HALF, "…", format!("{verb} goes on")),
+            Status::Cancelled => (style::DIM, "-", format!("{verb} not sent")),
+            Status::Failed => (style::BAD, "✗", format!("{verb} failed")),
+            Status::Unknown => (style::BAD, "?", format!("{verb} unknown, the answer was lost")),
         };
-        self.ui.say(format_args!("{mark} {} {}/{}{name}: {word} ({took})", outcome.verb, outcome.kind, outcome.vmid));
+        let took = self.began.elapsed().as_secs_f64();
+        let mark = styled(colour, mark);
+        self.ui.say(format_args!("{mark} {}/{}{name} {word} ({took:.1}s)", outcome.kind, outcome.vmid));
     }
 
     fn warning(&self, text: &str) {

@@ -49,7 +49,9 @@ impl Manifest {
         let shown = path.display();
         let options = serde_yaml::options! { strict_booleans: true };
         let documents: Vec<Document> = serde_yaml::from_multiple_with_options(text, options).map_err(|error| {
-            Error::usage(format!("{shown} is neither JSON nor YAML that describes a guest: {error}"))
+            let said = error.to_string();
+            let said = said.trim_start_matches("error: ");
+            Error::usage(format!("{shown} is neither JSON nor YAML that describes a guest: {said}"))
         })?;
         let mappings = documents.into_iter().flat_map(|document| match document {
             Document::One(mapping) => vec![mapping],

@@ -156,8 +156,13 @@ impl Error {
     /// An answer of the server that is no success, classified by the table. `message` is the server's own, `params`
     /// its `errors` map.
     pub fn from_answer(status: u16, message: &str, params: BTreeMap<String, String>) -> Self {
-        let message = message.trim();
         let class = classify(status, message, &params);
+        // "Parameter verification failed." around "no such task" says less than the latter alone.
+        let telling = params.values().find(|said| status == 400 && classify_text(said) == Some(class)).cloned();
+        let (message, params) = match &telling {
+            Some(said) if params.len() == 1 => (said.trim(), BTreeMap::new()),
+            _ => (message.trim(), params),
+        };
         let mut error =
             Self::new(class, if message.is_empty() { format!("HTTP status {status}") } else { message.to_owned() });
         error.0.hints = hints_from(status, message, &params);

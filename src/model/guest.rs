@@ -87,10 +87,20 @@ pub struct Guest {
     #[serde(default = "unknown")]
     pub status: String,
     /// Share of its processors in use, 0 to 1.
-    #[serde(default, deserialize_with = "tolerant::f64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "tolerant::f64::option",
+        serialize_with = "tolerant::number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub cpu: Option<f64>,
     /// How many processors it has.
-    #[serde(default, deserialize_with = "tolerant::f64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "tolerant::f64::option",
+        serialize_with = "tolerant::number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub maxcpu: Option<f64>,
     /// Memory in use, bytes.
     #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]

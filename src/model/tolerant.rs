@@ -127,6 +127,18 @@ impl Number for f64 {
     }
 }
 
+/// Writes a number as the server does: whole ones without a fraction.
+///
+/// # Errors
+/// As the serializer.
+pub fn number<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(whole) if whole.fract() == 0.0 && whole.abs() < 1e15 => serializer.serialize_i64(*whole as i64),
+        Some(value) => serializer.serialize_f64(*value),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// Reads a boolean from `0`/`1`, `true`/`false`, or either as a string; the empty string is false, as in Perl.
 pub mod bool {
     use super::*;

@@ -110,7 +110,7 @@ impl Ops {
         // The VMID is only known below, and only its presence matters to the check.
         let mut checked = check_params(kind, Action::Create, params.with("vmid", Vmid::MIN))?;
         checked.remove("vmid");
-        let needs = Needs::of(kind, &checked, request.start);
+        let needs = Needs::of(kind, &checked);
         let node = self.place(&needs, request.node.as_ref(), &eligible, request.check).await?;
         let guest = GuestRef { kind, vmid: self.vmid(request, taken).await?, node };
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);

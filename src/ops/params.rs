@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     backends::Action,
     contract::{Endpoint, Kind, Schema, embedded},
-    model::{Error, GuestKind, Hint, Params, Result, Size},
+    model::{Error, GuestKind, Hint, Params, Result, Size, is_disk_key, is_secret_key},
 };
 
 /// Keys whose unit is MiB and for which people write `8G`.
@@ -28,6 +28,9 @@ pub fn friendly_value(key: &str, value: &str, schema: &Schema) -> Result<String>
             _ => value.to_owned(),
         });
     }
+    if is_disk_key(key) {
+        return friendly_disk(key, value);
+    }
     let plain = value.bytes().all(|b| b.is_ascii_digit());
     if MEBIBYTES.contains(&key) && !plain && !value.contains('=') {
         let size: Size =
@@ -38,6 +41,29 @@ pub fn friendly_value(key: &str, value: &str, schema: &Schema) -> Result<String>
         return Ok((size.0 >> 20).to_string());
     }
     Ok(value.to_owned())
+}
+
+/// Turns `local-lvm:32G` into PVE's `local-lvm:32`, and refuses what is neither a size nor a volume.
+fn friendly_disk(key: &str, value: &str) -> Result<String> {
+    let (volume, rest) = value.split_once(',').map_or((value, None), |(volume, rest)| (volume, Some(rest)));
+    let bare = volume.trim_start_matches("file=").trim_start_matches("volume=");
+    let Some((storage, what)) = bare.split_once(':').filter(|_| !bare.contains('=') && !bare.starts_with('/')) else {
+        return Ok(value.to_owned());
+    };
+    let is_number = what.parse::<f64>().is_ok();
+    // `iso/x.iso`, `100/vm-100-disk-0.qcow2`, `vm-100-disk-0`, `0.0.1.scsi-3600…`, `cloudinit`.
+    let is_volume = what.contains(['/', '-']) || what == "cloudinit";
+    if is_number || is_volume {
+        return Ok(value.to_owned());
+    }
+    let Ok(size) = what.parse::<Size>() else {
+        return Err(Error::usage(format!("`{key}` `{value}`: `{what}` is neither a size nor a volume")).with_hint(Hint::Text(
+            format!("`{key}` takes a new disk's size in GiB ({storage}:32), or a volume that exists ({storage}:vm-100-disk-0)"),
+        )));
+    };
+    let gib = size.0 as f64 / Size::gib(1).0 as f64;
+    let prefix = &volume[..volume.len() - bare.len()];
+    Ok(format!("{prefix}{storage}:{gib}{}", rest.map_or(String::new(), |rest| format!(",{rest}"))))
 }
 
 /// The contract's endpoint of an action.
@@ -87,9 +113,9 @@ fn explain(endpoint: &'static Endpoint, params: &Params, errors: &BTreeMap<Strin
             }
             continue;
         };
-        let shown = params.get(key).map_or(String::new(), |value| {
-            if crate::model::is_secret_key(key) { String::new() } else { format!(" `{value}`") }
-        });
+        let shown = params
+            .get(key)
+            .map_or(String::new(), |value| if is_secret_key(key) { String::new() } else { format!(" `{value}`") });
         lines.push(format!("`{key}`{shown}: {}", reason(key, said)));
         hints.push(Hint::Text(expectation(key, schema)));
     }
@@ -165,8 +191,11 @@ mod tests {
 
     #[test]
     fn friendly_values_become_the_servers() {
-        let params = check(&[("memory", "8G"), ("onboot", "yes"), ("cores", "4"), ("name", "web")]).unwrap();
-        assert_eq!(params, Params::new().with("memory", 8192).with("onboot", 1).with("cores", 4).with("name", "web"));
+        let params =
+            check(&[("memory", "8G"), ("onboot", "yes"), ("cores", "4"), ("scsi0", "fast:512M,ssd=1")]).unwrap();
+        let want =
+            Params::new().with("memory", 8192).with("onboot", 1).with("cores", 4).with("scsi0", "fast:0.5,ssd=1");
+        assert_eq!(params, want);
     }
 
     #[test]
@@ -184,7 +213,12 @@ mod tests {
         assert!(message.contains("`lots` is not a size"), "{message}");
         let (message, hints) = error(&[("cores", "many")]);
         assert!(message.contains("`cores` `many`") && hints.contains("INTEGER"), "{message} {hints}");
-        let (message, _) = error(&[("scsi0", "local-lvm:abc,size=zzz")]);
+        let (message, _) = error(&[("scsi0", "local-lvm:vm-100-disk-0,size=zzz")]);
         assert!(message.contains("part `size`"), "{message}");
+        let (message, hints) = error(&[("scsi0", "local-lvm:abc")]);
+        assert!(
+            message.contains("`abc` is neither a size nor a volume") && hints.contains("local-lvm:32"),
+            "{message}"
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::model::{
 /// What a guest to be needs of its node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Needs {
-    /// Memory in bytes, if it is to be started.
+    /// Memory in bytes.
     pub(super) memory: Option<Size>,
     /// By storage: the content it must hold, and the bytes that are to be allocated.
     pub(super) storages: BTreeMap<String, (&'static str, Size)>,
@@ -22,12 +22,12 @@ pub(super) struct Needs {
 
 impl Needs {
     /// Reads them from the parameters of a create.
-    pub(super) fn of(kind: GuestKind, params: &Params, start: bool) -> Self {
+    pub(super) fn of(kind: GuestKind, params: &Params) -> Self {
         let memory = params.get("memory").and_then(|memory| {
             let plain = memory.split(',').next()?.trim_start_matches("current=");
             plain.parse().ok().map(Size::mib)
         });
-        let mut needs = Self { memory: memory.filter(|_| start), storages: BTreeMap::new() };
+        let mut needs = Self { memory, storages: BTreeMap::new() };
         let content = if kind == GuestKind::Qemu { "images" } else { "rootdir" };
         for (key, value) in params.iter().filter(|(key, _)| is_disk_key(key)) {
             let Ok(disk) = value.parse::<PropertyString>() else { continue };
@@ -47,6 +47,12 @@ impl Needs {
             needs.storages.entry(storage.to_owned()).or_insert((content, Size(0)));
         }
         needs
+    }
+
+    /// A storage that no node has.
+    fn unknown_storage(&self, storages: &[Vec<Storage>]) -> Option<&str> {
+        let has = |name: &str| storages.iter().flatten().any(|storage| storage.storage == name);
+        self.storages.keys().map(String::as_str).find(|name| !storages.is_empty() && !has(name))
     }
 
     /// What a node lacks of them, one line each.
@@ -116,6 +122,12 @@ impl Ops {
         } else {
             try_join_all(candidates.iter().map(|node| self.backend().storages(&node.node))).await?
         };
+        if let Some(unknown) = needs.unknown_storage(&storages) {
+            let known = storages.iter().flatten().map(|storage| storage.storage.clone());
+            let close = super::closest(unknown, known);
+            let error = Error::not_found(format!("no such storage: `{unknown}`"));
+            return Err(if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) });
+        }
         let mut missing = Vec::new();
         for (node, storages) in candidates.into_iter().zip(storages) {
             let lacking = needs.lacking(&node, &storages);
@@ -149,7 +161,7 @@ mod tests {
             .with("scsi1", "local-lvm:8")
             .with("ide2", "local:iso/debian.iso,media=cdrom")
             .with("efidisk0", "file=fast:1");
-        let needs = Needs::of(GuestKind::Qemu, &params, true);
+        let needs = Needs::of(GuestKind::Qemu, &params);
         assert_eq!(needs.memory, Some(Size::gib(4)));
         assert_eq!(
             needs.storages,
@@ -158,7 +170,6 @@ mod tests {
                 ("local-lvm".into(), ("images", Size::gib(40)))
             ])
         );
-        assert_eq!(Needs::of(GuestKind::Qemu, &params, false).memory, None);
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl Ops {
     pub async fn plan_power(&self, verb: &PowerVerb, found: &Resolved, params: &Params, strict: bool) -> Result<Plan> {
         let guest = found.guest.reference();
         self.backend().capabilities().require(guest.kind, verb.action)?;
+        let params = check_params(guest.kind, verb.action, params.clone())?;
         let mut plan = Plan::new(verb.words, found.target.clone(), guest.clone(), found.guest.name.clone());
         let refuse = |why: String| Error::conflict(format!("cannot {} {}: it is {why}", verb.words.name, plan.label()));
         if found.guest.template {
@@ -165,7 +166,7 @@ impl Ops {
         // The cluster's listing lags behind by seconds, so the guest itself is asked.
         let power = Power::of(&self.backend().guest_status(&guest).await?);
         match verb.when(power) {
-            When::Do => plan.steps.push(Step::new(verb.action, guest).with_params(params.clone())),
+            When::Do => plan.steps.push(Step::new(verb.action, guest).with_params(params)),
             When::Already if strict => return Err(refuse(format!("already {power}"))),
             When::Already => plan.notes.push(format!("already {power}")),
             When::Instead(other) => {

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
 use super::{Ops, Resolved, Words, plan::Plan};
@@ -51,14 +51,15 @@ pub struct Outcome {
     /// Its node.
     pub node: NodeName,
     /// The verb.
-    pub verb: &'static str,
+    #[serde(serialize_with = "verb_name")]
+    pub verb: Words,
     /// How it went.
     pub status: Status,
     /// The last task.
     pub upid: Option<Upid>,
     /// How the last task ended, in the server's words.
     pub exit_status: Option<String>,
-    /// Whether anything was done.
+    /// Whether anything was done, or is being done.
     pub changed: bool,
     /// The context.
     pub context: String,
@@ -74,6 +75,10 @@ pub struct Outcome {
     /// The end of a failed task's log.
     #[serde(skip)]
     pub log: Vec<String>,
+}
+
+fn verb_name<S: Serializer>(verb: &Words, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(verb.name)
 }
 
 /// How plans are run.
@@ -296,9 +301,9 @@ impl Run<'_> {
             }
             Err(error) => return Err(Halt::Failed(error)),
         };
-        self.changed = true;
         let upid = match submitted {
             Submitted::Done(_) => {
+                self.changed = true;
                 self.record(&Event::Step { step: id, verdict: Verdict::Ok, exit_status: None });
                 return Ok(());
             }
@@ -308,6 +313,7 @@ impl Run<'_> {
         self.upid = Some(upid.clone());
         self.exit_status = None;
         if !self.options.wait {
+            self.changed = true;
             return Err(Halt::Left(None));
         }
         let mut watch = self.observer.task(self.index, &self.plan, &upid);
@@ -316,10 +322,12 @@ impl Run<'_> {
             () = self.interrupt.raised() => {
                 let error = Error::new(Class::Interrupted, "interrupted: the task goes on")
                     .with_hint(Hint::Resume(upid.to_string()));
+                self.changed = true;
                 return Err(Halt::Left(Some(error)));
             }
         };
         let end = waited.map_err(|error| Halt::Left(Some(error)))?;
+        self.changed |= end.is_success();
         self.exit_status = Some(end.to_string());
         let (verdict, failure) = match &end {
             ExitStatus::Ok => (Verdict::Ok, None),
@@ -401,7 +409,7 @@ impl Run<'_> {
             vmid: self.plan.guest.vmid,
             name: self.plan.name,
             node: self.plan.guest.node,
-            verb: self.plan.words.name,
+            verb: self.plan.words,
             status,
             upid: self.upid,
             exit_status: self.exit_status,
@@ -438,7 +446,7 @@ impl Outcome {
             vmid: guest.vmid,
             name: guest.name.clone(),
             node: guest.node.clone(),
-            verb: words.name,
+            verb: words,
             status: Status::Failed,
             upid: None,
             exit_status: None,

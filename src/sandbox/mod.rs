@@ -229,6 +229,10 @@ impl Service for Sandbox {
         found.into_keys().map(str::to_owned).collect()
     }
 
+    fn acl_paths(&self) -> Vec<String> {
+        self.look(|world, _| world.grants.values().map(|grant| grant.path.clone()).collect()).unwrap_or_default()
+    }
+
     fn handle(&self, request: &Request) -> Result<Reply, Fault> {
         let route = api::route(request.method, request.template).ok_or_else(|| Fault {
             status: 501,

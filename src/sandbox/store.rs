@@ -46,6 +46,7 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 impl Store {
     /// Opens a file, or makes it.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        make_room(path)?;
         restrict(path);
         Self::prepare(Connection::open(path).map_err(broken)?)
     }
@@ -217,6 +218,15 @@ fn reload(connection: &Connection, changes: &[Row], world: &mut World) -> Result
         world.load(row.kind, &row.key, body.flatten().as_deref()).map_err(broken)?;
     }
     Ok(())
+}
+
+/// Makes the directory of the file, which a fresh account does not have yet.
+fn make_room(path: &Path) -> Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    std::fs::create_dir_all(directory).map_err(|error| {
+        Error::new(Class::Failed, format!("cannot make the sandbox's directory {}", directory.display()))
+            .with_source(error)
+    })
 }
 
 /// The file holds a token's secret: nobody else may read it. SQLite gives its side files the same mode.

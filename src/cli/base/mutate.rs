@@ -28,7 +28,7 @@ impl Row for Outcome {
             Column::new("VMID", "vmid", |row: &Outcome| row.vmid.to_string()).right(),
             Column::new("NAME", "name", |row: &Outcome| row.name.clone().unwrap_or_default()),
             Column::new("NODE", "node", |row: &Outcome| row.node.to_string()),
-            Column::new("VERB", "verb", |row: &Outcome| row.verb.to_owned()),
+            Column::new("VERB", "verb", |row: &Outcome| row.verb.name.to_owned()),
             Column::new("STATUS", "status", |row: &Outcome| word(row.status).to_owned()).coloured(status_colour),
             Column::new("CHANGED", "changed", |row: &Outcome| if row.changed { "yes" } else { "no" }.to_owned()),
             Column::new("EXIT STATUS", "exit_status", |row: &Outcome| row.exit_status.clone().unwrap_or_default()),
@@ -69,6 +69,8 @@ pub(super) async fn mutate(
     for (found, planned) in found.iter().zip(planned) {
         match planned {
             Ok(plan) => plans.push(plan),
+            // A request that makes no sense for one guest makes none at all: nothing is sent.
+            Err(error) if error.class() == Class::Usage => return Err(error),
             Err(error) => refused.push(Outcome::refused(words, found, session.ops.context(), error)),
         }
     }

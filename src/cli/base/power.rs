@@ -68,7 +68,6 @@ impl Verb for Power {
                 None => params = params.with_flag(option.param, flag(matches, option.flag)),
             }
         }
-        let params = crate::ops::check_params(kind.guest(), self.0.action, params)?;
         let strict = flag(matches, "strict");
         let session = cx.session(Access::Write).await?;
         let found = session.ops.find(&targets, kind.guest()).await?;

@@ -182,7 +182,7 @@ async fn the_log_of_an_unknown_task_is_not_found() {
         0 => reply("200 OK", r#"{"data":[{"n":1,"t":"unable to open file - No such file or directory"}],"total":1}"#),
         _ => reply("200 OK", r#"{"data":[{"n":3,"t":"a"},{"n":4,"t":"TASK OK"}],"total":4}"#),
     });
-    let upid: Upid = "UPID:pve1:000003EC:00041609:6B003243:qmstart:100:root@pam!ci:".parse().unwrap();
+    let upid: crate::model::Upid = "UPID:pve1:000003EC:00041609:6B003243:qmstart:100:root@pam!ci:".parse().unwrap();
     let client = server.client();
     assert_eq!(client.task_log(&upid, 0, 50).await.unwrap_err().class(), Class::NotFound);
     let page = client.task_log(&upid, 2, 50).await.unwrap();

@@ -108,7 +108,7 @@ async fn the_tasks() {
     assert!(!rows.is_empty() && total >= rows.len() as u64);
     assert!(!client.cluster_tasks().await.unwrap().is_empty());
     for path in paths("/nodes/{node}/tasks/{upid}/status") {
-        let upid: Upid = path.split('/').nth(4).unwrap().parse().unwrap();
+        let upid: crate::model::Upid = path.split('/').nth(4).unwrap().parse().unwrap();
         let status: TaskStatus = client.task_status(&upid).await.unwrap();
         assert!(status.ended().is_some_and(|end| end.is_success()), "{upid}");
         let log = client.task_log(&upid, 0, 0).await.unwrap();
@@ -132,10 +132,10 @@ async fn what_is_asked_for_is_in_the_query() {
         ..TaskFilter::default()
     };
     client.node_tasks(&node, &filter).await.unwrap();
-    client.active_tasks(&node).await.unwrap();
+    client.tasks_since(&node, 7, 9).await.unwrap();
     let seen = server.seen();
     assert!(seen[0].is("GET", "/cluster/resources?type=vm"));
     assert!(seen[1].is("GET", "/nodes/pve1/storage/a%20b/content?content=iso"));
     assert!(seen[2].is("GET", "/nodes/pve1/tasks?source=all&vmid=100&typefilter=qmstart&errors=1&since=5&limit=0"));
-    assert!(seen[3].line.contains("source=active&limit="), "{}", seen[3].line);
+    assert!(seen[3].line.contains("source=all&since=7&limit=9"), "{}", seen[3].line);
 }

@@ -1,4 +1,5 @@
-//! The roles that come with every server, as recorded; those the recording leaves out are from the documentation.
+//! The roles that come with every server, as recorded; the five that the recording leaves out are put
+//! together from what their names promise.
 //!
 //! Who has which role where is in [`access`](super::access).
 
