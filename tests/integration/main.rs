@@ -3,5 +3,7 @@
 //! Nothing here looks into the library's insides; what a room does by itself is tested in the room.
 
 mod containers;
+mod contexts;
 mod harness;
+mod input;
 mod vms;

@@ -104,9 +104,12 @@ impl ServerCertVerifier for Verifier {
             Voucher::Roots(roots) => {
                 match roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Ok(verified) => return Ok(verified),
-                    Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                        "its certificate is not signed by an authority that is trusted here".to_owned()
-                    }
+                    // An authority of the right name that did not sign it is none for it either.
+                    Err(rustls::Error::InvalidCertificate(
+                        CertificateError::UnknownIssuer
+                        | CertificateError::BadSignature
+                        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+                    )) => "its certificate is not signed by an authority that is trusted here".to_owned(),
                     Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName)) => {
                         "its certificate is for another name".to_owned()
                     }
