@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// The executable under test.
 pub(crate) const PVECTL: &str = env!("CARGO_BIN_EXE_pvectl");
 
+/// Where nobody listens, on any machine.
+pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
+
 /// How long a command may take before it counts as hung. Far above what any takes, so that no test is about speed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -234,9 +237,11 @@ impl Running {
         child.wait().unwrap();
     }
 
-    /// The process's number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+    /// Presses Ctrl-C.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &id]).status().unwrap().success());
     }
 }
 
@@ -400,6 +405,8 @@ const NORMAL: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\(\d+\.\ds\)", "(0.0s)"),
     (r"\b\d+s ago", "0s ago"),
+    (r"(root@pam!pvectl) from \S+", "$1 from HOST"),
+    (r"\b\d+(\.\d)?s  ", "0s  "),
     (r"ctime=\d+", "ctime=N"),
 ];
 

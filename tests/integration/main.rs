@@ -4,6 +4,11 @@
 
 mod containers;
 mod contexts;
+mod faults;
 mod harness;
 mod input;
+mod journal;
+mod lost;
+mod sandbox;
+mod tasks;
 mod vms;
