@@ -52,6 +52,15 @@ struct Run<'a> {
     changed: bool,
 }
 
+/// Proxmox refuses a create without a word; there is one privilege that every create needs.
+fn name_privilege(step: &Step, error: Error) -> Error {
+    if step.action != Action::Create || error.class() != Class::Forbidden || !error.hints().is_empty() {
+        return error;
+    }
+    let path = format!("/vms/{}", step.guest.vmid);
+    error.with_hint(Hint::NeedsPrivilege { path, privilege: "VM.Allocate".to_owned() })
+}
+
 /// Why the steps ended before their end.
 enum Halt {
     /// A step failed.
@@ -182,7 +191,7 @@ impl Run<'_> {
             Err(error) if error.may_have_happened() => {
                 return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
             }
-            Err(error) => return Err(Halt::Failed(error)),
+            Err(error) => return Err(Halt::Failed(name_privilege(&step, error))),
         };
         let upid = match submitted {
             Submitted::Done(_) => {
