@@ -33,7 +33,7 @@ pub struct Options {
     /// What goes wrong, for tests.
     pub faults: Option<Arc<dyn Faults>>,
     /// Is told of every request once it is known how it is answered, and before the answer leaves.
-    pub on_request: Option<Arc<dyn Fn(&Logged) + Send + Sync>>,
+    pub on_request: Option<OnRequest>,
 }
 
 impl Default for Options {
@@ -78,6 +78,9 @@ pub struct Logged {
     /// The status of the answer; 0 when a fault kept it back.
     pub status: u16,
 }
+
+/// Is told of a request. It is called by whoever answers, so it should be quick.
+pub type OnRequest = Arc<dyn Fn(&Logged) + Send + Sync>;
 
 /// The PVE API over a [`Service`]. Clones are the same kit.
 #[derive(Clone)]
