@@ -229,6 +229,11 @@ impl Running {
         child.wait().unwrap();
     }
 
+    /// Goes away as a reader: what is written to stdout from now on has nobody to go to.
+    pub(crate) fn close_stdout(&mut self) {
+        drop(self.child.as_mut().unwrap().stdout.take());
+    }
+
     /// Presses Ctrl-C.
     #[cfg(unix)]
     pub(crate) fn interrupt(&self) {

@@ -6,12 +6,15 @@
 
 mod containers;
 mod contexts;
+mod contract;
+mod data;
 mod faults;
 mod harness;
 mod house;
 mod input;
 mod journal;
 mod lost;
+mod recorded;
 mod sandbox;
 mod tasks;
 mod vms;
