@@ -83,6 +83,8 @@ fn global_args() -> Vec<Arg> {
             match option.name {
                 "confirm" => arg.visible_alias("yes"),
                 "no-wait" => arg.conflicts_with("wait"),
+                // `-memory` is the column the other way round.
+                "sort-by" => arg.allow_hyphen_values(true),
                 "color" => arg.value_parser(PossibleValuesParser::new(["auto", "always", "never"])),
                 "error-format" => arg.value_parser(PossibleValuesParser::new(["text", "json"])),
                 "output" => {

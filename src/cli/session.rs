@@ -61,7 +61,7 @@ impl Session {
                 let served = sandbox::Session::start(&cx.paths()?.sandbox()).await?;
                 let client = Client::builder()
                     .endpoint(Endpoint::parse(served.url())?)
-                    .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned().into() })
+                    .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned() })
                     .build()?;
                 (client, "sandbox".to_owned(), Some(served), None)
             }

@@ -41,7 +41,13 @@ fn ask(cx: &Cx, url: &str, fingerprint: &str) -> Result<bool> {
     cx.ui.err_line(format_args!("The certificate of {url} is not signed by anybody this machine knows. Its SHA-256 fingerprint is\n  {fingerprint}\nCompare it with what the node shows: pvenode cert info"));
     cx.ui
         .bars()
-        .suspend(|| dialoguer::Confirm::new().with_prompt("Trust it from now on?").default(false).interact())
+        .suspend(|| {
+            dialoguer::Confirm::new()
+                .wait_for_newline(true)
+                .with_prompt("Trust it from now on?")
+                .default(false)
+                .interact()
+        })
         .map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
 }
 

@@ -109,7 +109,7 @@ impl Manifest {
                     manifest.kind = Some(kind.ok_or_else(|| wrong(format!("`{text}` is not one of vm, container")))?);
                 }
                 "start" => {
-                    manifest.start = Some(truth(&text).ok_or_else(|| wrong("true or false is expected".into()))?)
+                    manifest.start = Some(truth(&text).ok_or_else(|| wrong("true or false is expected".into()))?);
                 }
                 // PVE's `template` is a boolean that a create cannot use; ours is the name of one.
                 "template" => match truth(&text) {

@@ -4,6 +4,8 @@
 //! flags, no terminal, and no backend by name.
 
 mod create;
+mod observe;
+mod outcome;
 mod params;
 mod place;
 mod plan;
@@ -16,9 +18,11 @@ mod verbs;
 use std::sync::Arc;
 
 pub use create::CreateRequest;
+pub use observe::{Interrupt, Observer, Silent};
+pub use outcome::{Outcome, Status};
 pub use params::{check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
-pub use run::{Interrupt, Observer, Outcome, RunOptions, Silent, Status};
+pub use run::RunOptions;
 pub use targets::{Resolved, Target, Which, closest, resolve};
 pub use verbs::{CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, power_verb};
 

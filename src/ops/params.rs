@@ -35,7 +35,7 @@ pub fn friendly_value(key: &str, value: &str, schema: &Schema) -> Result<String>
     if MEBIBYTES.contains(&key) && !plain && !value.contains('=') {
         let size: Size =
             value.parse().map_err(|error| Error::usage(format!("`{key}`: {error}; a plain number is MiB")))?;
-        if size.0 == 0 || size.0 % Size::mib(1).0 != 0 {
+        if size.0 == 0 || !size.0.is_multiple_of(Size::mib(1).0) {
             return Err(Error::usage(format!("`{key}`: `{value}` is no whole number of MiB")));
         }
         return Ok((size.0 >> 20).to_string());

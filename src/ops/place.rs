@@ -69,7 +69,7 @@ impl Needs {
                 None => lacking.push(format!("no storage `{name}`")),
                 Some(storage) if !storage.active => lacking.push(format!("storage `{name}` is not active")),
                 Some(storage) if !storage.holds(content) => {
-                    lacking.push(format!("storage `{name}` does not hold `{content}`, only {}", storage.content))
+                    lacking.push(format!("storage `{name}` does not hold `{content}`, only {}", storage.content));
                 }
                 Some(storage) => match storage.avail {
                     Some(free) if size.0 > free => {

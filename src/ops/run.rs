@@ -2,84 +2,23 @@
 //!
 //! The only place that submits steps. A step whose answer was lost is never sent again.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use serde::{Serialize, Serializer};
-use tokio::sync::watch;
 
-use super::{Ops, Resolved, Words, plan::Plan};
+use super::{Interrupt, Observer, Ops, Outcome, Plan, Status};
 use crate::{
-    backends::{Action, Step},
+    backends::Action,
     model::{
-        Class, Error, Event, ExitStatus, GuestKind, Hint, Intent, NodeName, OperationId, Result, StepId, Submitted,
-        Upid, Verdict, Vmid,
+        Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict, Vmid,
     },
-    tasks::{Limits, NoWatch, Watch, tail},
+    tasks::{Limits, tail},
 };
 
 /// How often a create is tried with the next VMID when somebody else was faster.
 const VMID_TRIES: u32 = 10;
 /// How many log lines of a failed task go with its error.
 const LOG_TAIL: u64 = 10;
-
-/// How a plan went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Done, or nothing was to be done.
-    Ok,
-    /// Done, and the task has warnings.
-    Warning,
-    /// Not done.
-    Failed,
-    /// Sent, and not waited for to the end.
-    Running,
-    /// The answer was lost: nobody knows.
-    Unknown,
-    /// Never sent.
-    Cancelled,
-}
-
-/// What became of one plan: a row of every mutation's output.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// The guest's number.
-    pub vmid: Vmid,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its node.
-    pub node: NodeName,
-    /// The verb.
-    #[serde(serialize_with = "verb_name")]
-    pub verb: Words,
-    /// How it went.
-    pub status: Status,
-    /// The last task.
-    pub upid: Option<Upid>,
-    /// How the last task ended, in the server's words.
-    pub exit_status: Option<String>,
-    /// Whether anything was done, or is being done.
-    pub changed: bool,
-    /// The context.
-    pub context: String,
-    /// VM or container.
-    #[serde(skip)]
-    pub kind: GuestKind,
-    /// Its place in the journal.
-    #[serde(skip)]
-    pub operation: Option<OperationId>,
-    /// Why it failed, or was not waited for.
-    #[serde(skip)]
-    pub error: Option<Error>,
-    /// The end of a failed task's log.
-    #[serde(skip)]
-    pub log: Vec<String>,
-}
-
-fn verb_name<S: Serializer>(verb: &Words, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(verb.name)
-}
 
 /// How plans are run.
 #[derive(Debug, Clone, Copy)]
@@ -98,62 +37,6 @@ impl Default for RunOptions {
     }
 }
 
-/// Is told what happens while plans run. `index` is the plan's place in the list.
-pub trait Observer: Send + Sync {
-    /// A step is about to be sent.
-    fn step(&self, _index: usize, _plan: &Plan, _step: &Step) {}
-
-    /// A task is at work; the answer watches it.
-    fn task(&self, _index: usize, _plan: &Plan, _upid: &Upid) -> Box<dyn Watch> {
-        Box::new(NoWatch)
-    }
-
-    /// A plan is over.
-    fn outcome(&self, _index: usize, _outcome: &Outcome) {}
-
-    /// Something went wrong that does not change the result.
-    fn warning(&self, _text: &str) {}
-}
-
-/// Is told and does nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
-
-/// The wish to stop: no more is sent, nothing is watched any longer; what was sent goes on.
-#[derive(Clone)]
-pub struct Interrupt(Arc<watch::Sender<bool>>);
-
-impl Default for Interrupt {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
-    }
-}
-
-impl Interrupt {
-    /// Wishes it.
-    pub fn raise(&self) {
-        self.0.send_replace(true);
-    }
-
-    /// Whether it is wished.
-    pub fn is_raised(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Whether somebody watches for it. While nobody does, there is nothing to be careful about.
-    pub fn is_minded(&self) -> bool {
-        self.0.receiver_count() > 0
-    }
-
-    /// Waits until it is.
-    pub async fn raised(&self) {
-        // The sender lives in `self`, so the channel cannot close under us.
-        let _ = self.0.subscribe().wait_for(|raised| *raised).await;
-    }
-}
-
 /// Where a run stands.
 struct Run<'a> {
     ops: &'a Ops,
@@ -167,6 +50,15 @@ struct Run<'a> {
     exit_status: Option<String>,
     warned: bool,
     changed: bool,
+}
+
+/// Proxmox refuses a create without a word; there is one privilege that every create needs.
+fn name_privilege(step: &Step, error: Error) -> Error {
+    if step.action != Action::Create || error.class() != Class::Forbidden || !error.hints().is_empty() {
+        return error;
+    }
+    let path = format!("/vms/{}", step.guest.vmid);
+    error.with_hint(Hint::NeedsPrivilege { path, privilege: "VM.Allocate".to_owned() })
 }
 
 /// Why the steps ended before their end.
@@ -191,7 +83,7 @@ impl Ops {
         interrupt: &Interrupt,
     ) -> Vec<Outcome> {
         // As long as this lives, an interrupt is minded, also between two waits.
-        let _minding = interrupt.0.subscribe();
+        let _minding = interrupt.mind();
         let runs = plans.into_iter().enumerate().map(async |(index, plan)| {
             let outcome = self.run_one(index, plan, options, observer, interrupt).await;
             observer.outcome(index, &outcome);
@@ -299,7 +191,7 @@ impl Run<'_> {
             Err(error) if error.may_have_happened() => {
                 return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
             }
-            Err(error) => return Err(Halt::Failed(error)),
+            Err(error) => return Err(Halt::Failed(name_privilege(&step, error))),
         };
         let upid = match submitted {
             Submitted::Done(_) => {
@@ -434,28 +326,6 @@ impl Plan {
             } else if step.guest.vmid == old {
                 step.guest.vmid = next;
             }
-        }
-    }
-}
-
-impl Outcome {
-    /// The row of a guest for which no plan could be made.
-    pub fn refused(words: Words, found: &Resolved, context: &str, error: Error) -> Self {
-        let guest = &found.guest;
-        Self {
-            vmid: guest.vmid,
-            name: guest.name.clone(),
-            node: guest.node.clone(),
-            verb: words,
-            status: Status::Failed,
-            upid: None,
-            exit_status: None,
-            changed: false,
-            context: context.to_owned(),
-            kind: guest.kind,
-            operation: None,
-            error: Some(error),
-            log: Vec::new(),
         }
     }
 }

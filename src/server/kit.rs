@@ -32,6 +32,8 @@ pub struct Options {
     pub secret: Option<Vec<u8>>,
     /// What goes wrong, for tests.
     pub faults: Option<Arc<dyn Faults>>,
+    /// Is told of every request once it is known how it is answered, and before the answer leaves.
+    pub on_request: Option<Arc<dyn Fn(&Logged) + Send + Sync>>,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             secret: None,
             faults: None,
+            on_request: None,
         }
     }
 }
@@ -120,6 +123,9 @@ impl Kit {
     }
 
     pub(super) fn note(&self, logged: Logged) {
+        if let Some(told) = &self.0.options.on_request {
+            told(&logged);
+        }
         let mut log = self.log();
         log.count += 1;
         if log.last.len() == LOG_LENGTH {

@@ -177,6 +177,7 @@ fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
         several => format!("{} these {}? This cannot be undone", capital(several[0].words.name), several.len()),
     };
     dialoguer::Confirm::new()
+        .wait_for_newline(true)
         .with_prompt(question)
         .default(false)
         .interact()

@@ -1,6 +1,6 @@
 //! `sandbox`: the simulated cluster: make it anew, serve it to others, see how it is.
 
-use std::sync::Arc;
+use std::{fs::File, io::Write, sync::Arc};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use secrecy::ExposeSecret;
@@ -16,7 +16,7 @@ use crate::{
     },
     model::{Class, Error, Result, SystemClock},
     sandbox::{Sandbox, Shape},
-    server::{FaultRule, FaultScript, Kit, Options, Tls, listen},
+    server::{FaultRule, FaultScript, Kit, Logged, Options, Tls, listen},
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -62,6 +62,12 @@ fn args(command: Command) -> Command {
                         .action(ArgAction::Append)
                         .help("Let something go wrong: METHOD PATH:ACTION[*COUNT], with * for a segment; actions are delay=TIME, reset-before, reset-after, status=CODE, status-after=CODE, truncate-after"),
                 )
+                .arg(
+                    Arg::new("request-log")
+                        .long("request-log")
+                        .value_name("FILE")
+                        .help("Append a line for every request: METHOD PATH STATUS, with status 0 where a fault kept the answer back"),
+                )
                 .after_help("Examples:\n  pvectl sandbox serve --listen 127.0.0.1:0 --tls\n  pvectl sandbox serve --fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'"),
         )
         .subcommand(Command::new("status").about("Where it lies and what is in it"))
@@ -105,11 +111,21 @@ async fn serve(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     if !rules.is_empty() {
         options.faults = Some(Arc::new(FaultScript::new(rules)));
     }
+    if let Some(path) = text(matches, "request-log") {
+        let cannot = |error| Error::usage(format!("cannot write the request log {path}")).with_source(error);
+        let file = File::options().create(true).append(true).open(path).map_err(cannot)?;
+        // One write a line, so that whoever reads meanwhile sees whole ones.
+        options.on_request = Some(Arc::new(move |logged: &Logged| {
+            // A log that cannot be written is no reason to answer differently.
+            let _ = (&file).write_all(format!("{} {} {}\n", logged.method, logged.path, logged.status).as_bytes());
+        }));
+    }
     let (token_id, secret) = sandbox.token();
     let url = format!("{}://{bound}", if tls.is_some() { "https" } else { "http" });
     let token = format!("{token_id}={}", secret.expose_secret());
     let fingerprint = tls.as_ref().map(|tls| tls.fingerprint().to_owned());
-    let data = json!({"url": url, "token": token, "fingerprint": fingerprint});
+    let certificate = tls.as_ref().map(Tls::certificate);
+    let data = json!({"url": url, "token": token, "fingerprint": fingerprint, "certificate": certificate});
     let style = cx.plain_style()?;
     // The token of a simulation is no secret, and whoever starts the server must be able to use it.
     print::data_or(&cx.ui, style.format, &data, std::slice::from_ref(&url), |out| {

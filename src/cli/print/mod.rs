@@ -164,7 +164,7 @@ mod tests {
 
     impl Row for Named {
         fn columns() -> &'static [Column<Self>] {
-            const { &[Column::new("VMID", "vmid", |row: &Named| row.vmid.to_string())] }
+            const { &[Column::new("VMID", "vmid", |row: &Self| row.vmid.to_string())] }
         }
 
         fn name(&self) -> String {

@@ -104,16 +104,7 @@ impl ServerCertVerifier for Verifier {
             Voucher::Roots(roots) => {
                 match roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Ok(verified) => return Ok(verified),
-                    Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                        "its certificate is not signed by an authority that is trusted here".to_owned()
-                    }
-                    Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName)) => {
-                        "its certificate is for another name".to_owned()
-                    }
-                    Err(rustls::Error::InvalidCertificate(CertificateError::Expired)) => {
-                        "its certificate has expired".to_owned()
-                    }
-                    Err(other) => format!("its certificate is refused: {other}"),
+                    Err(error) => refusal(&error).to_owned(),
                 }
             }
         };
@@ -228,4 +219,21 @@ pub async fn presented_fingerprint(endpoint: &Endpoint) -> Result<Fingerprint> {
         _ => None,
     });
     presented.ok_or(error)
+}
+/// Why a certificate is refused, in words for people: what rustls calls it is for programmers.
+fn refusal(error: &rustls::Error) -> &'static str {
+    let rustls::Error::InvalidCertificate(error) = error else { return "its certificate cannot be checked" };
+    match error {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet (is this machine's clock right?)"
+        }
+        CertificateError::Revoked => "its certificate was revoked",
+        CertificateError::BadEncoding => "its certificate cannot be read",
+        // Among the rest: a self-signed one whose name is also that of some authority, and so signed by nobody.
+        _ => "its certificate is not signed by an authority that is trusted here",
+    }
 }

@@ -1,0 +1,411 @@
+//! Runs the real executable in an environment of its own, and the sandbox as a server in a process of its own.
+//!
+//! It asserts nothing but that programs run; what they should say is in the files beside it.
+
+use std::{
+    fmt, fs,
+    io::{BufRead as _, BufReader},
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use regex_lite::Regex;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The executable under test.
+pub(crate) const PVECTL: &str = env!("CARGO_BIN_EXE_pvectl");
+
+/// How long a command may take before it counts as hung. Far above what any takes, so that no test is about speed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A home of its own, and the only variables that the executable gets to see.
+#[derive(Clone)]
+pub(crate) struct Env {
+    home: Arc<TempDir>,
+    vars: Vec<(String, String)>,
+}
+
+/// What a command left behind, with everything normalised that differs from run to run.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// Stdout as it came.
+    pub(crate) raw: String,
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit {}", self.code)?;
+        for (title, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !text.is_empty() {
+                write!(f, "\n--- {title}\n{}", text.trim_end())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Output {
+    /// The same, if the command went well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    /// The same, if the command ended so.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    /// The same with the lines of stderr in order of the alphabet, for work that goes on side by side.
+    pub(crate) fn sorted(mut self) -> Self {
+        let mut lines: Vec<&str> = self.stderr.lines().collect();
+        lines.sort_unstable();
+        self.stderr = lines.join("\n");
+        self
+    }
+
+    /// The JSON on stdout, as it came.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.raw).unwrap_or_else(|error| panic!("stdout is no JSON ({error}):\n{self}"))
+    }
+
+    /// The object that `--error-format json` wrote as the last line of stderr.
+    #[track_caller]
+    pub(crate) fn error(&self) -> Value {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        let error: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("stderr ends without JSON:\n{self}"));
+        error["error"].clone()
+    }
+
+    /// Asserts that stderr says all of this.
+    #[track_caller]
+    pub(crate) fn says(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.stderr.contains(part), "stderr does not say `{part}`:\n{self}");
+        }
+        self
+    }
+}
+
+impl Env {
+    /// A fresh account that has never seen pvectl.
+    pub(crate) fn bare() -> Self {
+        let home = TempDir::with_prefix("pvectl-test-").unwrap();
+        let vars = [("COLUMNS", "100"), ("NO_COLOR", "1"), ("TERM", "xterm"), ("TZ", "UTC")];
+        Self { home: Arc::new(home), vars: vars.map(|(name, value)| (name.into(), value.into())).into() }
+    }
+
+    /// An account with a fresh sandbox, whose tasks end at once, as its chosen context.
+    pub(crate) fn new() -> Self {
+        Self::paced("0")
+    }
+
+    /// The same with tasks that take so many times their usual tenths of a second.
+    pub(crate) fn paced(pace: &str) -> Self {
+        let env = Self::bare().with("PVECTL_CONTEXT", "sandbox");
+        let _ = env.run(&format!("sandbox reset --pace {pace}")).ok();
+        env
+    }
+
+    /// The same home with one more variable.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Self {
+        let mut env = self.without(name);
+        env.vars.push((name.into(), value.into()));
+        env
+    }
+
+    /// The same home without a variable.
+    pub(crate) fn without(&self, name: &str) -> Self {
+        let vars = self.vars.iter().filter(|(have, _)| have != name).cloned().collect();
+        Self { home: self.home.clone(), vars }
+    }
+
+    /// A path in the home, which is the working directory too.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// Puts a file there.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The journal's file.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.path(".local/state/pvectl/journal.db")
+    }
+
+    /// Runs a command line, written as in a shell: words, and words in single quotes.
+    pub(crate) fn run(&self, line: &str) -> Output {
+        self.run_with(line, "")
+    }
+
+    /// Runs a command line with something on stdin, which is never a terminal.
+    pub(crate) fn run_with(&self, line: &str, stdin: &str) -> Output {
+        let mut command = assert_cmd::Command::from_std(self.command(line));
+        let output = command.timeout(PATIENCE).write_stdin(stdin).output().unwrap();
+        self.output(line, &output)
+    }
+
+    /// Runs a command line and gives the JSON it prints.
+    #[track_caller]
+    pub(crate) fn json(&self, line: &str) -> Value {
+        self.run(&format!("{line} --output json")).ok().json()
+    }
+
+    /// Starts a command line and leaves it running.
+    pub(crate) fn spawn(&self, line: &str) -> Running {
+        let mut command = self.command(line);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running { env: self.clone(), line: line.to_owned(), child: Some(command.spawn().unwrap()) }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(PVECTL);
+        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path()).args(words(line));
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn output(&self, line: &str, output: &std::process::Output) -> Output {
+        let code = output.status.code();
+        let raw = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stdout = normal(&raw, self.home.path());
+        let stderr = normal(&String::from_utf8_lossy(&output.stderr), self.home.path());
+        let Some(code) = code else { panic!("`pvectl {line}` was killed:\n{stdout}\n{stderr}") };
+        assert!(!stderr.contains("panicked at"), "`pvectl {line}` panicked:\n{stderr}");
+        Output { code, stdout, stderr, raw }
+    }
+
+    /// Serves this home's sandbox from a process of its own, with these flags beside the usual ones.
+    pub(crate) fn serve(&self, flags: &str) -> Server {
+        Server::start(self, "127.0.0.1:0", flags)
+    }
+}
+
+/// A command at work. It is killed when this goes.
+pub(crate) struct Running {
+    env: Env,
+    line: String,
+    child: Option<Child>,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Output {
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        self.env.output(&self.line, &output)
+    }
+
+    /// Reads stderr until a line has this in it, and gives that line.
+    #[track_caller]
+    pub(crate) fn until(&mut self, part: &str) -> String {
+        let stderr = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
+        let mut seen = String::new();
+        // Byte by byte, so that nothing is taken from what `wait` returns.
+        loop {
+            let line = read_line(stderr);
+            assert!(!line.is_empty(), "`pvectl {}` ended without saying `{part}`:\n{seen}", self.line);
+            if line.contains(part) {
+                return line;
+            }
+            seen.push_str(&line);
+        }
+    }
+
+    /// Kills it, as a loss of power would.
+    pub(crate) fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// The process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn read_line(from: &mut impl std::io::Read) -> String {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while matches!(from.read(&mut byte), Ok(1)) {
+        line.push(byte[0]);
+        if byte[0] == b'\n' {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&line).into_owned()
+}
+
+/// The sandbox as a server, and an environment whose commands talk to it. The server is killed when this goes.
+pub(crate) struct Server {
+    env: Env,
+    home: Env,
+    flags: String,
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) token: String,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) certificate: Option<String>,
+}
+
+impl Deref for Server {
+    type Target = Env;
+
+    fn deref(&self) -> &Env {
+        &self.env
+    }
+}
+
+impl Server {
+    fn start(home: &Env, listen: &str, flags: &str) -> Self {
+        let log = home.path("requests.log");
+        let line =
+            format!("sandbox serve --listen {listen} --no-auth-delay -o json --request-log {} {flags}", log.display());
+        let mut command = home.command(&line);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let ready: Value = loop {
+            if out.read_line(&mut said).unwrap() == 0 {
+                let output = child.wait_with_output().unwrap();
+                panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
+            }
+            if let Ok(ready) = serde_json::from_str(&said) {
+                break ready;
+            }
+        };
+        let text = |key: &str| ready[key].as_str().map(str::to_owned);
+        let (url, token) = (text("url").unwrap(), text("token").unwrap());
+        let mut env = home.without("PVECTL_CONTEXT").with("PVECTL_ENDPOINT", &url).with("PVECTL_TOKEN", &token);
+        if let Some(fingerprint) = text("fingerprint") {
+            env = env.with("PVECTL_FINGERPRINT", &fingerprint);
+        }
+        Self {
+            env,
+            home: home.clone(),
+            flags: flags.to_owned(),
+            child,
+            url,
+            token,
+            fingerprint: text("fingerprint"),
+            certificate: text("certificate"),
+        }
+    }
+
+    /// The secret that every token of the sandbox has.
+    pub(crate) fn secret(&self) -> &str {
+        self.token.rsplit('=').next().unwrap()
+    }
+
+    /// Every request so far: `GET /version 200`; status 0 where a fault kept the answer back.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("requests.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// How many requests there were with this method to paths that end so.
+    pub(crate) fn count(&self, method: &str, end: &str) -> usize {
+        let is = |line: &&String| {
+            let mut words = line.split(' ');
+            words.next() == Some(method) && words.next().is_some_and(|path| path.ends_with(end))
+        };
+        self.requests().iter().filter(is).count()
+    }
+
+    /// Requests that change something.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        self.requests().into_iter().filter(|line| !line.starts_with("GET ")).collect()
+    }
+
+    /// Kills it, as a loss of power would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Serves again at the same address.
+    pub(crate) fn restart(&mut self) {
+        let address = self.url.rsplit('/').next().unwrap().to_owned();
+        let again = Self::start(&self.home, &address, &self.flags);
+        *self = again;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks again and again until something is there. What is waited for must come, however long it takes.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < PATIENCE, "it never came about that {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Splits a command line at blanks, except in single quotes.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in line.split('\'').enumerate() {
+        if at % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+/// What differs from run to run, and what stands in its place.
+const NORMAL: &[(&str, &str)] = &[
+    (r"UPID:([a-z0-9]+):[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:", "UPID:$1:…:"),
+    (r"([0-9A-F]{2}:){31}[0-9A-F]{2}", "FINGERPRINT"),
+    (r"([0-9A-F]{2}:){5}[0-9A-F]{2}", "MAC"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"\b[0-9a-f]{40}\b", "DIGEST"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+    (r"\(\d+\.\ds\)", "(0.0s)"),
+    (r"\b\d+s ago", "0s ago"),
+    (r"ctime=\d+", "ctime=N"),
+];
+
+fn normal(text: &str, home: &Path) -> String {
+    static RULES: OnceLock<Vec<(Regex, &str)>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| NORMAL.iter().map(|(rule, word)| (Regex::new(rule).unwrap(), *word)).collect());
+    let text = text.replace(&home.display().to_string(), "~");
+    rules.iter().fold(text, |text, (rule, word)| rule.replace_all(&text, *word).into_owned())
+}
