@@ -8,7 +8,7 @@ use super::{
     commands::COMMANDS,
     kinds::KINDS,
     print::FORMATS,
-    verb::{Kind, Verb},
+    verb::{Kind, Verb, with_examples},
 };
 use crate::config::OPTIONS;
 
@@ -37,8 +37,7 @@ pub(crate) fn command() -> Command {
         app = app.subcommand(noun(kind));
     }
     for command in COMMANDS {
-        let built = Command::new(command.name).about(command.about);
-        app = app.subcommand((command.args)(built));
+        app = app.subcommand(command.command());
     }
     app
 }
@@ -60,10 +59,8 @@ fn noun(kind: &'static Kind) -> Command {
 
 /// `pvectl vm start …`.
 fn verb_command(kind: &Kind, verb: &dyn Verb) -> Command {
-    let examples = verb.examples(kind).iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
-    let built = Command::new(verb.name()).about(verb.about(kind));
-    let built = if examples.is_empty() { built } else { built.after_help(format!("Examples:\n{examples}")) };
-    verb.args(built, kind)
+    let built = verb.args(Command::new(verb.name()).about(verb.about(kind)), kind);
+    with_examples(built, &verb.examples(kind))
 }
 
 fn global_args() -> Vec<Arg> {

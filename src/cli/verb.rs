@@ -2,10 +2,11 @@
 //! (`vm list`, `get vms`) come.
 
 use async_trait::async_trait;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use futures_util::future::LocalBoxFuture;
 
 use super::cx::Cx;
-use crate::model::{GuestKind, Result};
+use crate::model::{Class, Error, GuestKind, Result};
 
 /// What a command leaves as exit code.
 pub(crate) type Exit = u8;
@@ -61,4 +62,85 @@ pub(crate) trait Verb {
 
     /// Does it.
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit>;
+}
+
+/// A verb of one kind, or a command that is no verb on a kind: everything about it is in its table entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    /// One line of help.
+    pub(crate) about: &'static str,
+    /// Whole commands that work.
+    pub(crate) examples: &'static [&'static str],
+    /// Adds arguments and subcommands.
+    pub(crate) args: fn(Command) -> Command,
+    /// Does it.
+    pub(crate) run: for<'a> fn(&'a Cx, &'a ArgMatches) -> LocalBoxFuture<'a, Result<Exit>>,
+}
+
+impl Entry {
+    /// Its parser.
+    pub(crate) fn command(&self) -> Command {
+        let lines: Vec<String> = self.examples.iter().map(|line| (*line).to_owned()).collect();
+        with_examples((self.args)(Command::new(self.name).about(self.about)), &lines)
+    }
+}
+
+#[async_trait(?Send)]
+impl Verb for Entry {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        self.about.to_owned()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        self.examples.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        (self.args)(command)
+    }
+
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        (self.run)(cx, matches).await
+    }
+}
+
+/// A flag with a value.
+pub(crate) fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// A flag without one.
+pub(crate) fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+/// The part of help that shows whole commands.
+pub(crate) fn with_examples(command: Command, lines: &[String]) -> Command {
+    if lines.is_empty() {
+        return command;
+    }
+    let lines = lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+    command.after_help(format!("Examples:\n{lines}"))
+}
+
+/// Puts commands below a command.
+pub(crate) fn with_group(command: Command, entries: &[Entry]) -> Command {
+    let group = command.subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true);
+    entries.iter().fold(group, |group, entry| group.subcommand(entry.command()))
+}
+
+/// Does what was chosen of a group.
+pub(crate) async fn run_in_group(cx: &Cx, matches: &ArgMatches, entries: &[Entry]) -> Result<Exit> {
+    let chosen = matches
+        .subcommand()
+        .and_then(|(name, matches)| entries.iter().find(|entry| entry.name == name).map(|entry| (entry, matches)));
+    match chosen {
+        Some((entry, matches)) => (entry.run)(cx, matches).await,
+        None => Err(Error::new(Class::Bug, "a command has a parser and no action")),
+    }
 }

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Interrupt, Observer, Ops, Outcome, Plan, Status};
 use crate::{
-    backends::Action,
+    backends::{Action, Step},
     model::{
         Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict, Vmid,
     },

@@ -1,7 +1,7 @@
 //! `create`: guests from flags, from a template, from a file.
 
 use async_trait::async_trait;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 
 use super::{
     fields::{at_line, config_args, config_params, file_arg, read_file},
@@ -11,7 +11,7 @@ use crate::{
     cli::{
         cx::{Cx, flag, text},
         session::{Access, Session},
-        verb::{Exit, Kind, Verb},
+        verb::{Exit, Kind, Verb, switch, value},
     },
     manifest::Manifest,
     model::{Error, GuestKind, NodeName, Result, Vmid},
@@ -48,11 +48,6 @@ impl Verb for Create {
     }
 
     fn args(&self, command: Command, kind: &Kind) -> Command {
-        let value = |name: &'static str, value: &'static str, help: &'static str| {
-            Arg::new(name).long(name).value_name(value).help(help)
-        };
-        let switch =
-            |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
         let command = command
             .arg(file_arg("Read the guest, or several, from a JSON or YAML file with PVE's keys; - is stdin"))
             .arg(value("vmid", "VMID", "Its number; the next free one if none is given"))

@@ -1,7 +1,7 @@
 //! `delete`: removes guests and their disks, after showing what will be lost.
 
 use async_trait::async_trait;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use super::{
     fields::{file_arg, read_file},
@@ -12,7 +12,7 @@ use crate::{
     cli::{
         cx::{Cx, flag, texts},
         session::{Access, Session},
-        verb::{Exit, Kind, Verb},
+        verb::{Exit, Kind, Verb, switch},
     },
     manifest::Manifest,
     model::{Error, GuestKind, Result},
@@ -58,8 +58,6 @@ impl Verb for Delete {
 
 /// The flags of a delete.
 pub(crate) fn delete_args() -> Vec<Arg> {
-    let switch =
-        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
     vec![
         file_arg("Delete the guests that a JSON or YAML file describes; - is stdin").conflicts_with("targets"),
         switch("force", "Stop a running guest first"),

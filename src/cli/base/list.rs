@@ -11,7 +11,7 @@ use crate::{
         cx::{Cx, text},
         print,
         session::Access,
-        verb::{Exit, Kind, Verb},
+        verb::{Exit, Kind, Verb, value},
     },
     model::{Guest, Result},
 };
@@ -47,9 +47,6 @@ impl Verb for List {
 
 /// The flags by which a list is narrowed.
 pub(crate) fn filter_args() -> Vec<Arg> {
-    let value = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
     vec![
         value("status", "STATUS", "Only those with this status: running, stopped, paused, …"),
         value("node", "NODE", "Only those on this node"),

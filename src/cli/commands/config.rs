@@ -7,14 +7,13 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::json;
 
-use super::Entry;
 use crate::{
     cli::{
         cx::{Cx, flag, text, texts},
         print::{self, Column, Row},
         session::ask_password,
         trust,
-        verb::Exit,
+        verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
     config::{Context, Credentials, Endpoint, File, Login, RESERVED, Stored, parse_token},
     model::{Error, Result},
@@ -23,57 +22,83 @@ use crate::{
 pub(super) const ENTRY: Entry = Entry {
     name: "config",
     about: "Contexts: which servers there are, and how to log in",
-    args,
-    run: |cx, matches| Box::pin(run(cx, matches)),
+    examples: &[],
+    args: |command| with_group(command, GROUP),
+    run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
 
-fn args(command: Command) -> Command {
-    let value = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    let switch =
-        |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    let name = || Arg::new("name").value_name("NAME").required(true).help("The context's name");
-    command
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .disable_help_subcommand(true)
-        .subcommand(
-            Command::new("add-context")
-                .about("Add a server, or a cluster by several of its nodes; the first one becomes current")
-                .arg(name())
-                .arg(
-                    value("endpoint", "URL", "A server, such as https://pve1:8006; repeat it for more nodes of one cluster")
-                        .action(ArgAction::Append)
-                        .required(true),
-                )
-                .arg(value("token-file", "FILE", "API token, a line user@realm!name=uuid; - is stdin").conflicts_with("user"))
-                .arg(value("user", "USER@REALM", "Log in with a password, which is asked for"))
-                .arg(value("credential-command", "COMMAND", "A command that prints the token or password").conflicts_with("token-file"))
-                .arg(value("fingerprint", "SHA256", "Trust the certificate with this fingerprint; once for all endpoints, or once for each").action(ArgAction::Append).conflicts_with("ca-file"))
-                .arg(value("ca-file", "FILE", "Trust this authority, a PEM file"))
-                .arg(value("node", "NODE", "The node that new guests go to"))
-                .arg(switch("read-only", "Refuse every change"))
-                .arg(switch("overwrite", "Replace a context of this name"))
-                .after_help("Examples:\n  pvectl config add-context lab --endpoint https://pve1:8006 --token-file token\n  pvectl config add-context lab --endpoint pve1 --endpoint pve2 --user root@pam"),
-        )
-        .subcommand(Command::new("use-context").about("Make a context current").arg(name()))
-        .subcommand(Command::new("get-contexts").about("List contexts"))
-        .subcommand(
-            Command::new("view").about("Show what is set").arg(switch("origin", "Show where each value comes from")),
-        )
-        .subcommand(Command::new("remove-context").about("Remove a context and its credentials").arg(name()))
+const GROUP: &[Entry] = &[
+    Entry {
+        name: "add-context",
+        about: "Add a server, or a cluster by several of its nodes; the first one becomes current",
+        examples: &[
+            "pvectl config add-context lab --endpoint https://pve1:8006 --token-file token",
+            "pvectl config add-context lab --endpoint pve1 --endpoint pve2 --user root@pam",
+        ],
+        args: add_args,
+        run: |cx, matches| Box::pin(add(cx, matches)),
+    },
+    Entry {
+        name: "use-context",
+        about: "Make a context current",
+        examples: &["pvectl config use-context lab"],
+        args: |command| command.arg(name_arg()),
+        run: |cx, matches| Box::pin(async { use_context(cx, matches) }),
+    },
+    Entry {
+        name: "get-contexts",
+        about: "List contexts",
+        examples: &["pvectl config get-contexts"],
+        args: |command| command,
+        run: |cx, _| Box::pin(async { list(cx) }),
+    },
+    Entry {
+        name: "view",
+        about: "Show what is set",
+        examples: &["pvectl config view --origin"],
+        args: |command| command.arg(switch("origin", "Show where each value comes from")),
+        run: |cx, matches| Box::pin(async { view(cx, matches) }),
+    },
+    Entry {
+        name: "remove-context",
+        about: "Remove a context and its credentials",
+        examples: &["pvectl config remove-context lab"],
+        args: |command| command.arg(name_arg()),
+        run: |cx, matches| Box::pin(async { remove(cx, matches) }),
+    },
+];
+
+fn name_arg() -> Arg {
+    Arg::new("name").value_name("NAME").required(true).help("The context's name")
 }
 
-async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    match matches.subcommand() {
-        Some(("add-context", matches)) => add(cx, matches).await,
-        Some(("use-context", matches)) => use_context(cx, matches),
-        Some(("get-contexts", _)) => list(cx),
-        Some(("remove-context", matches)) => remove(cx, matches),
-        Some((_, matches)) => view(cx, matches),
-        None => Ok(0),
-    }
+fn add_args(command: Command) -> Command {
+    command
+        .arg(name_arg())
+        .arg(
+            value("endpoint", "URL", "A server, such as https://pve1:8006; repeat it for more nodes of one cluster")
+                .action(ArgAction::Append)
+                .required(true),
+        )
+        .arg(value("token-file", "FILE", "API token, a line user@realm!name=uuid; - is stdin").conflicts_with("user"))
+        .arg(value("user", "USER@REALM", "Log in with a password, which is asked for"))
+        .arg(
+            value("credential-command", "COMMAND", "A command that prints the token or password")
+                .conflicts_with("token-file"),
+        )
+        .arg(
+            value(
+                "fingerprint",
+                "SHA256",
+                "Trust the certificate with this fingerprint; one for all endpoints, or one each",
+            )
+            .action(ArgAction::Append)
+            .conflicts_with("ca-file"),
+        )
+        .arg(value("ca-file", "FILE", "Trust this authority, a PEM file"))
+        .arg(value("node", "NODE", "The node that new guests go to"))
+        .arg(switch("read-only", "Refuse every change"))
+        .arg(switch("overwrite", "Replace a context of this name"))
 }
 
 async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {

@@ -2,12 +2,11 @@
 
 use clap::{Arg, ArgMatches};
 
-use super::Entry;
 use crate::{
     cli::{
         app,
         cx::{Cx, texts},
-        verb::Exit,
+        verb::{Entry, Exit},
     },
     config::ENV,
     model::{Class, Error, Hint, Result},
@@ -25,6 +24,7 @@ const TOPICS: &[Topic] = &[
 pub(super) const ENTRY: Entry = Entry {
     name: "help",
     about: "Help on a command, or on a topic: exit-codes, environment",
+    examples: &["pvectl help vm create", "pvectl help exit-codes"],
     args: |command| command.arg(Arg::new("words").value_name("COMMAND|TOPIC").num_args(0..)),
     run: |cx, matches| Box::pin(async move { run(cx, matches) }),
 };

@@ -2,17 +2,16 @@
 
 use std::{fs::File, io::Write, sync::Arc};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::Entry;
 use crate::{
     cli::{
         cx::{Cx, flag, text, texts},
         print,
-        verb::Exit,
+        verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
     model::{Class, Error, Result, SystemClock},
     sandbox::{Sandbox, Shape},
@@ -22,64 +21,55 @@ use crate::{
 pub(super) const ENTRY: Entry = Entry {
     name: "sandbox",
     about: "The built-in simulated cluster: reset, serve, status",
-    args,
-    run: |cx, matches| Box::pin(run(cx, matches)),
+    examples: &[],
+    args: |command| with_group(command, GROUP),
+    run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
 
-fn args(command: Command) -> Command {
-    let number = |name: &'static str, help: &'static str, default: &'static str| {
-        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32)).default_value(default).help(help)
-    };
-    command
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .disable_help_subcommand(true)
-        .subcommand(
-            Command::new("reset")
-                .about("Throw the sandbox away and make a new one")
-                .arg(number("nodes", "How many nodes", "3"))
-                .arg(number("guests", "How many guests beside those every sandbox has", "0"))
-                .arg(
-                    Arg::new("pace")
-                        .long("pace")
-                        .value_name("FACTOR")
-                        .value_parser(value_parser!(f64))
-                        .default_value("1")
-                        .help("What the duration of tasks is multiplied with; 0 ends them at once"),
-                )
-                .after_help("Examples:\n  pvectl sandbox reset\n  pvectl sandbox reset --nodes 5 --guests 1000"),
-        )
-        .subcommand(
-            Command::new("serve")
-                .about("Serve the sandbox to other clients, until Ctrl-C")
-                .arg(Arg::new("listen").long("listen").value_name("ADDRESS").default_value("127.0.0.1:8006").help("Where; port 0 takes a free one"))
-                .arg(Arg::new("tls").long("tls").action(ArgAction::SetTrue).help("Speak TLS, with a certificate made for this run"))
-                .arg(Arg::new("no-auth-delay").long("no-auth-delay").action(ArgAction::SetTrue).help("Answer 401 at once instead of after three seconds"))
-                .arg(
-                    Arg::new("fault")
-                        .long("fault")
-                        .value_name("RULE")
-                        .action(ArgAction::Append)
-                        .help("Let something go wrong: METHOD PATH:ACTION[*COUNT], with * for a segment; actions are delay=TIME, reset-before, reset-after, status=CODE, status-after=CODE, truncate-after"),
-                )
-                .arg(
-                    Arg::new("request-log")
-                        .long("request-log")
-                        .value_name("FILE")
-                        .help("Append a line for every request: METHOD PATH STATUS, with status 0 where a fault kept the answer back"),
-                )
-                .after_help("Examples:\n  pvectl sandbox serve --listen 127.0.0.1:0 --tls\n  pvectl sandbox serve --fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'"),
-        )
-        .subcommand(Command::new("status").about("Where it lies and what is in it"))
-}
-
-async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    match matches.subcommand() {
-        Some(("reset", matches)) => reset(cx, matches),
-        Some(("serve", matches)) => serve(cx, matches).await,
-        _ => status(cx),
-    }
-}
+const GROUP: &[Entry] = &[
+    Entry {
+        name: "reset",
+        about: "Throw the sandbox away and make a new one",
+        examples: &["pvectl sandbox reset", "pvectl sandbox reset --nodes 5 --guests 1000"],
+        args: |command| {
+            let number = |arg: Arg, default: &'static str| arg.value_parser(value_parser!(u32)).default_value(default);
+            let pace = "What the duration of tasks is multiplied with; 0 ends them at once";
+            command
+                .arg(number(value("nodes", "N", "How many nodes"), "3"))
+                .arg(number(value("guests", "N", "How many guests beside those every sandbox has"), "0"))
+                .arg(value("pace", "FACTOR", pace).value_parser(value_parser!(f64)).default_value("1"))
+        },
+        run: |cx, matches| Box::pin(async { reset(cx, matches) }),
+    },
+    Entry {
+        name: "serve",
+        about: "Serve the sandbox to other clients, until Ctrl-C",
+        examples: &[
+            "pvectl sandbox serve --listen 127.0.0.1:0 --tls",
+            "pvectl sandbox serve --fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'",
+        ],
+        args: |command| {
+            let fault = "Let something go wrong: METHOD PATH:ACTION[*COUNT], with * for a segment; actions are \
+                         delay=TIME, reset-before, reset-after, status=CODE, status-after=CODE, truncate-after";
+            let log = "Append a line for every request: METHOD PATH STATUS, with status 0 where a fault kept the \
+                       answer back";
+            command
+                .arg(value("listen", "ADDRESS", "Where; port 0 takes a free one").default_value("127.0.0.1:8006"))
+                .arg(switch("tls", "Speak TLS, with a certificate made for this run"))
+                .arg(switch("no-auth-delay", "Answer 401 at once instead of after three seconds"))
+                .arg(value("fault", "RULE", fault).action(ArgAction::Append))
+                .arg(value("request-log", "FILE", log))
+        },
+        run: |cx, matches| Box::pin(serve(cx, matches)),
+    },
+    Entry {
+        name: "status",
+        about: "Where it lies and what is in it",
+        examples: &["pvectl sandbox status"],
+        args: |command| command,
+        run: |cx, _| Box::pin(async { status(cx) }),
+    },
+];
 
 fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();

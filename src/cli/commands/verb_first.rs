@@ -2,13 +2,12 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::Entry;
 use crate::{
     cli::{
         base::{delete_args, delete_from_file, filter_args, targets_arg},
         cx::{Cx, text, texts},
         kinds::by_word,
-        verb::Exit,
+        verb::{Entry, Exit},
     },
     model::{Error, Hint, Result},
 };
@@ -16,35 +15,24 @@ use crate::{
 pub(super) const GET: Entry = Entry {
     name: "get",
     about: "List resources of a kind, or show single ones: get vms, get vm 100",
-    args: |command| {
-        with_kind(command, true)
-            .arg(targets_arg(false))
-            .args(filter_args())
-            .after_help("Examples:\n  pvectl get vms\n  pvectl get vm 100 -o yaml\n  pvectl get nodes")
-    },
+    examples: &["pvectl get vms", "pvectl get vm 100 -o yaml", "pvectl get nodes"],
+    args: |command| with_kind(command, true).arg(targets_arg(false)).args(filter_args()),
     run: |cx, matches| Box::pin(run(cx, matches, "get", Some("list"))),
 };
 
 pub(super) const DESCRIBE: Entry = Entry {
     name: "describe",
     about: "Describe resources for people: describe vm 100",
-    args: |command| {
-        with_kind(command, true)
-            .arg(targets_arg(true))
-            .after_help("Examples:\n  pvectl describe vm 100\n  pvectl describe ct 110")
-    },
+    examples: &["pvectl describe vm 100", "pvectl describe ct 110"],
+    args: |command| with_kind(command, true).arg(targets_arg(true)),
     run: |cx, matches| Box::pin(run(cx, matches, "describe", None)),
 };
 
 pub(super) const DELETE: Entry = Entry {
     name: "delete",
     about: "Delete resources: delete vm 150, delete -f vm.yaml",
-    args: |command| {
-        with_kind(command, false)
-            .arg(targets_arg(false))
-            .args(delete_args())
-            .after_help("Examples:\n  pvectl delete vm 150\n  pvectl delete -f vm-config.json --confirm")
-    },
+    examples: &["pvectl delete vm 150", "pvectl delete -f vm-config.json --confirm"],
+    args: |command| with_kind(command, false).arg(targets_arg(false)).args(delete_args()),
     run: |cx, matches| {
         Box::pin(async move {
             match text(matches, "kind") {

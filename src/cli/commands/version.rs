@@ -1,21 +1,19 @@
 //! `version`: this program's, and on request the server's.
 
-use clap::{Arg, ArgAction};
 use serde_json::json;
 
-use super::Entry;
-use crate::cli::{cx::flag, print, session::Access};
+use crate::cli::{
+    cx::flag,
+    print,
+    session::Access,
+    verb::{Entry, switch},
+};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "version",
     about: "Print the version",
-    args: |command| {
-        command
-            .arg(
-                Arg::new("server").long("server").action(ArgAction::SetTrue).help("Ask the server for its version too"),
-            )
-            .after_help("Examples:\n  pvectl version\n  pvectl version --server -o json")
-    },
+    examples: &["pvectl version", "pvectl version --server -o json"],
+    args: |command| command.arg(switch("server", "Ask the server for its version too")),
     run: |cx, matches| {
         Box::pin(async move {
             let mut data = json!({"client": {"version": env!("CARGO_PKG_VERSION"), "contract": "9.2"}});

@@ -1,7 +1,5 @@
 //! `node`: the machines of a cluster.
 
-use async_trait::async_trait;
-use clap::{ArgMatches, Command};
 use serde::Serialize;
 
 use crate::{
@@ -10,7 +8,7 @@ use crate::{
         cx::{Cx, texts},
         print::{self, Column, Row, table::status_colour},
         session::Access,
-        verb::{Exit, Kind, Verb},
+        verb::{Entry, Exit, Kind},
     },
     model::{Error, Hint, Node, Result, Size},
     ops::closest,
@@ -22,7 +20,7 @@ pub(super) const KIND: Kind = Kind {
     aliases: &[],
     about: "Cluster nodes",
     guest: None,
-    verbs: || vec![Box::new(List), Box::new(Get)],
+    verbs: || vec![Box::new(LIST), Box::new(GET)],
 };
 
 #[derive(Serialize)]
@@ -61,57 +59,23 @@ fn size(bytes: Option<u64>) -> String {
     bytes.map_or(String::new(), |bytes| Size(bytes).to_string())
 }
 
-struct List;
+const LIST: Entry = Entry {
+    name: "list",
+    about: "List nodes",
+    examples: &["pvectl node list"],
+    args: |command| command.visible_alias("ls"),
+    run: |cx, _| Box::pin(show(cx, Vec::new())),
+};
 
-#[async_trait(?Send)]
-impl Verb for List {
-    fn name(&self) -> &'static str {
-        "list"
-    }
+const GET: Entry = Entry {
+    name: "get",
+    about: "Show single nodes",
+    examples: &["pvectl node get pve1 -o json"],
+    args: |command| command.arg(targets_arg(false).value_name("NODE").help("A node's name; several may be given")),
+    run: |cx, matches| Box::pin(show(cx, texts(matches, "targets"))),
+};
 
-    fn about(&self, _: &Kind) -> String {
-        "List nodes".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl node list".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.visible_alias("ls")
-    }
-
-    async fn run(&self, cx: &Cx, _: &Kind, _: &ArgMatches) -> Result<Exit> {
-        show(cx, &[]).await
-    }
-}
-
-struct Get;
-
-#[async_trait(?Send)]
-impl Verb for Get {
-    fn name(&self) -> &'static str {
-        "get"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "Show single nodes".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl node get pve1 -o json".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(targets_arg(false).value_name("NODE").help("A node's name; several may be given"))
-    }
-
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        show(cx, &texts(matches, "targets")).await
-    }
-}
-
-async fn show(cx: &Cx, names: &[String]) -> Result<Exit> {
+async fn show(cx: &Cx, names: Vec<String>) -> Result<Exit> {
     let session = cx.session(Access::Read).await?;
     let context = session.ops.context();
     let mut nodes = session.ops.backend().nodes().await?;
@@ -123,7 +87,7 @@ async fn show(cx: &Cx, names: &[String]) -> Result<Exit> {
     }
     nodes.retain(|node| names.is_empty() || names.iter().any(|name| name == node.node.as_str()));
     let mut rows: Vec<NodeRow> = nodes.into_iter().map(|node| NodeRow { node, context: context.to_owned() }).collect();
-    match (rows.as_slice(), names) {
+    match (rows.as_slice(), names.as_slice()) {
         ([one], [_]) => print::one(&cx.ui, &session.style, one)?,
         _ => print::list(&cx.ui, &session.style, &mut rows)?,
     }

@@ -2,8 +2,7 @@
 
 use std::{io::Write, sync::Arc};
 
-use async_trait::async_trait;
-use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use clap::{Arg, ArgMatches, builder::PossibleValuesParser, value_parser};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
         reconcile::settle,
         session::{Access, open_journal},
         ui::{style, styled},
-        verb::{Exit, Kind, Verb},
+        verb::{Entry, Exit, Kind, value},
     },
     journal::{Details, Filter, Journal, Operation, Status},
     model::{Error, Hint, OperationId, Result},
@@ -25,7 +24,7 @@ pub(super) const KIND: Kind = Kind {
     aliases: &["op", "ops"],
     about: "The record of every change made from here",
     guest: None,
-    verbs: || vec![Box::new(List), Box::new(Show)],
+    verbs: || vec![Box::new(LIST), Box::new(SHOW)],
 };
 
 impl Row for Operation {
@@ -91,29 +90,14 @@ async fn journal(cx: &Cx) -> Result<Option<Arc<Journal>>> {
     Ok(Some(writer))
 }
 
-struct List;
-
-#[async_trait(?Send)]
-impl Verb for List {
-    fn name(&self) -> &'static str {
-        "list"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "List operations, the newest first".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec![
-            "pvectl operation list --target web-server".into(),
-            "pvectl operation list --status failed --since 7d -o json".into(),
-        ]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        let value = |name: &'static str, value: &'static str, help: &'static str| {
-            Arg::new(name).long(name).value_name(value).help(help)
-        };
+const LIST: Entry = Entry {
+    name: "list",
+    about: "List operations, the newest first",
+    examples: &[
+        "pvectl operation list --target web-server",
+        "pvectl operation list --status failed --since 7d -o json",
+    ],
+    args: |command| {
         command
             .visible_alias("ls")
             .arg(value("target", "TARGET", "Only about this VMID, name, or text typed as target"))
@@ -125,27 +109,28 @@ impl Verb for List {
             .arg(value("since", "TIME", "Only since then: 2h, 7d, or 2026-11-01"))
             .arg(value("until", "TIME", "Only before then"))
             .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("50"))
-    }
+    },
+    run: |cx, matches| Box::pin(list(cx, matches)),
+};
 
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let filter = Filter {
-            target: text(matches, "target").map(str::to_owned),
-            status: text(matches, "status").map(str::parse).transpose()?,
-            verb: text(matches, "verb").map(str::to_owned),
-            // A context is only a filter where somebody asks for one: history is of all of them.
-            context: cx.flags.get("context").map(str::to_owned),
-            since: text(matches, "since").map(moment).transpose()?,
-            until: text(matches, "until").map(moment).transpose()?,
-            limit: matches.get_one::<u64>("limit").map(|limit| usize::try_from(*limit).unwrap_or(usize::MAX)),
-        };
-        let style = cx.plain_style()?;
-        let mut rows = match journal(cx).await? {
-            Some(journal) => journal.operations(&filter)?,
-            None => Vec::new(),
-        };
-        print::list(&cx.ui, &style, &mut rows)?;
-        Ok(0)
-    }
+async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let filter = Filter {
+        target: text(matches, "target").map(str::to_owned),
+        status: text(matches, "status").map(str::parse).transpose()?,
+        verb: text(matches, "verb").map(str::to_owned),
+        // A context is only a filter where somebody asks for one: history is of all of them.
+        context: cx.flags.get("context").map(str::to_owned),
+        since: text(matches, "since").map(moment).transpose()?,
+        until: text(matches, "until").map(moment).transpose()?,
+        limit: matches.get_one::<u64>("limit").map(|limit| usize::try_from(*limit).unwrap_or(usize::MAX)),
+    };
+    let style = cx.plain_style()?;
+    let mut rows = match journal(cx).await? {
+        Some(journal) => journal.operations(&filter)?,
+        None => Vec::new(),
+    };
+    print::list(&cx.ui, &style, &mut rows)?;
+    Ok(0)
 }
 
 /// A moment: so long ago, a date, or a time.
@@ -169,23 +154,11 @@ fn bad_moment(text: &str) -> Error {
     Error::usage(format!("`{text}` is not a time: 2h, 7d, 2026-11-01 or 2026-11-01T12:00:00Z is expected"))
 }
 
-struct Show;
-
-#[async_trait(?Send)]
-impl Verb for Show {
-    fn name(&self) -> &'static str {
-        "show"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "Show an operation with its steps, calls and the configuration before it".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl operation show 12".into(), "pvectl operation show 12 -o json".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
+const SHOW: Entry = Entry {
+    name: "show",
+    about: "Show an operation with its steps, calls and the configuration before it",
+    examples: &["pvectl operation show 12", "pvectl operation show 12 -o json"],
+    args: |command| {
         command.visible_alias("get").arg(
             Arg::new("id")
                 .value_name("ID")
@@ -193,23 +166,24 @@ impl Verb for Show {
                 .value_parser(value_parser!(i64))
                 .help("The operation's number"),
         )
-    }
+    },
+    run: |cx, matches| Box::pin(show(cx, matches)),
+};
 
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
-        let style = cx.plain_style()?;
-        let details = match journal(cx).await? {
-            Some(journal) => journal.operation(OperationId(id))?,
-            None => None,
-        };
-        let Some(details) = details else {
-            return Err(Error::not_found(format!("no such operation: {id}"))
-                .with_hint(Hint::Text("see `pvectl operation list`".into())));
-        };
-        let name = details.operation.name();
-        print::data_or(&cx.ui, style.format, &details, &[name], |out| write_details(out, &details))?;
-        Ok(0)
-    }
+async fn show(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
+    let style = cx.plain_style()?;
+    let details = match journal(cx).await? {
+        Some(journal) => journal.operation(OperationId(id))?,
+        None => None,
+    };
+    let Some(details) = details else {
+        return Err(Error::not_found(format!("no such operation: {id}"))
+            .with_hint(Hint::Text("see `pvectl operation list`".into())));
+    };
+    let name = details.operation.name();
+    print::data_or(&cx.ui, style.format, &details, &[name], |out| write_details(out, &details))?;
+    Ok(0)
 }
 
 fn write_details(out: &mut dyn Write, details: &Details) -> std::io::Result<()> {

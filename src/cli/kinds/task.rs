@@ -1,7 +1,6 @@
 //! `task`: what the servers are doing and have done.
 
-use async_trait::async_trait;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, value_parser};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use crate::{
         progress::{TaskLine, bar},
         reconcile::record_followed,
         session::{Access, Session},
-        verb::{Exit, Kind, Verb},
+        verb::{Entry, Exit, Kind, switch, value},
     },
     model::{Class, Error, ExitStatus, NodeName, Result, TaskEntry, Upid, Vmid},
 };
@@ -25,7 +24,7 @@ pub(super) const KIND: Kind = Kind {
     aliases: &[],
     about: "Tasks of the servers",
     guest: None,
-    verbs: || vec![Box::new(List), Box::new(Get), Box::new(Watch), Box::new(Logs), Box::new(Stop)],
+    verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(WATCH), Box::new(LOGS), Box::new(STOP)],
 };
 
 #[derive(Serialize)]
@@ -124,30 +123,11 @@ fn upid_arg() -> Arg {
     Arg::new("upid").value_name("UPID").num_args(1..).required(true).help("The task's name; several may be given")
 }
 
-fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-}
-
-struct List;
-
-#[async_trait(?Send)]
-impl Verb for List {
-    fn name(&self) -> &'static str {
-        "list"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "List tasks, the newest first".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl task list --running".into(), "pvectl task list --vmid 100 --failed --limit 5".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        let value = |name: &'static str, value: &'static str, help: &'static str| {
-            Arg::new(name).long(name).value_name(value).help(help)
-        };
+const LIST: Entry = Entry {
+    name: "list",
+    about: "List tasks, the newest first",
+    examples: &["pvectl task list --running", "pvectl task list --vmid 100 --failed --limit 5"],
+    args: |command| {
         command
             .visible_alias("ls")
             .arg(value("node", "NODE", "Only of this node"))
@@ -155,57 +135,43 @@ impl Verb for List {
             .arg(switch("running", "Only running ones"))
             .arg(switch("failed", "Only failed ones"))
             .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("25"))
-    }
+    },
+    run: |cx, matches| Box::pin(list(cx, matches)),
+};
 
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let usage = |error: crate::model::ParseIdError| Error::usage(error.to_string());
-        let query = TaskQuery {
-            node: text(matches, "node").map(NodeName::new).transpose().map_err(usage)?,
-            vmid: text(matches, "vmid").map(str::parse::<Vmid>).transpose().map_err(usage)?,
-            running: flag(matches, "running"),
-            errors: flag(matches, "failed"),
-            limit: matches.get_one::<u64>("limit").copied().unwrap_or(25),
-        };
-        let session = cx.session(Access::Read).await?;
-        let tasks = session.ops.backend().tasks(&query).await?;
-        let context = session.ops.context();
-        let mut rows: Vec<TaskRow> =
-            tasks.into_iter().map(|entry| TaskRow { entry, context: context.to_owned() }).collect();
-        print::list(&cx.ui, &session.style, &mut rows)?;
-        Ok(0)
-    }
+async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let usage = |error: crate::model::ParseIdError| Error::usage(error.to_string());
+    let query = TaskQuery {
+        node: text(matches, "node").map(NodeName::new).transpose().map_err(usage)?,
+        vmid: text(matches, "vmid").map(str::parse::<Vmid>).transpose().map_err(usage)?,
+        running: flag(matches, "running"),
+        errors: flag(matches, "failed"),
+        limit: matches.get_one::<u64>("limit").copied().unwrap_or(25),
+    };
+    let session = cx.session(Access::Read).await?;
+    let tasks = session.ops.backend().tasks(&query).await?;
+    let context = session.ops.context();
+    let mut rows: Vec<TaskRow> =
+        tasks.into_iter().map(|entry| TaskRow { entry, context: context.to_owned() }).collect();
+    print::list(&cx.ui, &session.style, &mut rows)?;
+    Ok(0)
 }
 
-struct Get;
+const GET: Entry = Entry {
+    name: "get",
+    about: "Show how tasks are doing",
+    examples: &["pvectl task get UPID:pve1:…: -o json"],
+    args: |command| command.arg(upid_arg()),
+    run: |cx, matches| Box::pin(get(cx, matches)),
+};
 
-#[async_trait(?Send)]
-impl Verb for Get {
-    fn name(&self) -> &'static str {
-        "get"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "Show how tasks are doing".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl task get UPID:pve1:…: -o json".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(upid_arg())
-    }
-
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let upids = upids(matches)?;
-        let session = cx.session(Access::Read).await?;
-        let statuses = try_join_all(upids.iter().map(|upid| session.ops.backend().task_status(upid))).await?;
-        let states = upids
-            .into_iter()
-            .zip(statuses)
-            .map(|(upid, status)| State::new(upid, status.ended(), session.ops.context()));
-        show(cx, &session, states.collect())
-    }
+async fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let upids = upids(matches)?;
+    let session = cx.session(Access::Read).await?;
+    let statuses = try_join_all(upids.iter().map(|upid| session.ops.backend().task_status(upid))).await?;
+    let states =
+        upids.into_iter().zip(statuses).map(|(upid, status)| State::new(upid, status.ended(), session.ops.context()));
+    show(cx, &session, states.collect())
 }
 
 fn show(cx: &Cx, session: &Session, mut states: Vec<State>) -> Result<Exit> {
@@ -216,89 +182,64 @@ fn show(cx: &Cx, session: &Session, mut states: Vec<State>) -> Result<Exit> {
     Ok(0)
 }
 
-struct Watch;
+const WATCH: Entry = Entry {
+    name: "watch",
+    about: "Follow tasks to their end; the exit code is theirs",
+    examples: &["pvectl task watch $(pvectl vm start 100 --no-wait)"],
+    args: |command| command.arg(upid_arg()),
+    run: |cx, matches| Box::pin(watch(cx, matches)),
+};
 
-#[async_trait(?Send)]
-impl Verb for Watch {
-    fn name(&self) -> &'static str {
-        "watch"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "Follow tasks to their end; the exit code is theirs".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl task watch $(pvectl vm start 100 --no-wait)".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(upid_arg())
-    }
-
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let upids = upids(matches)?;
-        let session = cx.session(Access::Read).await?;
-        let limits = session.options.limits;
-        let one = upids.len() == 1;
-        let waits = upids.iter().map(async |upid| {
-            let bar = cx.ui.draws().then(|| bar(&cx.ui));
-            let label = format!("{} {}", upid.kind, upid.id);
-            if let Some(bar) = &bar {
-                bar.set_message(label.clone());
-            }
-            // Of one task the log is shown; of several it would be a muddle.
-            let mut line = TaskLine { ui: cx.ui.clone(), label, bar, wants_log: true, lines: one };
-            let end = session.ops.follower().wait(upid, &limits, &mut line).await;
-            if let Some(bar) = line.bar {
-                bar.finish_and_clear();
-            }
-            end
-        });
-        let ends = try_join_all(waits).await?;
-        for (upid, end) in upids.iter().zip(&ends) {
-            record_followed(cx, &session, upid, end);
+async fn watch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let upids = upids(matches)?;
+    let session = cx.session(Access::Read).await?;
+    let limits = session.options.limits;
+    let one = upids.len() == 1;
+    let waits = upids.iter().map(async |upid| {
+        let bar = cx.ui.draws().then(|| bar(&cx.ui));
+        let label = format!("{} {}", upid.kind, upid.id);
+        if let Some(bar) = &bar {
+            bar.set_message(label.clone());
         }
-        let mut codes = Vec::new();
-        for (upid, end) in upids.iter().zip(&ends) {
-            match end {
-                ExitStatus::Failed(text) => {
-                    let error = Error::from_exit_status(text).context(format_args!("task {upid} failed"));
-                    crate::cli::error::report(&cx.ui, cx.error_format(), &error);
-                    codes.push(error.class());
-                }
-                ExitStatus::Warnings(_) if cx.switches.fail_on_warnings => codes.push(Class::TaskFailed),
-                ExitStatus::Warnings(count) => cx.ui.warn(format_args!("task {upid} ended with {count} warnings")),
-                ExitStatus::Ok => {}
-            }
+        // Of one task the log is shown; of several it would be a muddle.
+        let mut line = TaskLine { ui: cx.ui.clone(), label, bar, wants_log: true, lines: one };
+        let end = session.ops.follower().wait(upid, &limits, &mut line).await;
+        if let Some(bar) = line.bar {
+            bar.finish_and_clear();
         }
-        let states = upids.into_iter().zip(ends).map(|(upid, end)| State::new(upid, Some(end), session.ops.context()));
-        show(cx, &session, states.collect())?;
-        Ok(match (codes.as_slice(), one) {
-            ([], _) => 0,
-            ([class], true) => class.exit_code(),
-            _ => Class::Failed.exit_code(),
-        })
+        end
+    });
+    let ends = try_join_all(waits).await?;
+    for (upid, end) in upids.iter().zip(&ends) {
+        record_followed(cx, &session, upid, end);
     }
+    let mut codes = Vec::new();
+    for (upid, end) in upids.iter().zip(&ends) {
+        match end {
+            ExitStatus::Failed(text) => {
+                let error = Error::from_exit_status(text).context(format_args!("task {upid} failed"));
+                crate::cli::error::report(&cx.ui, cx.error_format(), &error);
+                codes.push(error.class());
+            }
+            ExitStatus::Warnings(_) if cx.switches.fail_on_warnings => codes.push(Class::TaskFailed),
+            ExitStatus::Warnings(count) => cx.ui.warn(format_args!("task {upid} ended with {count} warnings")),
+            ExitStatus::Ok => {}
+        }
+    }
+    let states = upids.into_iter().zip(ends).map(|(upid, end)| State::new(upid, Some(end), session.ops.context()));
+    show(cx, &session, states.collect())?;
+    Ok(match (codes.as_slice(), one) {
+        ([], _) => 0,
+        ([class], true) => class.exit_code(),
+        _ => Class::Failed.exit_code(),
+    })
 }
 
-struct Logs;
-
-#[async_trait(?Send)]
-impl Verb for Logs {
-    fn name(&self) -> &'static str {
-        "logs"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "Print a task's log".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl task logs UPID:pve1:…:".into(), "pvectl task logs UPID:pve1:…: --tail 20".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
+const LOGS: Entry = Entry {
+    name: "logs",
+    about: "Print a task's log",
+    examples: &["pvectl task logs UPID:pve1:…:", "pvectl task logs UPID:pve1:…: --tail 20"],
+    args: |command| {
         command
             .visible_alias("log")
             .arg(Arg::new("upid").value_name("UPID").required(true).help("The task's name"))
@@ -309,69 +250,55 @@ impl Verb for Logs {
                     .value_parser(value_parser!(u64))
                     .help("Only the last lines"),
             )
-    }
+    },
+    run: |cx, matches| Box::pin(logs(cx, matches)),
+};
 
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let upid: Upid = text(matches, "upid").unwrap_or_default().parse().map_err(|e| Error::usage(format!("{e}")))?;
-        let session = cx.session(Access::Read).await?;
-        let backend = session.ops.backend();
-        let lines = match matches.get_one::<u64>("tail") {
-            Some(lines) => {
-                let total = backend.task_log(&upid, 0, 1).await?.total;
-                backend.task_log(&upid, total.saturating_sub(*lines), *lines.max(&1)).await?.lines
-            }
-            None => backend.task_log(&upid, 0, 0).await?.lines,
-        };
-        let names: Vec<String> = lines.iter().map(|line| line.t.clone()).collect();
-        let format = if session.style.format == Format::Name { Format::Table } else { session.style.format };
-        print::data_or(&cx.ui, format, &lines, &names, |out| {
-            names.iter().try_for_each(|line| writeln!(out, "{line}"))
-        })?;
-        Ok(0)
-    }
+async fn logs(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let upid: Upid = text(matches, "upid").unwrap_or_default().parse().map_err(|e| Error::usage(format!("{e}")))?;
+    let session = cx.session(Access::Read).await?;
+    let backend = session.ops.backend();
+    let lines = match matches.get_one::<u64>("tail") {
+        Some(lines) => {
+            let total = backend.task_log(&upid, 0, 1).await?.total;
+            backend.task_log(&upid, total.saturating_sub(*lines), *lines.max(&1)).await?.lines
+        }
+        None => backend.task_log(&upid, 0, 0).await?.lines,
+    };
+    let names: Vec<String> = lines.iter().map(|line| line.t.clone()).collect();
+    let format = if session.style.format == Format::Name { Format::Table } else { session.style.format };
+    print::data_or(&cx.ui, format, &lines, &names, |out| names.iter().try_for_each(|line| writeln!(out, "{line}")))?;
+    Ok(0)
 }
 
-struct Stop;
+const STOP: Entry = Entry {
+    name: "stop",
+    about: "Stop running tasks",
+    examples: &["pvectl task stop UPID:pve1:…:"],
+    args: |command| command.arg(upid_arg()),
+    run: |cx, matches| Box::pin(stop(cx, matches)),
+};
 
-#[async_trait(?Send)]
-impl Verb for Stop {
-    fn name(&self) -> &'static str {
-        "stop"
-    }
-
-    fn about(&self, _: &Kind) -> String {
-        "Stop running tasks".into()
-    }
-
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl task stop UPID:pve1:…:".into()]
-    }
-
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(upid_arg())
-    }
-
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let upids = upids(matches)?;
-        if cx.switches.dry_run {
-            for upid in &upids {
-                cx.ui.say(format_args!("DELETE /nodes/{}/tasks/{upid}", upid.node));
-            }
-            cx.ui.say("nothing was sent (--dry-run)");
-            return Ok(0);
+async fn stop(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let upids = upids(matches)?;
+    if cx.switches.dry_run {
+        for upid in &upids {
+            cx.ui.say(format_args!("DELETE /nodes/{}/tasks/{upid}", upid.node));
         }
-        let session = cx.session(Access::Write).await?;
-        let mut states = Vec::new();
-        for upid in upids {
-            let before = session.ops.backend().task_status(&upid).await?.ended();
-            if before.is_some() {
-                cx.ui.say(format_args!("task {upid} has ended already"));
-                states.push(State::new(upid, before, session.ops.context()));
-                continue;
-            }
-            let end = session.ops.stop_task(&upid, &session.options.limits).await?;
-            states.push(State::new(upid, Some(end), session.ops.context()));
-        }
-        show(cx, &session, states)
+        cx.ui.say("nothing was sent (--dry-run)");
+        return Ok(0);
     }
+    let session = cx.session(Access::Write).await?;
+    let mut states = Vec::new();
+    for upid in upids {
+        let before = session.ops.backend().task_status(&upid).await?.ended();
+        if before.is_some() {
+            cx.ui.say(format_args!("task {upid} has ended already"));
+            states.push(State::new(upid, before, session.ops.context()));
+            continue;
+        }
+        let end = session.ops.stop_task(&upid, &session.options.limits).await?;
+        states.push(State::new(upid, Some(end), session.ops.context()));
+    }
+    show(cx, &session, states)
 }
