@@ -4,6 +4,7 @@
 
 mod containers;
 mod contexts;
+mod docs;
 mod harness;
 mod input;
 mod vms;
