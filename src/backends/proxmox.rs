@@ -9,8 +9,8 @@ use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
 use crate::{
     client::{Client, TaskFilter, TaskList, path},
     model::{
-        Call, ConfigView, Guest, GuestConfig, GuestKind, GuestRef, LogPage, Method, Node, NodeName, Pending, Result,
-        Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
+        Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node, NodeName,
+        Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -87,7 +87,7 @@ impl Backend for Proxmox {
     }
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
-        self.client.submit(&self.call(step)?).await
+        self.client.submit(&self.call(step)?).await.map_err(|error| name_privilege(step, error))
     }
 
     async fn version(&self) -> Result<Map<String, Value>> {
@@ -161,6 +161,15 @@ impl Backend for Proxmox {
         rows.truncate(query.limit as usize);
         Ok(rows)
     }
+}
+
+/// Proxmox refuses a create without a word; there is one privilege that every create needs.
+fn name_privilege(step: &Step, error: Error) -> Error {
+    if step.action != Action::Create || error.class() != Class::Forbidden || !error.hints().is_empty() {
+        return error;
+    }
+    let path = format!("/vms/{}", step.guest.vmid);
+    error.with_hint(Hint::NeedsPrivilege { path, privilege: "VM.Allocate".to_owned() })
 }
 
 #[async_trait]

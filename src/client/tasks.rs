@@ -1,6 +1,8 @@
 //! Tasks: lists, status, log, stop. Following one to its end is in [`crate::tasks`].
 
 use async_trait::async_trait;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::{Client, path::segments};
 use crate::{
@@ -85,8 +87,8 @@ impl Client {
     /// As [`Client::call`].
     pub async fn node_tasks(&self, node: &NodeName, filter: &TaskFilter) -> Result<(Vec<TaskEntry>, u64)> {
         let path = segments(&["nodes", node.as_str(), "tasks"]);
-        let (rows, total) =
-            self.page::<Vec<TaskEntry>>(&Call::new(Method::Get, path).with_params(filter.params())).await?;
+        let (rows, total) = self.page::<Rows>(&Call::new(Method::Get, path).with_params(filter.params())).await?;
+        let Rows(rows) = rows;
         // The server leaves a total of zero out.
         let total = total.unwrap_or(rows.len() as u64);
         Ok((rows, total))
@@ -97,7 +99,26 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn cluster_tasks(&self) -> Result<Vec<TaskEntry>> {
-        self.read(&Call::new(Method::Get, "/cluster/tasks")).await
+        let Rows(rows) = self.read(&Call::new(Method::Get, "/cluster/tasks")).await?;
+        Ok(rows)
+    }
+}
+
+/// The rows of a task list, without those that are not understood: a task of a kind that some extension named in its
+/// own way must not hide all others.
+struct Rows(Vec<TaskEntry>);
+
+impl<'de> Deserialize<'de> for Rows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let rows = Vec::<Value>::deserialize(deserializer)?;
+        let understood = |row| match TaskEntry::deserialize(row) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                tracing::debug!(target: "pvectl::http", %error, "a row of the task list is left out");
+                None
+            }
+        };
+        Ok(Self(rows.iter().filter_map(understood).collect()))
     }
 }
 
@@ -132,4 +153,18 @@ fn about(method: Method, upid: &Upid, what: &[&str]) -> Call {
     let name = upid.to_string();
     let base = ["nodes", upid.node.as_str(), "tasks", name.as_str()];
     Call::new(method, segments(&[&base, what].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_odd_row_hides_no_other() {
+        let json = r#"[{"upid":"UPID:odd","starttime":1},
+            {"upid":"UPID:pve1:000003EC:00041609:6B003243:qmstart:100:root@pam:","starttime":1795174979,"status":"OK"}]"#;
+        let Rows(rows) = serde_json::from_str(json).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].upid.kind, "qmstart");
+    }
 }

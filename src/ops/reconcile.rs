@@ -1,6 +1,6 @@
 //! Closing the journal's open ends: operations whose task was left before it ended.
 //!
-//! Matches by UPID only. An operation whose answer was lost has none and stays as it is; nothing is ever resent.
+//! Matches by UPID only: an operation whose answer was lost has none and becomes `unknown`. Nothing is ever resent.
 
 use super::Ops;
 use crate::model::{Class, Event, ExitStatus, OperationId, StepId, Upid, Verdict};
@@ -40,6 +40,11 @@ impl Ops {
         } else {
             self.end(operation, Verdict::Cancelled, exit_status, Some("left before its next step was sent".into()));
         }
+    }
+
+    /// Closes an operation that was left without a task to ask about.
+    pub fn close(&self, operation: OperationId, verdict: Verdict, why: &str) {
+        self.end(operation, verdict, None, Some(why.to_owned()));
     }
 
     fn end(&self, operation: OperationId, verdict: Verdict, exit_status: Option<String>, error: Option<String>) {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Interrupt, Observer, Ops, Outcome, Plan, Status};
 use crate::{
-    backends::{Action, Step},
+    backends::Action,
     model::{
         Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict, Vmid,
     },
@@ -50,15 +50,6 @@ struct Run<'a> {
     exit_status: Option<String>,
     warned: bool,
     changed: bool,
-}
-
-/// Proxmox refuses a create without a word; there is one privilege that every create needs.
-fn name_privilege(step: &Step, error: Error) -> Error {
-    if step.action != Action::Create || error.class() != Class::Forbidden || !error.hints().is_empty() {
-        return error;
-    }
-    let path = format!("/vms/{}", step.guest.vmid);
-    error.with_hint(Hint::NeedsPrivilege { path, privilege: "VM.Allocate".to_owned() })
 }
 
 /// Why the steps ended before their end.
@@ -191,7 +182,7 @@ impl Run<'_> {
             Err(error) if error.may_have_happened() => {
                 return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
             }
-            Err(error) => return Err(Halt::Failed(name_privilege(&step, error))),
+            Err(error) => return Err(Halt::Failed(error)),
         };
         let upid = match submitted {
             Submitted::Done(_) => {

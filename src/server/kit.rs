@@ -18,6 +18,9 @@ use crate::model::{Clock, SystemClock};
 /// How many requests the log keeps.
 const LOG_LENGTH: usize = 1024;
 
+/// Is told of a request.
+pub type OnRequest = Arc<dyn Fn(&Logged) + Send + Sync>;
+
 /// How a kit behaves.
 pub struct Options {
     /// How long an answer 401 is held back. A real server takes three seconds, and so does this by default.
@@ -33,7 +36,7 @@ pub struct Options {
     /// What goes wrong, for tests.
     pub faults: Option<Arc<dyn Faults>>,
     /// Is told of every request once it is known how it is answered, and before the answer leaves.
-    pub on_request: Option<Arc<dyn Fn(&Logged) + Send + Sync>>,
+    pub on_request: Option<OnRequest>,
 }
 
 impl Default for Options {

@@ -17,7 +17,7 @@ mod ticket;
 mod tls;
 
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
-pub use kit::{Kit, Logged, Options};
+pub use kit::{Kit, Logged, OnRequest, Options};
 pub use listen::listen;
 pub use service::{Fault, Identity, Reply, Request, Service};
 pub use tls::Tls;

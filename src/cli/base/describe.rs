@@ -7,15 +7,12 @@ use clap::{ArgMatches, Command};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use serde_json::{Map, Value, json};
 
-use super::{
-    get::{details, targets_arg},
-    row::uptime,
-};
+use super::get::{details, targets_arg};
 use crate::{
     backends::TaskQuery,
     cli::{
         cx::{Cx, texts},
-        print,
+        print::{self, human::uptime},
         session::{Access, Session},
         ui::{style, styled},
         verb::{Exit, Kind, Verb},

@@ -14,7 +14,6 @@ mod update;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::filter_args;
-pub(crate) use row::uptime;
 
 use super::verb::Verb;
 use crate::{model::GuestKind, ops::POWER_VERBS};

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::{
-    cli::print::{Column, Row, table::status_colour},
-    model::{Guest, Size},
+    cli::print::{
+        Column, Row,
+        human::{percent, size, uptime},
+        table::status_colour,
+    },
+    model::Guest,
 };
 
 /// A guest of a list, with the context it is from.
@@ -59,25 +63,5 @@ fn status(row: &GuestRow) -> String {
         (_, Some("suspended"), _) => "suspended".to_owned(),
         (_, _, Some(finer @ ("paused" | "prelaunch"))) => finer.to_owned(),
         _ => row.guest.status.clone(),
-    }
-}
-
-fn size(bytes: Option<u64>) -> String {
-    bytes.filter(|bytes| *bytes > 0).map_or(String::new(), |bytes| Size(bytes).to_string())
-}
-
-fn percent(share: Option<f64>) -> String {
-    share.filter(|share| *share > 0.0).map_or(String::new(), |share| format!("{:.1}", share * 100.0))
-}
-
-/// The two largest units: `3d 4h`, `5m 12s`.
-pub(crate) fn uptime(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes, seconds % 60) {
-        (0, 0, 0, 0) => String::new(),
-        (0, 0, 0, s) => format!("{s}s"),
-        (0, 0, m, s) => format!("{m}m {s}s"),
-        (0, h, m, _) => format!("{h}h {m}m"),
-        (d, h, ..) => format!("{d}d {h}h"),
     }
 }

@@ -82,6 +82,7 @@ fn add_args(command: Command) -> Command {
         )
         .arg(value("token-file", "FILE", "API token, a line user@realm!name=uuid; - is stdin").conflicts_with("user"))
         .arg(value("user", "USER@REALM", "Log in with a password, which is asked for"))
+        .arg(value("password-file", "FILE", "Take the password from a file; - is stdin").requires("user"))
         .arg(
             value("credential-command", "COMMAND", "A command that prints the token or password")
                 .conflicts_with("token-file"),
@@ -137,7 +138,10 @@ async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             Some(Stored::TokenSecret(secret))
         }
         None => match (&context.user, &context.credential_command) {
-            (Some(user), None) => Some(Stored::Password(ask_password(cx, user)?)),
+            (Some(user), None) => Some(Stored::Password(match text(matches, "password-file") {
+                Some(file) => read_secret(file, "password file")?.trim_end_matches(['\r', '\n']).into(),
+                None => ask_password(cx, user)?,
+            })),
             _ => None,
         },
     };
@@ -177,11 +181,15 @@ fn absolute(path: &str) -> Result<String> {
     Ok(absolute.display().to_string())
 }
 
-fn read_token(file: &str) -> Result<(String, secrecy::SecretString)> {
-    let content =
+/// Reads a file that holds a secret; `-` is stdin.
+fn read_secret(file: &str, what: &str) -> Result<String> {
+    let read =
         if file == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(Path::new(file)) };
-    let content =
-        content.map_err(|error| Error::usage(format!("cannot read the token file {file}")).with_source(error))?;
+    read.map_err(|error| Error::usage(format!("cannot read the {what} {file}")).with_source(error))
+}
+
+fn read_token(file: &str) -> Result<(String, secrecy::SecretString)> {
+    let content = read_secret(file, "token file")?;
     match parse_token(&content, None, &format!("the token file {file}"))? {
         Login::Token { id, secret } => Ok((id, secret.expose_secret().into())),
         Login::Password { .. } => Err(Error::usage(format!("{file} holds no API token"))),

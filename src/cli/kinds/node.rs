@@ -4,13 +4,17 @@ use serde::Serialize;
 
 use crate::{
     cli::{
-        base::{targets_arg, uptime},
+        base::targets_arg,
         cx::{Cx, texts},
-        print::{self, Column, Row, table::status_colour},
+        print::{
+            self, Column, Row,
+            human::{percent, size, uptime},
+            table::status_colour,
+        },
         session::Access,
         verb::{Entry, Exit, Kind},
     },
-    model::{Error, Hint, Node, Result, Size},
+    model::{Error, Hint, Node, Result},
     ops::closest,
 };
 
@@ -39,10 +43,7 @@ impl Row for NodeRow {
                 row.node.maxcpu.map_or(String::new(), |cpus| cpus.to_string())
             })
             .right(),
-            Column::new("CPU%", "cpu", |row: &NodeRow| {
-                row.node.cpu.map_or(String::new(), |cpu| format!("{:.1}", cpu * 100.0))
-            })
-            .right(),
+            Column::new("CPU%", "cpu", |row: &NodeRow| percent(row.node.cpu)).right(),
             Column::new("MEM USED", "mem", |row: &NodeRow| size(row.node.mem)).right(),
             Column::new("MEMORY", "maxmem", |row: &NodeRow| size(row.node.maxmem)).right(),
             Column::new("UPTIME", "uptime", |row: &NodeRow| uptime(row.node.uptime.unwrap_or(0))).right(),
@@ -53,10 +54,6 @@ impl Row for NodeRow {
     fn name(&self) -> String {
         format!("node/{}", self.node.node)
     }
-}
-
-fn size(bytes: Option<u64>) -> String {
-    bytes.map_or(String::new(), |bytes| Size(bytes).to_string())
 }
 
 const LIST: Entry = Entry {

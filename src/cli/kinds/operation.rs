@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     cli::{
         cx::{Cx, text},
-        print::{self, Column, Row, table::status_colour},
+        print::{self, Column, Row, human::ago, table::status_colour},
         reconcile::settle,
         session::{Access, open_journal},
         ui::{style, styled},
@@ -55,17 +55,6 @@ impl Row for Operation {
 
     fn name(&self) -> String {
         format!("operation/{}", self.id.0)
-    }
-}
-
-/// `12s ago`, `3h ago`, `5d ago`.
-fn ago(then: Timestamp) -> String {
-    let seconds = Timestamp::now().duration_since(then).as_secs().max(0);
-    match seconds {
-        0..60 => format!("{seconds}s ago"),
-        60..3600 => format!("{}m ago", seconds / 60),
-        3600..86_400 => format!("{}h ago", seconds / 3600),
-        _ => format!("{}d ago", seconds / 86_400),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     backends::TaskQuery,
     cli::{
         cx::{Cx, flag, text, texts},
-        print::{self, Column, Format, Row, table::status_colour},
+        print::{self, Column, Format, Row, human::ago, table::status_colour},
         progress::{TaskLine, bar},
         reconcile::record_followed,
         session::{Access, Session},
@@ -37,7 +37,7 @@ struct TaskRow {
 impl Row for TaskRow {
     fn columns() -> &'static [Column<Self>] {
         const COLUMNS: &[Column<TaskRow>] = &[
-            Column::new("STARTED", "starttime", |row: &TaskRow| row.entry.upid.started().to_string()),
+            Column::new("STARTED", "starttime", |row: &TaskRow| ago(row.entry.upid.started())),
             Column::new("TYPE", "type", |row: &TaskRow| row.entry.upid.kind.clone()),
             Column::new("ID", "id", |row: &TaskRow| row.entry.upid.id.clone()),
             Column::new("NODE", "node", |row: &TaskRow| row.entry.upid.node.to_string()),
@@ -95,7 +95,7 @@ impl State {
 impl Row for State {
     fn columns() -> &'static [Column<Self>] {
         const COLUMNS: &[Column<State>] = &[
-            Column::new("STARTED", "started", |row: &State| row.started.to_string()),
+            Column::new("STARTED", "started", |row: &State| ago(row.started)),
             Column::new("TYPE", "type", |row: &State| row.kind.clone()),
             Column::new("ID", "id", |row: &State| row.id.clone()),
             Column::new("NODE", "node", |row: &State| row.node.to_string()),

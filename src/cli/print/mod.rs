@@ -2,6 +2,7 @@
 //!
 //! JSON and YAML print the resource's own data; only tables print cells.
 
+pub(crate) mod human;
 mod json;
 mod name;
 pub(crate) mod table;
