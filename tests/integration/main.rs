@@ -9,6 +9,7 @@ mod containers;
 mod contexts;
 mod contract;
 mod data;
+mod docs;
 mod faults;
 mod harness;
 mod house;
