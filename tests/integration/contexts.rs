@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::harness::Env;
+use crate::harness::{Env, NOBODY};
 
 #[test]
 fn a_fresh_account_gets_the_sandbox_and_is_told() {
@@ -335,8 +335,7 @@ fn the_wrong_kind_of_port() {
 
 #[test]
 fn a_server_that_is_down() {
-    let mut server = Env::new().serve("");
-    server.kill();
+    let server = Env::new().serve("").with("PVECTL_ENDPOINT", NOBODY);
     assert_snapshot!(server.run("vm list"), @"
     exit 10
     --- stderr
@@ -347,9 +346,8 @@ fn a_server_that_is_down() {
     --- stderr
     error: cannot reach http://127.0.0.1:PORT: connection refused
     ");
-    assert_snapshot!(server.with("PVECTL_ENDPOINT", "https://no-such-host.invalid").run("vm list --timeout 5s").code, @"10");
     let other = Env::new().serve("");
-    let both = format!("{},{}", server.url, other.url);
+    let both = format!("{NOBODY},{}", other.url);
     assert_snapshot!(other.with("PVECTL_ENDPOINT", &both).run("vm list -o name --tag app.db"), @"
     exit 0
     --- stdout

@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// The executable under test.
 pub(crate) const PVECTL: &str = env!("CARGO_BIN_EXE_pvectl");
 
+/// Where nobody listens, on any machine.
+pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
+
 /// How long a command may take before it counts as hung. Far above what any takes, so that no test is about speed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -78,14 +81,6 @@ impl Output {
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.raw).unwrap_or_else(|error| panic!("stdout is no JSON ({error}):\n{self}"))
-    }
-
-    /// The object that `--error-format json` wrote as the last line of stderr.
-    #[track_caller]
-    pub(crate) fn error(&self) -> Value {
-        let last = self.stderr.lines().last().unwrap_or_default();
-        let error: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("stderr ends without JSON:\n{self}"));
-        error["error"].clone()
     }
 
     /// Asserts that stderr says all of this.
@@ -234,9 +229,16 @@ impl Running {
         child.wait().unwrap();
     }
 
-    /// The process's number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+    /// Goes away as a reader: what is written to stdout from now on has nobody to go to.
+    pub(crate) fn close_stdout(&mut self) {
+        drop(self.child.as_mut().unwrap().stdout.take());
+    }
+
+    /// Presses Ctrl-C.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &id]).status().unwrap().success());
     }
 }
 
@@ -400,6 +402,12 @@ const NORMAL: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\(\d+\.\ds\)", "(0.0s)"),
     (r"\b\d+s ago", "0s ago"),
+    (r"(root@pam!pvectl) from \S+", "$1 from HOST"),
+    (r"\b\d+(\.\d)?s  ", "0s  "),
+    // Simulated load.
+    (r"\d+\.\d% in use", "0.0% in use"),
+    (r"[ \d]\d\.\d  ", " 0.0  "),
+    (r"(cpu: )0\.\d+", "${1}0.0"),
     (r"ctime=\d+", "ctime=N"),
 ];
 

@@ -2,9 +2,20 @@
 //!
 //! Nothing here looks into the library's insides; what a room does by itself is tested in the room.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
+
 mod containers;
 mod contexts;
+mod contract;
+mod data;
 mod docs;
+mod faults;
 mod harness;
+mod house;
 mod input;
+mod journal;
+mod lost;
+mod recorded;
+mod sandbox;
+mod tasks;
 mod vms;

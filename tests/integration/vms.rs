@@ -37,8 +37,8 @@ fn lists() {
     exit 0
     --- stdout
     VMID  NAME   STATUS   NODE  CPUS    MEMORY  UPTIME  TAGS                CPU%    MEM USED       DISK  POOL  LOCK  TYPE
-     100  web-1  running  pve1     2  2.00 GiB  1d 12h  app.web;tier.front   3.4  768.00 MiB  16.00 GiB  prod  -     qemu
-     102  db-1   running  pve2     4  8.00 GiB  1d 12h  app.db               6.2    2.50 GiB  32.00 GiB  prod  -     qemu
+     100  web-1  running  pve1     2  2.00 GiB  1d 12h  app.web;tier.front   0.0  768.00 MiB  16.00 GiB  prod  -     qemu
+     102  db-1   running  pve2     4  8.00 GiB  1d 12h  app.db               0.0    2.50 GiB  32.00 GiB  prod  -     qemu
     ");
     assert_snapshot!(env.run("vm list --sort-by -memory -o name"), @"
     exit 0
@@ -57,7 +57,7 @@ fn lists() {
       type: qemu
       node: pve1
       status: running
-      cpu: 0.034
+      cpu: 0.0
       maxcpu: 2
       mem: 805306368
       maxmem: 2147483648
@@ -131,7 +131,7 @@ fn gets_and_describes() {
       Status   running
       Node     pve2
       Uptime   1d 12h
-      CPUs     4 (6.2% in use)
+      CPUs     4 (0.0% in use)
       Memory   2.50 GiB of 8.00 GiB
       Disk     32.00 GiB
       Tags     app.db
