@@ -79,9 +79,6 @@ pub struct Logged {
     pub status: u16,
 }
 
-/// Is told of a request. It is called by whoever answers, so it should be quick.
-pub type OnRequest = Arc<dyn Fn(&Logged) + Send + Sync>;
-
 /// The PVE API over a [`Service`]. Clones are the same kit.
 #[derive(Clone)]
 pub struct Kit(Arc<Inner>);

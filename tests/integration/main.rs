@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
 
+mod changes;
 mod containers;
 mod contexts;
 mod contract;
@@ -14,8 +15,12 @@ mod harness;
 mod house;
 mod input;
 mod journal;
+mod lists;
+mod login;
 mod lost;
 mod recorded;
 mod sandbox;
 mod tasks;
+mod trust;
+mod typing;
 mod vms;

@@ -26,8 +26,8 @@ fn no_wait_prints_the_upid_and_watch_picks_it_up() {
     assert_snapshot!(env.run(&format!("task watch {upid}")), @"
     exit 0
     --- stdout
-    STARTED               TYPE     ID   NODE  USER             STATUS   EXIT STATUS
-    TIME  qmstart  101  pve2  root@pam!pvectl  stopped  OK
+    STARTED  TYPE     ID   NODE  USER             STATUS   EXIT STATUS
+    0s ago   qmstart  101  pve2  root@pam!pvectl  stopped  OK
     --- stderr
     TASK OK
     ");
@@ -65,8 +65,8 @@ fn no_wait_prints_the_upid_and_watch_picks_it_up() {
     assert_snapshot!(env.run("task list --vmid 101"), @"
     exit 0
     --- stdout
-    STARTED               TYPE     ID   NODE  USER             TOOK  STATUS
-    TIME  qmstart  101  pve2  root@pam!pvectl    0s  OK
+    STARTED  TYPE     ID   NODE  USER             TOOK  STATUS
+    0s ago   qmstart  101  pve2  root@pam!pvectl    0s  OK
     ");
     assert_snapshot!(env.run("vm start 103 --no-wait -o json"), @r#"
     exit 0
@@ -137,15 +137,15 @@ fn a_task_that_fails_gives_its_code_its_words_and_its_log() {
     assert_snapshot!(env.run("task list --failed"), @"
     exit 0
     --- stdout
-    STARTED               TYPE     ID   NODE  USER             TOOK  STATUS
-    TIME  qmstart  101  pve2  root@pam!pvectl    0s  start failed: QEMU exited with code 1
+    STARTED  TYPE     ID   NODE  USER             TOOK  STATUS
+    0s ago   qmstart  101  pve2  root@pam!pvectl    0s  start failed: QEMU exited with code 1
     ");
     let upid = sent(&env, "vm start 101");
     assert_snapshot!(env.run(&format!("task watch {upid}")), @"
     exit 9
     --- stdout
-    STARTED               TYPE     ID   NODE  USER             STATUS   EXIT STATUS
-    TIME  qmstart  101  pve2  root@pam!pvectl  stopped  start failed: QEMU exited with code 1
+    STARTED  TYPE     ID   NODE  USER             STATUS   EXIT STATUS
+    0s ago   qmstart  101  pve2  root@pam!pvectl  stopped  start failed: QEMU exited with code 1
     --- stderr
     TASK ERROR: start failed: QEMU exited with code 1
     error: task UPID:pve2:…:qmstart:101:root@pam!pvectl: failed: start failed: QEMU exited with code 1
@@ -206,14 +206,14 @@ fn what_is_not_over_in_time_goes_on_and_says_how_to_come_back() {
     assert_snapshot!(env.run(&format!("task stop {upid}")), @"
     exit 0
     --- stdout
-    STARTED               TYPE     ID   NODE  USER             STATUS   EXIT STATUS
-    TIME  qmstart  101  pve2  root@pam!pvectl  stopped  received interrupt
+    STARTED  TYPE     ID   NODE  USER             STATUS   EXIT STATUS
+    0s ago   qmstart  101  pve2  root@pam!pvectl  stopped  received interrupt
     ");
     assert_snapshot!(env.run(&format!("task stop {upid}")), @"
     exit 0
     --- stdout
-    STARTED               TYPE     ID   NODE  USER             STATUS   EXIT STATUS
-    TIME  qmstart  101  pve2  root@pam!pvectl  stopped  received interrupt
+    STARTED  TYPE     ID   NODE  USER             STATUS   EXIT STATUS
+    0s ago   qmstart  101  pve2  root@pam!pvectl  stopped  received interrupt
     --- stderr
     task UPID:pve2:…:qmstart:101:root@pam!pvectl: has ended already
     ");
