@@ -8,6 +8,7 @@ mod output;
 mod picture;
 mod programs;
 mod reference;
+mod snippets;
 
 use std::{
     fs,
