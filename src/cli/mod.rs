@@ -3,6 +3,7 @@
 //! Nobody imports it. What a verb does is in `ops`; how things look is here.
 
 mod app;
+mod ask;
 mod base;
 mod commands;
 mod cx;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{cx::Cx, print::Style};
+use super::{cx::Cx, print::Style, ui::Ui};
 use crate::{
     backends::Proxmox,
     client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
@@ -132,7 +132,7 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
 }
 
 fn password_auth(cx: &Cx, user: String, password: SecretString) -> Auth {
-    Auth::Password { user, password, second_factor: Some(Arc::new(AskSecondFactor { can_ask: cx.ui.can_ask() })) }
+    Auth::Password { user, password, second_factor: Some(Arc::new(AskSecondFactor(cx.ui.clone()))) }
 }
 
 fn nobody_to_ask(what: &str) -> Error {
@@ -146,11 +146,7 @@ fn ask_user(cx: &Cx, server: &crate::config::Proxmox) -> Result<String> {
         return Err(nobody_to_ask("a user"));
     }
     let place = server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
-    let asked = dialoguer::Input::<String>::new()
-        .with_prompt(format!("User on {place}"))
-        .default("root@pam".into())
-        .interact_text();
-    asked.map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+    cx.ui.ask_text(&format!("User on {place}"), "root@pam")
 }
 
 /// Asks for a password on the terminal, without echo.
@@ -158,19 +154,15 @@ pub(crate) fn ask_password(cx: &Cx, user: &str) -> Result<SecretString> {
     if !cx.ui.can_ask() {
         return Err(nobody_to_ask(&format!("the password of {user}")));
     }
-    let asked =
-        cx.ui.bars().suspend(|| dialoguer::Password::new().with_prompt(format!("Password of {user}")).interact());
-    asked.map(SecretString::from).map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+    cx.ui.ask_secret(&format!("Password of {user}"))
 }
 
 /// Asks for the second factor on the terminal.
-pub(crate) struct AskSecondFactor {
-    pub(crate) can_ask: bool,
-}
+struct AskSecondFactor(Arc<Ui>);
 
 impl SecondFactor for AskSecondFactor {
     fn answer(&self, kinds: &[String]) -> Result<SecretString> {
-        if !self.can_ask {
+        if !self.0.can_ask() {
             return Err(Error::new(
                 Class::Unauthenticated,
                 "the server wants a second factor, and there is no terminal to ask on",
@@ -178,9 +170,8 @@ impl SecondFactor for AskSecondFactor {
             .with_hint(Hint::Text("scripts use an API token".into())));
         }
         let kind = kinds.iter().find(|kind| *kind == "totp").or(kinds.first()).map_or("totp", String::as_str);
-        let code = dialoguer::Password::new().with_prompt(format!("Second factor ({kind})")).interact();
-        let code = code.map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))?;
-        Ok(SecretString::from(format!("{kind}:{}", code.trim())))
+        let code = self.0.ask_secret(&format!("Second factor ({kind})"))?;
+        Ok(SecretString::from(format!("{kind}:{}", code.expose_secret().trim())))
     }
 }
 

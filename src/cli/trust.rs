@@ -4,7 +4,7 @@ use super::cx::Cx;
 use crate::{
     client::{self, Auth, Client},
     config::{Endpoint, File},
-    model::{Call, Class, Error, Hint, Method, Result},
+    model::{Call, Error, Hint, Method, Result},
 };
 
 /// Connects to every endpoint without a pin, and asks about those whose certificate is not signed by anybody known.
@@ -39,16 +39,7 @@ async fn pin_one(cx: &Cx, endpoint: Endpoint) -> Result<Endpoint> {
 
 fn ask(cx: &Cx, url: &str, fingerprint: &str) -> Result<bool> {
     cx.ui.err_line(format_args!("The certificate of {url} is not signed by anybody this machine knows. Its SHA-256 fingerprint is\n  {fingerprint}\nCompare it with what the node shows: pvenode cert info"));
-    cx.ui
-        .bars()
-        .suspend(|| {
-            dialoguer::Confirm::new()
-                .wait_for_newline(true)
-                .with_prompt("Trust it from now on?")
-                .default(false)
-                .interact()
-        })
-        .map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+    cx.ui.ask_yes("Trust it from now on?")
 }
 
 /// Asks about the certificate that a command failed on, and pins it in the context it came from. Gives whether it is

@@ -4,10 +4,12 @@
 //! With `UPDATE_DOCS=1` in the environment, generated parts are written instead of compared.
 
 mod commands;
+mod links;
 mod output;
 mod picture;
 mod programs;
 mod reference;
+mod snippets;
 
 use std::{
     fs,

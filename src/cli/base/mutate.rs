@@ -190,12 +190,7 @@ fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
         [one] => format!("{} {}? This cannot be undone", capital(one.words.name), one.label()),
         several => format!("{} these {}? This cannot be undone", capital(several[0].words.name), several.len()),
     };
-    dialoguer::Confirm::new()
-        .wait_for_newline(true)
-        .with_prompt(question)
-        .default(false)
-        .interact()
-        .map_err(|error| Error::new(Class::Failed, "cannot ask").with_source(error))
+    cx.ui.ask_yes(&question)
 }
 
 fn capital(word: &str) -> String {

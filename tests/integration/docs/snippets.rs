@@ -1,0 +1,73 @@
+//! The Rust snippets of the documents, compiled; none is run, for they speak of servers that are not there.
+//!
+//! Every `rust` block of a document must stand here, line by line.
+#![allow(dead_code, reason = "compiling it is the test")]
+#![allow(clippy::print_stdout, reason = "a snippet talks to people")]
+
+use std::{fs, sync::Arc};
+
+use pvectl::{
+    backends::Proxmox,
+    client::{Auth, Client, Endpoint},
+    model::{Call, GuestKind, Method, NullRecorder, Params, Upid},
+    ops::{Interrupt, Ops, Outcome, RunOptions, Silent, Target, power_verb},
+    tasks::{Follower, Limits, NoWatch},
+};
+
+use super::{blocks, documents};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+async fn readme(secret: &str) -> Result<()> {
+    let auth = Auth::Token { id: "pvectl@pve!laptop".into(), secret: secret.into() };
+    let client = Client::builder().endpoint(Endpoint::parse("https://pve1:8006")?).auth(auth).build()?;
+
+    for guest in client.guests().await? {
+        println!("{} {} is {} on {}", guest.vmid, guest.label(), guest.status, guest.node);
+    }
+    Ok(())
+}
+
+async fn client(secret: &str, fingerprint: &str) -> Result<usize> {
+    let endpoint = Endpoint::parse("https://pve1:8006")?.with_fingerprint(fingerprint.parse()?);
+    let auth = Auth::Token { id: "pvectl@pve!laptop".into(), secret: secret.into() };
+    let client = Client::builder().endpoint(endpoint).auth(auth).build()?;
+
+    let guests = client.guests().await?;
+    let reply = client.call(&Call::new(Method::Get, "/cluster/status")).await?;
+    Ok(guests.len() + usize::from(reply.data.is_null()))
+}
+
+async fn tasks(client: Client, upid: Upid) -> Result<()> {
+    let follower = Follower::new(Arc::new(Proxmox::new(client)));
+    let end = follower.wait(&upid, &Limits::default(), &mut NoWatch).await?;
+    assert!(end.is_success());
+    Ok(())
+}
+
+async fn ops(client: Client) -> Result<Vec<Outcome>> {
+    let ops = Ops::new(Arc::new(Proxmox::new(client)), Arc::new(NullRecorder), "lab");
+    let found = ops.find(&Target::parse_all(&["web-1", "150-159"])?, GuestKind::Qemu).await?;
+    let stop = power_verb("stop", GuestKind::Qemu).ok_or("no such verb")?;
+    let mut plans = Vec::new();
+    for found in &found {
+        plans.push(ops.plan_power(stop, found, &Params::new(), false).await?);
+    }
+    let outcomes = ops.run(plans, &RunOptions::default(), &Silent, &Interrupt::default()).await;
+    Ok(outcomes)
+}
+
+#[test]
+fn snippets_of_the_documents_are_those_that_compile() {
+    let lines = |text: &str| text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let here = lines(include_str!("snippets.rs"));
+    let mut found = 0;
+    for path in documents() {
+        let document = fs::read_to_string(&path).expect("a document");
+        for block in blocks(&document).iter().filter(|block| block.info == "rust") {
+            assert!(here.contains(&lines(&block.text)), "{}:{} is not compiled here", path.display(), block.line);
+            found += 1;
+        }
+    }
+    assert!(found >= 4, "only {found} snippets were found");
+}
