@@ -16,7 +16,7 @@ const ABOUT: &str = "Virtual machines and containers on Proxmox VE, kubectl styl
 
 const START: &str = "\
 Start here:
-  pvectl vm list                                  what is there (nothing configured: a built-in sandbox)
+  pvectl vm list                                 what is there; at first, a built-in sandbox
   pvectl vm create --name web --cores 2 --memory 4G --start
   pvectl config add-context lab --endpoint https://pve1:8006 --token-file token
 
@@ -82,8 +82,12 @@ fn global_args() -> Vec<Arg> {
                 "no-wait" => arg.conflicts_with("wait"),
                 // `-memory` is the column the other way round.
                 "sort-by" => arg.allow_hyphen_values(true),
-                "color" => arg.value_parser(PossibleValuesParser::new(["auto", "always", "never"])),
-                "error-format" => arg.value_parser(PossibleValuesParser::new(["text", "json"])),
+                "color" => {
+                    arg.value_parser(PossibleValuesParser::new(["auto", "always", "never"])).hide_possible_values(true)
+                }
+                "error-format" => {
+                    arg.value_parser(PossibleValuesParser::new(["text", "json"])).hide_possible_values(true)
+                }
                 "output" => {
                     let names = FORMATS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
                     arg.help(format!("one of {names}"))

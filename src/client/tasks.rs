@@ -5,9 +5,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::{Client, path::segments};
-use crate::{
-    model::{Call, Error, LogLine, LogPage, Method, NodeName, Params, Result, TaskEntry, TaskStatus, Upid, Vmid},
-    tasks::TaskSource,
+use crate::model::{
+    Call, Error, LogLine, LogPage, Method, NodeName, Params, Result, TaskEntry, TaskSource, TaskStatus, Upid, Vmid,
 };
 
 /// The server's made-up log line for a task that it does not know.

@@ -1,7 +1,8 @@
 //! The nouns of the project as plain data: identifiers, guests, tasks, sizes, parameters, errors.
 //!
 //! Nothing here does I/O, and nothing here imports another module of the crate. The small traits that cut
-//! import cycles live here too: [`Recorder`] for the journal and [`Clock`] for whoever needs the time.
+//! import cycles live here too: [`Recorder`] for the journal, [`TaskSource`] for whoever follows tasks, and [`Clock`] for whoever needs
+//! the time.
 
 mod call;
 mod clock;
@@ -12,6 +13,7 @@ mod node;
 mod property;
 mod record;
 mod size;
+mod source;
 mod tags;
 mod task;
 pub mod tolerant;
@@ -26,6 +28,7 @@ pub use node::{Node, Storage, Volume};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
 pub use size::{Size, SizeError};
+pub use source::TaskSource;
 pub use tags::Tags;
 pub use task::{ExitStatus, LogLine, LogPage, Submitted, TaskEntry, TaskStatus};
 pub use upid::{Upid, UpidError};

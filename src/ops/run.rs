@@ -209,6 +209,8 @@ impl Run<'_> {
                 return Err(Halt::Left(Some(error)));
             }
         };
+        // Not waited for to the end: it is being done.
+        self.changed |= waited.is_err();
         let end = waited.map_err(|error| Halt::Left(Some(error)))?;
         self.changed |= end.is_success();
         self.exit_status = Some(end.to_string());

@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::world::{Row, World};
-use crate::model::{Class, Error, Result};
+use crate::model::{Class, Error, Hint, Result};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL,
@@ -48,7 +48,11 @@ impl Store {
     pub(super) fn open(path: &Path) -> Result<Self> {
         make_room(path)?;
         restrict(path);
-        Self::prepare(Connection::open(path).map_err(broken)?)
+        Connection::open(path).map_err(broken).and_then(Self::prepare).map_err(|error| {
+            error
+                .context(path.display())
+                .with_hint(Hint::Text("move the file away, and a new sandbox is made".to_owned()))
+        })
     }
 
     /// A store that nobody else sees and that goes with this value.

@@ -4,8 +4,8 @@
 
 mod follow;
 mod progress;
-mod source;
 
 pub use follow::{Follower, Limits, NoWatch, Watch, tail};
 pub use progress::Progress;
-pub use source::TaskSource;
+
+pub use crate::model::TaskSource;

@@ -1,11 +1,11 @@
-//! Runs the real executable in an environment of its own, and the sandbox as a server in a process of its own.
+//! Runs the real executable in an environment of its own.
 //!
 //! It asserts nothing but that programs run; what they should say is in the files beside it.
 
+mod server;
+
 use std::{
     fmt, fs,
-    io::{BufRead as _, BufReader},
-    ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, OnceLock},
@@ -16,8 +16,13 @@ use regex_lite::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use self::server::Server;
+
 /// The executable under test.
 pub(crate) const PVECTL: &str = env!("CARGO_BIN_EXE_pvectl");
+
+/// Where nobody listens, on any machine.
+pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
 
 /// How long a command may take before it counts as hung. Far above what any takes, so that no test is about speed.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -78,14 +83,6 @@ impl Output {
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.raw).unwrap_or_else(|error| panic!("stdout is no JSON ({error}):\n{self}"))
-    }
-
-    /// The object that `--error-format json` wrote as the last line of stderr.
-    #[track_caller]
-    pub(crate) fn error(&self) -> Value {
-        let last = self.stderr.lines().last().unwrap_or_default();
-        let error: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("stderr ends without JSON:\n{self}"));
-        error["error"].clone()
     }
 
     /// Asserts that stderr says all of this.
@@ -234,9 +231,16 @@ impl Running {
         child.wait().unwrap();
     }
 
-    /// The process's number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+    /// Goes away as a reader: what is written to stdout from now on has nobody to go to.
+    pub(crate) fn close_stdout(&mut self) {
+        drop(self.child.as_mut().unwrap().stdout.take());
+    }
+
+    /// Presses Ctrl-C.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &id]).status().unwrap().success());
     }
 }
 
@@ -258,109 +262,6 @@ fn read_line(from: &mut impl std::io::Read) -> String {
         }
     }
     String::from_utf8_lossy(&line).into_owned()
-}
-
-/// The sandbox as a server, and an environment whose commands talk to it. The server is killed when this goes.
-pub(crate) struct Server {
-    env: Env,
-    home: Env,
-    flags: String,
-    child: Child,
-    pub(crate) url: String,
-    pub(crate) token: String,
-    pub(crate) fingerprint: Option<String>,
-    pub(crate) certificate: Option<String>,
-}
-
-impl Deref for Server {
-    type Target = Env;
-
-    fn deref(&self) -> &Env {
-        &self.env
-    }
-}
-
-impl Server {
-    fn start(home: &Env, listen: &str, flags: &str) -> Self {
-        let log = home.path("requests.log");
-        let line =
-            format!("sandbox serve --listen {listen} --no-auth-delay -o json --request-log {} {flags}", log.display());
-        let mut command = home.command(&line);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let ready: Value = loop {
-            if out.read_line(&mut said).unwrap() == 0 {
-                let output = child.wait_with_output().unwrap();
-                panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
-            }
-            if let Ok(ready) = serde_json::from_str(&said) {
-                break ready;
-            }
-        };
-        let text = |key: &str| ready[key].as_str().map(str::to_owned);
-        let (url, token) = (text("url").unwrap(), text("token").unwrap());
-        let mut env = home.without("PVECTL_CONTEXT").with("PVECTL_ENDPOINT", &url).with("PVECTL_TOKEN", &token);
-        if let Some(fingerprint) = text("fingerprint") {
-            env = env.with("PVECTL_FINGERPRINT", &fingerprint);
-        }
-        Self {
-            env,
-            home: home.clone(),
-            flags: flags.to_owned(),
-            child,
-            url,
-            token,
-            fingerprint: text("fingerprint"),
-            certificate: text("certificate"),
-        }
-    }
-
-    /// The secret that every token of the sandbox has.
-    pub(crate) fn secret(&self) -> &str {
-        self.token.rsplit('=').next().unwrap()
-    }
-
-    /// Every request so far: `GET /version 200`; status 0 where a fault kept the answer back.
-    pub(crate) fn requests(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.path("requests.log")).unwrap_or_default();
-        log.lines().map(str::to_owned).collect()
-    }
-
-    /// How many requests there were with this method to paths that end so.
-    pub(crate) fn count(&self, method: &str, end: &str) -> usize {
-        let is = |line: &&String| {
-            let mut words = line.split(' ');
-            words.next() == Some(method) && words.next().is_some_and(|path| path.ends_with(end))
-        };
-        self.requests().iter().filter(is).count()
-    }
-
-    /// Requests that change something.
-    pub(crate) fn changes(&self) -> Vec<String> {
-        self.requests().into_iter().filter(|line| !line.starts_with("GET ")).collect()
-    }
-
-    /// Kills it, as a loss of power would.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Serves again at the same address.
-    pub(crate) fn restart(&mut self) {
-        let address = self.url.rsplit('/').next().unwrap().to_owned();
-        let again = Self::start(&self.home, &address, &self.flags);
-        *self = again;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Looks again and again until something is there. What is waited for must come, however long it takes.
@@ -400,6 +301,12 @@ const NORMAL: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\(\d+\.\ds\)", "(0.0s)"),
     (r"\b\d+s ago", "0s ago"),
+    (r"(root@pam!pvectl) from \S+", "$1 from HOST"),
+    (r"\b\d+(\.\d)?s  ", "0s  "),
+    // Simulated load.
+    (r"\d+\.\d% in use", "0.0% in use"),
+    (r"[ \d]\d\.\d  ", " 0.0  "),
+    (r"(cpu: )0\.\d+", "${1}0.0"),
     (r"ctime=\d+", "ctime=N"),
 ];
 

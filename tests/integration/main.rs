@@ -2,8 +2,25 @@
 //!
 //! Nothing here looks into the library's insides; what a room does by itself is tested in the room.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
+
+mod changes;
 mod containers;
 mod contexts;
+mod contract;
+mod data;
+mod docs;
+mod faults;
 mod harness;
+mod house;
 mod input;
+mod journal;
+mod lists;
+mod login;
+mod lost;
+mod recorded;
+mod sandbox;
+mod tasks;
+mod trust;
+mod typing;
 mod vms;

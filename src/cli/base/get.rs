@@ -28,7 +28,7 @@ pub(super) struct Get;
 pub(crate) fn targets_arg(required: bool) -> Arg {
     Arg::new("targets")
         .value_name("TARGET")
-        .num_args(0..)
+        .num_args(usize::from(required)..)
         .required(required)
         .help("VMID, name, list (150,151), range (150-199) or NODE/VMID; several may be given")
 }

@@ -61,7 +61,7 @@ fn command_help(words: &[String]) -> Result<String> {
             error.with_hint(Hint::Text(format!("topics: {topics}")))
         })?;
     }
-    Ok(found.render_long_help().ansi().to_string())
+    Ok(found.render_help().ansi().to_string())
 }
 
 fn exit_codes() -> String {

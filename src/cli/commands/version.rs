@@ -16,8 +16,9 @@ pub(super) const ENTRY: Entry = Entry {
     args: |command| command.arg(switch("server", "Ask the server for its version too")),
     run: |cx, matches| {
         Box::pin(async move {
-            let mut data = json!({"client": {"version": env!("CARGO_PKG_VERSION"), "contract": "9.2"}});
-            let mut lines = vec![format!("pvectl {} (API description of Proxmox VE 9.2)", env!("CARGO_PKG_VERSION"))];
+            let version = env!("CARGO_PKG_VERSION");
+            let mut data = json!({"client": {"version": version, "contract": "9.2", "output": print::SCHEMA}});
+            let mut lines = vec![format!("pvectl {version} (API description of Proxmox VE 9.2)")];
             if flag(matches, "server") {
                 let session = cx.session(Access::Read).await?;
                 let version = session.ops.backend().version().await?;

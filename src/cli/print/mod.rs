@@ -21,6 +21,9 @@ use crate::{
     ops::closest,
 };
 
+/// The version of what JSON and YAML say: `docs/reference/output.md` describes it and says what changes it.
+pub(crate) const SCHEMA: u32 = 1;
+
 /// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {

@@ -177,7 +177,7 @@ async fn a_taken_vmid_is_an_answer() {
 
 #[tokio::test]
 async fn the_log_of_an_unknown_task_is_not_found() {
-    use crate::tasks::TaskSource;
+    use crate::model::TaskSource;
     let server = Server::start(|number, _| match number {
         0 => reply("200 OK", r#"{"data":[{"n":1,"t":"unable to open file - No such file or directory"}],"total":1}"#),
         _ => reply("200 OK", r#"{"data":[{"n":3,"t":"a"},{"n":4,"t":"TASK OK"}],"total":4}"#),

@@ -3,10 +3,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::{
-    model::{ConfigView, GuestKind, GuestRef, NodeName, TaskStatus, Vmid},
-    tasks::TaskSource,
-};
+use crate::model::{ConfigView, GuestKind, GuestRef, NodeName, TaskSource, TaskStatus, Vmid};
 
 #[derive(Clone, Deserialize)]
 struct Recording {

@@ -1,3 +1,5 @@
+//! Credentials: what is read, kept and refused, and with which rights.
+
 use super::*;
 
 const SECRET: &str = "11111111-2222-3333-4444-555555555555";

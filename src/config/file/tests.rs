@@ -1,3 +1,5 @@
+//! The configuration file: what is read, changed and refused.
+
 use std::fs;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Whom to talk to, from flags, variables and contexts: which wins, and what is an error.
+
 use std::{fs, path::Path};
 
 use super::*;

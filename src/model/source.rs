@@ -1,8 +1,8 @@
-//! The questions a follower asks about tasks.
+//! The questions that are asked about tasks, so that whoever answers them need not know who asks.
 
 use async_trait::async_trait;
 
-use crate::model::{LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid};
+use super::{LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid};
 
 /// Answers questions about tasks. Every method is a read that may be repeated, except [`stop_task`](Self::stop_task).
 #[async_trait]

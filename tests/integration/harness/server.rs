@@ -1,0 +1,115 @@
+//! The sandbox as a server in a process of its own, with a log of every request.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    ops::Deref,
+    process::{Child, Stdio},
+};
+
+use serde_json::Value;
+
+use super::Env;
+
+/// The sandbox as a server, and an environment whose commands talk to it. The server is killed when this goes.
+pub(crate) struct Server {
+    env: Env,
+    home: Env,
+    flags: String,
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) token: String,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) certificate: Option<String>,
+}
+
+impl Deref for Server {
+    type Target = Env;
+
+    fn deref(&self) -> &Env {
+        &self.env
+    }
+}
+
+impl Server {
+    pub(crate) fn start(home: &Env, listen: &str, flags: &str) -> Self {
+        let log = home.path("requests.log");
+        let line =
+            format!("sandbox serve --listen {listen} --no-auth-delay -o json --request-log {} {flags}", log.display());
+        let mut command = home.command(&line);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let ready: Value = loop {
+            if out.read_line(&mut said).unwrap() == 0 {
+                let output = child.wait_with_output().unwrap();
+                panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
+            }
+            if let Ok(ready) = serde_json::from_str(&said) {
+                break ready;
+            }
+        };
+        let text = |key: &str| ready[key].as_str().map(str::to_owned);
+        let (url, token) = (text("url").unwrap(), text("token").unwrap());
+        let mut env = home.without("PVECTL_CONTEXT").with("PVECTL_ENDPOINT", &url).with("PVECTL_TOKEN", &token);
+        if let Some(fingerprint) = text("fingerprint") {
+            env = env.with("PVECTL_FINGERPRINT", &fingerprint);
+        }
+        Self {
+            env,
+            home: home.clone(),
+            flags: flags.to_owned(),
+            child,
+            url,
+            token,
+            fingerprint: text("fingerprint"),
+            certificate: text("certificate"),
+        }
+    }
+
+    /// The secret that every token of the sandbox has.
+    pub(crate) fn secret(&self) -> &str {
+        self.token.rsplit('=').next().unwrap()
+    }
+
+    /// Every request so far: `GET /version 200`; status 0 where a fault kept the answer back.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("requests.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// How many requests there were with this method to paths that end so.
+    pub(crate) fn count(&self, method: &str, end: &str) -> usize {
+        let is = |line: &&String| {
+            let mut words = line.split(' ');
+            words.next() == Some(method) && words.next().is_some_and(|path| path.ends_with(end))
+        };
+        self.requests().iter().filter(is).count()
+    }
+
+    /// Requests that change something.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        self.requests().into_iter().filter(|line| !line.starts_with("GET ")).collect()
+    }
+
+    /// Kills it, as a loss of power would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Serves again at the same address.
+    pub(crate) fn restart(&mut self) {
+        let address = self.url.rsplit('/').next().unwrap().to_owned();
+        let again = Self::start(&self.home, &address, &self.flags);
+        *self = again;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
