@@ -18,6 +18,9 @@ use crate::model::{Clock, SystemClock};
 /// How many requests the log keeps.
 const LOG_LENGTH: usize = 1024;
 
+/// Is told of a request. It is called by whoever answers, so it should be quick.
+pub type OnRequest = Arc<dyn Fn(&Logged) + Send + Sync>;
+
 /// How a kit behaves.
 pub struct Options {
     /// How long an answer 401 is held back. A real server takes three seconds, and so does this by default.
