@@ -143,7 +143,8 @@ impl Follower {
     ) -> Result<ExitStatus> {
         let began = Instant::now();
         let mut cursor = 0;
-        let mut lost = false;
+        let mut trouble: Option<String> = None;
+        let mut log_answers = true;
         loop {
             let pause = view.lock().await.tick();
             let left = limits.timeout.map(|limit| limit.saturating_sub(began.elapsed()));
@@ -153,18 +154,19 @@ impl Follower {
             let upid = &key.1;
             let seen = match timeout(left, async { view.lock().await.look(&*self.source, key).await }).await {
                 Ok(seen) => seen?,
-                Err(_) => return Err(unfinished(upid, began.elapsed(), None)),
+                Err(_) => return Err(unfinished(upid, began.elapsed(), trouble)),
             };
-            match (&seen.failing, lost) {
-                (Some((_, error)), false) => watch.lost(&Error::new(Class::Unreachable, error)),
-                (None, true) => watch.regained(),
+            match (&seen.failing, &trouble) {
+                (Some((_, error)), None) => watch.lost(&Error::new(Class::Unreachable, error)),
+                (None, Some(_)) => watch.regained(),
                 _ => {}
             }
-            lost = seen.failing.is_some();
-            if !lost && watch.wants_log() {
-                // The log is a courtesy: its failure is not the task's.
+            trouble = seen.failing.as_ref().map(|(_, error)| error.clone());
+            // The log is a courtesy: neither its failure nor its slowness is the task's. One that was not there in time
+            // is asked for once more, at the end.
+            if trouble.is_none() && watch.wants_log() && (log_answers || seen.end.is_some()) {
                 let read = self.read_log(&seen.upid, &mut cursor, watch);
-                if seen.end.is_some() { timeout(LONGEST, read).await.unwrap_or(()) } else { read.await }
+                log_answers = timeout(LONGEST, read).await.is_ok();
             }
             if let Some(end) = seen.end {
                 return Ok(end);
@@ -175,7 +177,7 @@ impl Follower {
                 None => silent >= limits.silence,
             };
             if out_of_time {
-                return Err(unfinished(upid, began.elapsed(), seen.failing.map(|(_, error)| error)));
+                return Err(unfinished(upid, began.elapsed(), trouble));
             }
         }
     }
@@ -316,6 +318,7 @@ mod tests {
         began: Instant,
         end_after: Duration,
         down: std::ops::Range<u64>,
+        log_takes: Duration,
         requests: AtomicU32,
     }
 
@@ -325,6 +328,7 @@ mod tests {
                 began: Instant::now(),
                 end_after: Duration::from_millis(end_after),
                 down: 0..0,
+                log_takes: Duration::ZERO,
                 requests: AtomicU32::new(0),
             }
         }
@@ -348,6 +352,7 @@ mod tests {
         }
 
         async fn task_log(&self, _: &Upid, start: u64, _: u64) -> Result<LogPage> {
+            sleep(self.log_takes).await;
             let line = LogLine { n: 1, t: "transferred 1.0 GiB of 2.0 GiB (50.00%)".into() };
             Ok(LogPage { lines: if start == 0 { vec![line] } else { Vec::new() }, total: 1 })
         }
@@ -424,6 +429,21 @@ mod tests {
         let end = Follower::new(Arc::new(fake)).wait(&upid(1), &limits(30), &mut log).await.unwrap();
         assert_eq!(end, ExitStatus::Ok);
         assert_eq!(log.0, ["progress", "lost", "regained"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_log_holds_nothing_up() {
+        struct Reader;
+        impl Watch for Reader {
+            fn wants_log(&self) -> bool {
+                true
+            }
+        }
+        let fake = || Fake { log_takes: Duration::from_secs(60), ..Fake::new(3000) };
+        let began = Instant::now();
+        let end = Follower::new(Arc::new(fake())).wait(&upid(1), &limits(30), &mut Reader).await.unwrap();
+        assert_eq!(end, ExitStatus::Ok);
+        assert!(began.elapsed() < Duration::from_secs(8), "noticed after {:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

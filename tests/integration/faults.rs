@@ -141,7 +141,7 @@ fn what_may_have_happened_is_told_with_the_way_out() {
 
 #[test]
 fn a_slow_log_does_not_hold_up_the_end() {
-    let server = Env::new().serve("--fault 'GET /nodes/*/tasks/*/log:delay=100s'");
+    let server = Env::paced("1").serve("--fault 'GET /nodes/*/tasks/*/log:delay=100s'");
     let upid = server.run("vm start 101 --no-wait").ok().raw;
     let state = server.json(&format!("task watch {}", upid.trim()));
     assert_eq!(state["exit_status"], "OK");

@@ -300,7 +300,8 @@ const NORMAL: &[(&str, &str)] = &[
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\(\d+\.\ds\)", "(0.0s)"),
-    (r"\b\d+s ago", "0s ago"),
+    (r"\b\ds ago", "0s ago"),
+    (r"\b\d\ds ago", "0s ago "),
     (r"(root@pam!pvectl) from \S+", "$1 from HOST"),
     (r"\b\d+(\.\d)?s  ", "0s  "),
     // Simulated load.

@@ -49,30 +49,29 @@ fn lists() {
     vm/9000
     vm/103
     ");
-    assert_snapshot!(env.run("vm list --node pve1 --status running -o yaml"), @"
+    assert_snapshot!(env.run("vm list --node pve3 -o yaml"), @"
     exit 0
     --- stdout
-    - vmid: 100
-      name: web-1
+    - vmid: 103
+      name: build-1
       type: qemu
-      node: pve1
-      status: running
-      cpu: 0.0
+      node: pve3
+      status: stopped
+      cpu: 0
       maxcpu: 2
-      mem: 805306368
-      maxmem: 2147483648
+      mem: 0
+      maxmem: 1073741824
       disk: 0
-      maxdisk: 17179869184
-      uptime: 129600
+      maxdisk: 8589934592
+      uptime: 0
       template: 0
-      tags: app.web;tier.front
-      pool: prod
-      id: qemu/100
+      tags: build
+      id: qemu/103
       memhost: 0
-      netin: 85536000
-      netout: 42768000
-      diskread: 199065600
-      diskwrite: 99532800
+      netin: 0
+      netout: 0
+      diskread: 0
+      diskwrite: 0
       context: sandbox
     ");
     assert_snapshot!(env.run("vm list --status nonsense"), @"
@@ -85,7 +84,7 @@ fn lists() {
     --- stdout
     []
     ");
-    assert_eq!(env.json("vm list"), env.run("vm list --json").ok().json());
+    assert_eq!(env.json("vm list --status stopped"), env.run("vm list --status stopped --json").ok().json());
     assert_snapshot!(env.run("get vms -o name"), @"
     exit 0
     --- stdout

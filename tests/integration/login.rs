@@ -32,7 +32,11 @@ fn a_password_buys_a_ticket_that_is_kept() {
       vm/101 (web-2): task UPID:pve2:…:qmstart:101:root@pam:
     ✓ vm/101 (web-2) started (0.0s)
     ");
-    let _ = env.run("vm stop 101").ok();
+    let traced = env.run("vm stop 101 -vvv").ok();
+    assert!(traced.stderr.contains("/nodes/pve2/qemu/101/status/stop"), "{traced}");
+    for secret in ["PVE:root@pam:", "password=sandbox"] {
+        assert!(!traced.stderr.contains(secret), "`{secret}` is in the trace:\n{traced}");
+    }
     assert_eq!(server.count("POST", "/access/ticket"), 1, "the second command has the first one's ticket");
     assert_eq!(env.json("operation list")[0]["user"], "root@pam");
 }

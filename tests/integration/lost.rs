@@ -61,6 +61,39 @@ fn a_pvectl_that_dies_leaves_an_operation_that_the_next_one_settles() {
     assert_eq!(server.changes().len(), 1);
 }
 
+#[test]
+fn a_watched_task_survives_the_server_too() {
+    let mut server = Env::paced("2000").serve("");
+    let upid = server.run("vm start 101 --no-wait --quiet").ok().raw;
+    let mut watching = server.spawn(&format!("task watch {} --timeout 3s", upid.trim()));
+    eventually("the task is looked at", || (server.count("GET", "/status") > 1).then_some(()));
+    server.kill();
+    watching.until("does not answer");
+    assert_snapshot!(watching.wait(), @"
+    exit 8
+    --- stderr
+    error: the server stopped answering, and whether task UPID:pve2:…:qmstart:101:root@pam!pvectl: ended is not known (waited 3s)
+      caused by: cannot reach http://127.0.0.1:PORT: connection refused
+    hint: come back to it with `pvectl task watch UPID:pve2:…:qmstart:101:root@pam!pvectl:`
+    ");
+}
+
+/// Killed between two steps: the first one's end is noted, and the second was never sent.
+#[test]
+fn a_pvectl_that_dies_between_two_steps_leaves_the_second_unsent() {
+    let server = Env::paced("1").serve("");
+    let mut dying = server.spawn("vm create --vmid 150 --name a --start");
+    dying.until("task UPID");
+    dying.kill();
+    let row = eventually("the journal has the end", || {
+        let row = server.json("operation list")[0].clone();
+        (row["ended"] != serde_json::Value::Null).then_some(row)
+    });
+    assert_eq!((&row["status"], &row["exit_status"]), (&"cancelled".into(), &"OK".into()), "{row}");
+    assert_eq!(server.changes().len(), 1, "nothing is sent on behalf of the dead");
+    assert_eq!(server.json("vm get 150")["status"], "stopped");
+}
+
 /// Killed after the request went out and before its answer came: nobody knows, and nobody sends it again.
 #[test]
 fn a_pvectl_that_dies_without_an_answer_leaves_what_is_not_known() {

@@ -61,7 +61,7 @@ fn normal(line: &str) -> String {
 }
 
 fn matches(wanted: &str, line: &str) -> bool {
-    let parts: Vec<String> = wanted.split('…').map(|part| regex_lite::escape(part)).collect();
+    let parts: Vec<String> = wanted.split('…').map(regex_lite::escape).collect();
     Regex::new(&format!("^{}$", parts.join(".*"))).expect("a pattern").is_match(line)
 }
 
