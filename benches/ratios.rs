@@ -101,18 +101,24 @@ fn lists(report: &mut Report) -> Result<()> {
             let home = Home::with_guests(guests)?;
             let server = Server::start(&home, tls)?;
             let mut commands = [
-                server.curl(),
+                server.curl(&[]),
+                server.curl(&["--compressed"]),
                 server.pvectl(&home, &["vm", "list"]),
                 server.pvectl(&home, &["vm", "list", "-o", "json"]),
             ];
-            let [curl, table, data] = taking_turns(rounds, &mut commands)?;
+            let [curl, packed, table, data] = taking_turns(rounds, &mut commands)?;
             for (format, samples) in [("table", table), ("json", data)] {
                 let ratio = samples.median().as_secs_f64() / curl.median().as_secs_f64();
                 report.row(
                     &format!("{guests} guests as {format}, {}", if tls { "TLS, fingerprint" } else { "plain HTTP" }),
                     &format!("≤ {limit} × curl"),
                     ratio <= limit,
-                    &format!("{ratio:.2} × ({}, curl {})", samples.told(), curl.told()),
+                    &format!(
+                        "{ratio:.2} × ({}, curl {}, `curl --compressed` {})",
+                        samples.told(),
+                        curl.told(),
+                        ms(packed.median())
+                    ),
                 );
             }
         }
@@ -518,9 +524,10 @@ impl Server {
     }
 
     /// curl with the request that a list of guests makes. It cannot pin a certificate, so it believes any.
-    fn curl(&self) -> Command {
+    fn curl(&self, more: &[&str]) -> Command {
         let mut command = Command::new("curl");
         command
+            .args(more)
             .args(["--silent", "--fail", "--insecure", "--http1.1", "--header"])
             .arg(format!("Authorization: PVEAPIToken={}", self.token))
             .arg(format!("{}/api2/json/cluster/resources?type=vm", self.url))
