@@ -118,7 +118,7 @@ impl Cx {
     fn style_of(&self, output: Option<&str>) -> Result<Style> {
         let format = if self.switches.json { Format::Json } else { Format::parse(output.unwrap_or("table"))? };
         let sort_by = self.flags.get("sort-by").map(str::to_owned);
-        Ok(Style { format, headers: !self.switches.no_headers, sort_by })
+        Ok(Style { format, headers: !self.switches.no_headers, colours: self.ui.has_colours(), sort_by })
     }
 
     /// How plans are run.

@@ -78,6 +78,12 @@ impl Ui {
         !self.bars.is_hidden()
     }
 
+    /// Whether colours survive on stdout. They are taken out at the end in any case; but of ten thousand rows it is
+    /// cheaper not to put them in.
+    pub(crate) fn has_colours(&self) -> bool {
+        self.out != ColorChoice::Never
+    }
+
     /// Writes data to stdout, buffered. A reader that went away is no error.
     pub(crate) fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let written = self.bars.suspend(|| {

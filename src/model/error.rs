@@ -287,7 +287,7 @@ const TEXTS: &[(&str, Class)] = &[
 pub fn classify_text(text: &str) -> Option<Class> {
     // The guest agent's "is not running" and a missing file inside a task are about something else than our target.
     let lower = text.to_ascii_lowercase();
-    if lower.contains("guest agent is not running") {
+    if lower.contains("guest agent is not running") || lower.contains("no such file or directory") {
         return None;
     }
     TEXTS.iter().find(|(needle, _)| lower.contains(needle)).map(|(_, class)| *class)

@@ -1,5 +1,7 @@
 //! A guest: a virtual machine or a container, its place, its status, its configuration.
 
+mod row;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
@@ -71,12 +73,12 @@ impl fmt::Display for GuestRef {
 }
 
 /// A guest as `GET /cluster/resources?type=vm` lists it. Only the first four fields are always there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Guest {
     /// Its number.
     pub vmid: Vmid,
     /// Its name; a nameless VM is listed as `VM 100`, a guest on an offline node without any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// VM or container.
     #[serde(rename = "type")]
@@ -84,58 +86,61 @@ pub struct Guest {
     /// The node it is on.
     pub node: NodeName,
     /// `running`, `stopped`, `paused`, `suspended`, `prelaunch`, or `unknown` before the node reported.
-    #[serde(default = "unknown")]
     pub status: String,
     /// Share of its processors in use, 0 to 1.
-    #[serde(
-        default,
-        deserialize_with = "tolerant::f64::option",
-        serialize_with = "tolerant::number",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(serialize_with = "tolerant::number", skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
     /// How many processors it has.
-    #[serde(
-        default,
-        deserialize_with = "tolerant::f64::option",
-        serialize_with = "tolerant::number",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(serialize_with = "tolerant::number", skip_serializing_if = "Option::is_none")]
     pub maxcpu: Option<f64>,
     /// Memory in use, bytes.
-    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mem: Option<u64>,
     /// Memory it may use, bytes.
-    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub maxmem: Option<u64>,
     /// Disk in use, bytes; always 0 for VMs.
-    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<u64>,
     /// Size of its first disk, bytes.
-    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub maxdisk: Option<u64>,
     /// Seconds since it started.
-    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime: Option<u64>,
+    /// Memory that its processes hold on the node, bytes; 0 for containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memhost: Option<u64>,
+    /// Received from the network since it started, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netin: Option<u64>,
+    /// Sent to the network since it started, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netout: Option<u64>,
+    /// Read from its disks since it started, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diskread: Option<u64>,
+    /// Written to its disks since it started, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diskwrite: Option<u64>,
     /// Whether it is a template.
-    #[serde(default, deserialize_with = "tolerant::bool::deserialize", serialize_with = "zero_or_one")]
+    #[serde(serialize_with = "zero_or_one")]
     pub template: bool,
     /// Its tags.
-    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    #[serde(skip_serializing_if = "Tags::is_empty")]
     pub tags: Tags,
     /// The pool it is in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
     /// What holds it: `backup`, `migrate`, `snapshot`, …
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
-    /// Everything else the server says.
+    /// The row's name among all resources: `qemu/100`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Everything else the server says: nothing, of the servers of today. Fields are cheaper, and lists are long.
     #[serde(flatten)]
     pub other: Map<String, Value>,
-}
-
-fn unknown() -> String {
-    "unknown".to_owned()
 }
 
 /// Booleans go out as they came in, so that a row printed is the row received.
@@ -301,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_row_keeps_what_it_does_not_know() {
-        let json = r#"{"vmid":100,"name":"a","type":"qemu","node":"pve1","status":"running","template":0,"memhost":7}"#;
+        let json = r#"{"vmid":100,"name":"a","type":"qemu","node":"pve1","status":"running","memhost":7,"template":0,"new":[1]}"#;
         let guest: Guest = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&guest).unwrap(), json);
     }

@@ -2,7 +2,7 @@
 //!
 //! Figures that the user may not see are not held against a node; the server has the last word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
@@ -16,6 +16,8 @@ use crate::model::{
 pub(super) struct Needs {
     /// Memory in bytes.
     pub(super) memory: Option<Size>,
+    /// The root disk goes where the server puts it, for nobody said where.
+    pub(super) default_rootfs: bool,
     /// By storage: the content it must hold, and the bytes that are to be allocated.
     pub(super) storages: BTreeMap<String, (&'static str, Size)>,
 }
@@ -27,7 +29,7 @@ impl Needs {
             let plain = memory.split(',').next()?.trim_start_matches("current=");
             plain.parse().ok().map(Size::mib)
         });
-        let mut needs = Self { memory, storages: BTreeMap::new() };
+        let mut needs = Self { memory, ..Self::default() };
         let content = if kind == GuestKind::Qemu { "images" } else { "rootdir" };
         for (key, value) in params.iter().filter(|(key, _)| is_disk_key(key)) {
             let Ok(disk) = value.parse::<PropertyString>() else { continue };
@@ -44,6 +46,7 @@ impl Needs {
         }
         if kind == GuestKind::Lxc && params.get("rootfs").is_none() {
             let storage = params.get("storage").unwrap_or("local");
+            needs.default_rootfs = params.get("storage").is_none();
             needs.storages.entry(storage.to_owned()).or_insert((content, Size(0)));
         }
         needs
@@ -126,7 +129,8 @@ impl Ops {
             let known = storages.iter().flatten().map(|storage| storage.storage.clone());
             let close = super::closest(unknown, known);
             let error = Error::not_found(format!("no such storage: `{unknown}`"));
-            return Err(if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) });
+            let error = if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) };
+            return Err(error.with_hint(Hint::Text(format!("storages here: {}", names(&storages)))));
         }
         let mut missing = Vec::new();
         for (node, storages) in candidates.into_iter().zip(storages) {
@@ -138,11 +142,23 @@ impl Ops {
         }
         match missing.len() {
             0 => Err(no_node()),
-            _ => Err(Error::conflict(format!("no node has room for it: {}", missing.join("; "))).with_hint(
-                Hint::Text("ask for less, make room, or give --no-checks to leave it to the server".into()),
-            )),
+            _ => {
+                let hint = if needs.default_rootfs {
+                    "say where the root disk goes, such as --rootfs local-lvm:8"
+                } else {
+                    "ask for less, make room, or give --no-checks to leave it to the server"
+                };
+                Err(Error::conflict(format!("no node has room for it: {}", missing.join("; ")))
+                    .with_hint(Hint::Text(hint.into())))
+            }
         }
     }
+}
+
+/// The names of storages, each once.
+fn names(storages: &[Vec<Storage>]) -> String {
+    let names: BTreeSet<&str> = storages.iter().flatten().map(|storage| storage.storage.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn no_node() -> Error {
@@ -181,6 +197,7 @@ mod tests {
         .unwrap();
         let needs = Needs {
             memory: Some(Size::gib(8)),
+            default_rootfs: false,
             storages: BTreeMap::from([
                 ("local-lvm".into(), ("images", Size::gib(4))),
                 ("nope".into(), ("images", Size(0))),

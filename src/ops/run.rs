@@ -282,7 +282,15 @@ impl Run<'_> {
     fn leftover(&self, at: usize) -> Option<String> {
         let made = self.plan.steps[..at].iter().any(|step| matches!(step.action, Action::Create | Action::Clone));
         let stopped = self.plan.steps[..at].iter().any(|step| step.action == Action::Stop);
+        let starts = self.plan.steps[at..].iter().any(|step| step.action == Action::Start);
+        let guest = &self.plan.guest;
         match (made, stopped) {
+            (true, _) if starts => Some(format!(
+                "{} was made and is kept; when the cause is mended, `pvectl {} start {}`",
+                self.plan.label(),
+                guest.kind,
+                guest.vmid
+            )),
             (true, _) => Some(format!("{} was made and is kept", self.plan.label())),
             (_, true) => Some(format!("{} was stopped", self.plan.label())),
             _ => None,

@@ -202,8 +202,8 @@ fn several_targets_are_all_tried() {
     --- stdout
     VMID  NAME     NODE  VERB    STATUS  CHANGED  EXIT STATUS
      101  web-2    pve2  delete  ok      yes      OK
-     103  build-1  pve3  delete  ok      yes      OK
      102  db-1     pve2  delete  failed  no       -
+     103  build-1  pve3  delete  ok      yes      OK
     --- stderr
       vm/101 (web-2): task UPID:pve2:…:qmdestroy:101:root@pam!pvectl:
       vm/103 (build-1): task UPID:pve3:…:qmdestroy:103:root@pam!pvectl:

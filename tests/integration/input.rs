@@ -66,6 +66,7 @@ fn unknown_targets_are_not_found_and_close_ones_suggested() {
         exit 3
         --- stderr
         error: no such storage: `nostore`
+        hint: storages here: local, local-lvm
         ");
         assert_snapshot!(server.run("vm create --name a --template debian-21"), @"
         exit 3

@@ -135,6 +135,7 @@ fn every_refusal_has_its_class() {
       500 pool delete nonempty: delete pool failed: pool 'devs' is not empty (contains VM 100)
       500 fw rule missing: no rule at position 7
       500 ceph not installed: binary not installed: /usr/bin/ceph-mon
+      500 qemu capabilities machines: could not load supported machine versions - can't open '/usr/share/kvm/machine-versions-x86_64.json' - No such file or directory
     exit 3
       500 DELETE missing: delete pool failed: pool 'p1' does not exist
       500 vm missing config: Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist
@@ -148,7 +149,6 @@ fn every_refusal_has_its_class() {
       500 bad storage: storage 'nostore' does not exist
       500 storage missing: storage 'nope' does not exist
       400 node storage missing: No such storage.
-      500 qemu capabilities machines: could not load supported machine versions - can't open '/usr/share/kvm/machine-versions-x86_64.json' - No such file or directory
     exit 4
       401 no auth: No ticket
       401 no auth, unknown path: No ticket

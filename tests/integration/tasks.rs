@@ -164,7 +164,7 @@ fn a_task_that_fails_gives_its_code_its_words_and_its_log() {
     the last lines of vm/150's task:
       TASK ERROR: start failed: QEMU exited with code 1
     error: cannot create vm/150 (a): start failed: QEMU exited with code 1
-    hint: vm/150 (a) was made and is kept
+    hint: vm/150 (a) was made and is kept; when the cause is mended, `pvectl vm start 150`
     ");
     assert_eq!(env.json("vm get 150")["status"], "stopped", "it is kept");
 }

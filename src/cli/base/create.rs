@@ -89,7 +89,7 @@ impl Verb for Create {
             let plan = session.ops.plan_create(&request, &taken).await;
             plans.push(plan.map_err(|error| at_line(error, manifest.as_ref(), text(matches, "file")))?);
         }
-        carry_out(cx, &session, plans, Vec::new()).await
+        carry_out(cx, &session, plans).await
     }
 }
 

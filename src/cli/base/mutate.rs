@@ -65,20 +65,36 @@ pub(super) async fn mutate(
 ) -> Result<Exit> {
     let planned: Vec<Result<Plan>> = stream::iter(found).map(|found| plan(found)).buffered(PLANNING).collect().await;
     let mut plans = Vec::new();
+    // The row of a guest for which there is no plan, in the place of its plan.
     let mut refused = Vec::new();
     for (found, planned) in found.iter().zip(planned) {
-        match planned {
-            Ok(plan) => plans.push(plan),
+        refused.push(match planned {
+            Ok(plan) => {
+                plans.push(plan);
+                None
+            }
             // A request that makes no sense for one guest makes none at all: nothing is sent.
             Err(error) if error.class() == Class::Usage => return Err(error),
-            Err(error) => refused.push(Outcome::refused(words, found, session.ops.context(), error)),
-        }
+            Err(error) => Some(Outcome::refused(words, found, session.ops.context(), error)),
+        });
     }
-    carry_out(cx, session, plans, refused).await
+    let Some(outcomes) = run_plans(cx, session, plans).await? else { return Ok(Class::Failed.exit_code()) };
+    // Rows come in the order in which the guests were named.
+    let mut ran = outcomes.into_iter();
+    let rows = refused.into_iter().filter_map(|refused| refused.or_else(|| ran.next()));
+    finish(cx, session, rows.collect())
 }
 
-/// Shows, asks, runs and reports. `refused` are the rows of guests for which there is no plan.
-pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>, refused: Vec<Outcome>) -> Result<Exit> {
+/// Carries out plans that stand on their own.
+pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Exit> {
+    match run_plans(cx, session, plans).await? {
+        Some(outcomes) => finish(cx, session, outcomes),
+        None => Ok(Class::Failed.exit_code()),
+    }
+}
+
+/// Shows, asks and runs; nothing if a person said no.
+async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Option<Vec<Outcome>>> {
     for plan in &plans {
         for note in &plan.notes {
             cx.ui.say(format_args!("{}: {note}", plan.label()));
@@ -86,7 +102,7 @@ pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>, refu
     }
     if cx.switches.dry_run {
         show_plans(cx, session, &plans)?;
-        return finish(cx, session, refused);
+        return Ok(Some(Vec::new()));
     }
     if cx.switches.no_wait && plans.iter().any(|plan| plan.steps.len() > 1) {
         return Err(Error::usage(
@@ -97,12 +113,10 @@ pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>, refu
     let losses = plans.iter().filter(|plan| plan.loss.is_some()).count();
     if losses > 0 && !cx.switches.confirm && !ask(cx, &plans)? {
         cx.ui.say("nothing was done");
-        return Ok(Class::Failed.exit_code());
+        return Ok(None);
     }
     let show = Show::new(cx.ui.clone());
-    let mut outcomes = session.ops.run(plans, &session.options, &show, &cx.interrupt).await;
-    outcomes.extend(refused);
-    finish(cx, session, outcomes)
+    Ok(Some(session.ops.run(plans, &session.options, &show, &cx.interrupt).await))
 }
 
 /// Refuses a change that asks where nobody can answer, before anything is looked at.
@@ -190,8 +204,8 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit
         return Ok(0);
     }
     let code = exit_code(cx, &outcomes);
-    if cx.switches.no_wait && session.style.format.is_table() {
-        let upids: Vec<String> = outcomes.iter().filter_map(|o| o.upid.as_ref().map(ToString::to_string)).collect();
+    let upids: Vec<String> = outcomes.iter().filter_map(|o| o.upid.as_ref().map(ToString::to_string)).collect();
+    if cx.switches.no_wait && session.style.format.is_table() && upids.len() == outcomes.len() {
         cx.ui.data(|out| upids.iter().try_for_each(|upid| writeln!(out, "{upid}")))?;
     } else if let [one] = outcomes.as_slice() {
         print::one(&cx.ui, &session.style, one)?;

@@ -67,6 +67,7 @@ impl Format {
 pub(crate) struct Style {
     pub(crate) format: Format,
     pub(crate) headers: bool,
+    pub(crate) colours: bool,
     pub(crate) sort_by: Option<String>,
 }
 

@@ -27,11 +27,8 @@ pub(crate) struct Column<T> {
     pub(crate) colour: fn(&str) -> Option<Colour>,
 }
 
-/// A cell as it is printed.
-pub(crate) type Cell = String;
-
 impl<T> Column<T> {
-    pub(crate) const fn new(title: &'static str, field: &'static str, cell: fn(&T) -> Cell) -> Self {
+    pub(crate) const fn new(title: &'static str, field: &'static str, cell: fn(&T) -> String) -> Self {
         Self { title, field, wide: false, right: false, cell, colour: |_| None }
     }
 
@@ -62,20 +59,19 @@ pub(crate) fn status_colour(status: &str) -> Option<Colour> {
 pub(super) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
     let columns: Vec<&Column<T>> =
         columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
-    let cell = |column: &Column<T>, row: &T| {
-        let text = (column.cell)(row);
-        if text.is_empty() { "-".to_owned() } else { one_line(text) }
-    };
-    let cells: Vec<Vec<Cell>> =
-        rows.iter().map(|row| columns.iter().map(|column| cell(column, row)).collect()).collect();
-    let header = style.headers.then(|| columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>());
+    let header: Vec<Cell> = columns.iter().map(|column| Cell::new(column.title.to_owned())).collect();
+    let header = style.headers.then_some(header.as_slice());
+    let cells: Vec<Cell> =
+        rows.iter().flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))).collect();
+    let lines = || cells.chunks(columns.len().max(1));
     let widths: Vec<usize> = (0..columns.len())
-        .map(|at| header.iter().chain(&cells).map(|line| line[at].width()).max().unwrap_or(0))
+        .map(|at| header.into_iter().chain(lines()).map(|line| line[at].width).max().unwrap_or(0))
         .collect();
-    if let Some(header) = &header {
+    if let Some(header) = header {
         write_line(out, &columns, &widths, header, |_, _| Some(style::HEADER))?;
     }
-    cells.iter().try_for_each(|line| write_line(out, &columns, &widths, line, |column, text| (column.colour)(text)))
+    let colour = |column: &Column<T>, text: &str| if style.colours { (column.colour)(text) } else { None };
+    lines().try_for_each(|line| write_line(out, &columns, &widths, line, colour))
 }
 
 fn write_line<T>(
@@ -85,9 +81,9 @@ fn write_line<T>(
     line: &[Cell],
     colour: impl Fn(&Column<T>, &str) -> Option<Colour>,
 ) -> io::Result<()> {
-    for (at, (column, text)) in columns.iter().zip(line).enumerate() {
+    for (at, (column, Cell { text, width })) in columns.iter().zip(line).enumerate() {
         let gap = if at == 0 { "" } else { "  " };
-        let pad = widths[at] - text.width();
+        let pad = widths[at] - width;
         let (before, after) = if column.right { (pad, 0) } else { (0, pad) };
         // Nothing but the cell itself: a line has no blanks at its end.
         let after = if at + 1 == columns.len() { 0 } else { after };
@@ -97,11 +93,23 @@ fn write_line<T>(
     writeln!(out)
 }
 
-/// Control characters and line ends in a name must not break the table, or the terminal.
-fn one_line(text: String) -> String {
-    if text.chars().any(char::is_control) {
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-    } else {
-        text
+/// A cell as it is printed, and how many columns of the terminal it takes.
+struct Cell {
+    text: String,
+    width: usize,
+}
+
+impl Cell {
+    fn new(text: String) -> Self {
+        match text {
+            empty if empty.is_empty() => Self { text: "-".to_owned(), width: 1 },
+            // Nearly every cell; the general rule takes longer than all else about it.
+            plain if plain.bytes().all(|byte| matches!(byte, b' '..=b'~')) => Self { width: plain.len(), text: plain },
+            other => {
+                // Control characters and line ends in a name must not break the table, or the terminal.
+                let text: String = other.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                Self { width: text.width(), text }
+            }
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+
 use super::{Options, tls};
 use crate::model::{Class, Error, Result};
 
@@ -36,7 +38,10 @@ impl Wire {
             .referer(false)
             .user_agent(&options.user_agent);
         if self.endpoint.is_local() {
-            builder = builder.no_proxy();
+            // Packing takes longer than it saves where there is no wire: a third of the time of a long list. What a
+            // server packs all the same (a node's journal, always) is still unpacked.
+            let unpacked = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+            builder = builder.no_proxy().default_headers(unpacked);
         }
         let http = builder
             .build()
