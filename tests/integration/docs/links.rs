@@ -37,3 +37,15 @@ fn links_lead_somewhere() {
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
     assert!(checked > 20, "only {checked} links were found");
 }
+
+#[test]
+fn every_document_is_linked_from_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    for directory in ["docs", "docs/guide", "docs/reference"] {
+        for entry in fs::read_dir(root().join(directory)).expect("a directory of documents") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a name");
+            let linked = !name.ends_with(".md") || readme.contains(&format!("]({directory}/{name})"));
+            assert!(linked, "README.md does not lead to {directory}/{name}");
+        }
+    }
+}
