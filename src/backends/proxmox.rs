@@ -157,7 +157,8 @@ impl Backend for Proxmox {
             rows.extend(self.client.node_tasks(node, &filter).await?.0);
         }
         rows.retain(matches);
-        rows.sort_by_key(|row| std::cmp::Reverse(row.starttime));
+        // Several may begin within a second; the kernel's ticks tell which came first on a node.
+        rows.sort_by_key(|row| std::cmp::Reverse((row.starttime, row.upid.pstart)));
         rows.truncate(query.limit as usize);
         Ok(rows)
     }

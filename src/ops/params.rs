@@ -12,6 +12,8 @@ use crate::{
 
 /// Keys whose unit is MiB and for which people write `8G`.
 const MEBIBYTES: [&str; 4] = ["memory", "swap", "balloon", "maxmem"];
+/// Of more parts than this only the names are shown.
+const MANY_PARTS: usize = 16;
 /// Longer lists of allowed values are cut.
 const SHOWN_VALUES: usize = 24;
 
@@ -151,7 +153,11 @@ fn expectation(key: &str, schema: &'static Schema) -> String {
         let (mut first, rest): (Vec<_>, Vec<_>) =
             keys.iter().filter(|(_, part)| part.alias.is_none()).partition(|(_, part)| part.default_key);
         first.extend(rest);
-        let parts: Vec<String> = first.into_iter().map(shape).collect();
+        // A disk has some forty parts: their names alone are long enough.
+        let parts: Vec<String> = match first.len() {
+            ..=MANY_PARTS => first.into_iter().map(shape).collect(),
+            _ => first.into_iter().map(|(name, _)| name.clone()).collect(),
+        };
         return format!("`{key}` takes {}", cut(&parts, ","));
     }
     format!("`{key}` takes {}", one(schema))

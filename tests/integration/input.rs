@@ -190,13 +190,13 @@ fn bad_values_name_the_part_and_what_is_expected() {
         exit 2
         --- stderr
         error: `scsi0` `local-lvm:8,cahce=none`: unknown part `cahce`
-        hint: `scsi0` takes [file=]TEXT,aio=native|threads|io_uring,backup=0|1,bps=INTEGER,bps_max_length=INTEGER (1 or more),bps_rd=INTEGER,bps_rd_max_length=INTEGER (1 or more),bps_wr=INTEGER,bps_wr_max_length=INTEGER (1 or more),cache=none|writethrough|writeback|unsafe|directsync,detect_zeroes=0|1,discard=ignore|on,format=raw|qcow|qed|qcow2|vmdk|cloop,import-from=TEXT,iops=INTEGER,iops_max=INTEGER,iops_max_length=INTEGER (1 or more),iops_rd=INTEGER,iops_rd_max=INTEGER,iops_rd_max_length=INTEGER (1 or more),iops_wr=INTEGER,iops_wr_max=INTEGER,iops_wr_max_length=INTEGER (1 or more),iothread=0|1,…
+        hint: `scsi0` takes file,aio,backup,bps,bps_max_length,bps_rd,bps_rd_max_length,bps_wr,bps_wr_max_length,cache,detect_zeroes,discard,format,import-from,iops,iops_max,iops_max_length,iops_rd,iops_rd_max,iops_rd_max_length,iops_wr,iops_wr_max,iops_wr_max_length,iothread,…
         ");
         assert_snapshot!(server.run("vm create --name a --scsi0 local-lvm:8,cache=fast"), @"
         exit 2
         --- stderr
         error: `scsi0` `local-lvm:8,cache=fast`: part `cache`: value 'fast' does not have a value in the enumeration 'none, writethrough, writeback, unsafe, directsync'
-        hint: `scsi0` takes [file=]TEXT,aio=native|threads|io_uring,backup=0|1,bps=INTEGER,bps_max_length=INTEGER (1 or more),bps_rd=INTEGER,bps_rd_max_length=INTEGER (1 or more),bps_wr=INTEGER,bps_wr_max_length=INTEGER (1 or more),cache=none|writethrough|writeback|unsafe|directsync,detect_zeroes=0|1,discard=ignore|on,format=raw|qcow|qed|qcow2|vmdk|cloop,import-from=TEXT,iops=INTEGER,iops_max=INTEGER,iops_max_length=INTEGER (1 or more),iops_rd=INTEGER,iops_rd_max=INTEGER,iops_rd_max_length=INTEGER (1 or more),iops_wr=INTEGER,iops_wr_max=INTEGER,iops_wr_max_length=INTEGER (1 or more),iothread=0|1,…
+        hint: `scsi0` takes file,aio,backup,bps,bps_max_length,bps_rd,bps_rd_max_length,bps_wr,bps_wr_max_length,cache,detect_zeroes,discard,format,import-from,iops,iops_max,iops_max_length,iops_rd,iops_rd_max,iops_rd_max_length,iops_wr,iops_wr_max,iops_wr_max_length,iothread,…
         ");
         assert_snapshot!(server.run("vm create --name a --bios uefi"), @"
         exit 2

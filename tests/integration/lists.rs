@@ -64,14 +64,14 @@ fn lists() {
       disk: 0
       maxdisk: 8589934592
       uptime: 0
-      template: 0
-      tags: build
-      id: qemu/103
       memhost: 0
       netin: 0
       netout: 0
       diskread: 0
       diskwrite: 0
+      template: 0
+      tags: build
+      id: qemu/103
       context: sandbox
     ");
     assert_snapshot!(env.run("vm list --status nonsense"), @"
