@@ -26,6 +26,9 @@ const EXACT: usize = 3;
 const SHARE: u32 = 6;
 /// … but not shorter, so that a short task is noticed at once without hammering …
 const SHORTEST: Duration = Duration::from_millis(40);
+/// … longer where more of a node's tasks are followed than are asked for one by one, in proportion, up to this: one of
+/// them ends all the time, and their list is long …
+const SHORTEST_OF_MANY: Duration = Duration::from_millis(250);
 /// … and not longer.
 const LONGEST: Duration = Duration::from_secs(2);
 /// A task may be unknown to the server for so long after it was named.
@@ -231,7 +234,9 @@ struct Seen {
 impl View {
     /// How long to wait for the next look: short after a change, longer the longer nothing changes.
     fn tick(&self) -> Duration {
-        (self.last_change.elapsed() / SHARE).clamp(SHORTEST, LONGEST)
+        let crowd = u32::try_from(self.followed.len() / EXACT).unwrap_or(u32::MAX).max(1);
+        let shortest = SHORTEST.saturating_mul(crowd).min(SHORTEST_OF_MANY);
+        (self.last_change.elapsed() / SHARE).clamp(shortest, LONGEST)
     }
 
     /// Looks at the node, unless somebody else just did, and tells what is known of one task.
