@@ -13,7 +13,7 @@ use crate::{
         session::Access,
         verb::{Exit, Kind, Verb, value},
     },
-    model::{Guest, Result},
+    model::Result,
 };
 
 pub(super) struct List;
@@ -60,19 +60,21 @@ pub(crate) fn filter_args() -> Vec<Arg> {
 pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
     let session = cx.session(Access::Read).await?;
     let context: Arc<str> = session.ops.context().into();
-    let guests = session.ops.backend().guests().await?;
+    let mut guests = session.ops.backend().guests().await?;
     let wanted = kind.guest();
-    let is = |filter: &str, value: Option<&str>| text(matches, filter).is_none_or(|filter| value == Some(filter));
-    let keep = |guest: &Guest| {
+    let [status, node, pool, template, tag] =
+        ["status", "node", "pool", "template", "tag"].map(|filter| text(matches, filter));
+    let is = |filter: Option<&str>, value: Option<&str>| filter.is_none() || filter == value;
+    guests.retain(|guest| {
         guest.kind == wanted
-            && is("status", Some(&guest.status))
-            && is("node", Some(guest.node.as_str()))
-            && is("pool", guest.pool.as_deref())
-            && is("template", Some(if guest.template { "true" } else { "false" }))
-            && text(matches, "tag").is_none_or(|tag| guest.tags.contains(tag))
-    };
+            && is(status, Some(&guest.status))
+            && is(node, Some(guest.node.as_str()))
+            && is(pool, guest.pool.as_deref())
+            && is(template, Some(if guest.template { "true" } else { "false" }))
+            && tag.is_none_or(|tag| guest.tags.contains(tag))
+    });
     let mut rows: Vec<GuestRow> =
-        guests.into_iter().filter(keep).map(|guest| GuestRow { guest, context: context.clone() }).collect();
+        guests.into_iter().map(|guest| GuestRow { guest, context: context.clone() }).collect();
     rows.sort_by_key(|row| row.guest.vmid);
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(0)

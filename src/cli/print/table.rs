@@ -61,8 +61,8 @@ pub(super) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], s
         columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
     let header: Vec<Cell> = columns.iter().map(|column| Cell::new(column.title.to_owned())).collect();
     let header = style.headers.then_some(header.as_slice());
-    let cells: Vec<Cell> =
-        rows.iter().flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))).collect();
+    let mut cells = Vec::with_capacity(rows.len() * columns.len());
+    cells.extend(rows.iter().flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))));
     let lines = || cells.chunks(columns.len().max(1));
     let widths: Vec<usize> = (0..columns.len())
         .map(|at| header.into_iter().chain(lines()).map(|line| line[at].width).max().unwrap_or(0))
