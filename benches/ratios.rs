@@ -101,26 +101,23 @@ fn lists(report: &mut Report) -> Result<()> {
             let home = Home::with_guests(guests)?;
             let server = Server::start(&home, tls)?;
             let mut commands = [
-                // What pvectl asks for too, and so the same request.
-                server.curl(&["--compressed"]),
                 server.curl(&[]),
+                server.curl(&["--compressed"]),
                 server.pvectl(&home, &["vm", "list"]),
                 server.pvectl(&home, &["vm", "list", "-o", "json"]),
             ];
-            let [packed, plain, table, data] = taking_turns(rounds, &mut commands)?;
+            let [curl, packed, table, data] = taking_turns(rounds, &mut commands)?;
             for (format, samples) in [("table", table), ("json", data)] {
-                let over = |other: &Samples| samples.median().as_secs_f64() / other.median().as_secs_f64();
+                let ratio = samples.median().as_secs_f64() / curl.median().as_secs_f64();
                 report.row(
                     &format!("{guests} guests as {format}, {}", if tls { "TLS, fingerprint" } else { "plain HTTP" }),
                     &format!("≤ {limit} × curl"),
-                    over(&packed) <= limit,
+                    ratio <= limit,
                     &format!(
-                        "{:.2} × ({}; curl {}); {:.2} × curl that asks for no compression ({})",
-                        over(&packed),
+                        "{ratio:.2} × ({}, curl {}, `curl --compressed` {})",
                         samples.told(),
-                        packed.told(),
-                        over(&plain),
-                        ms(plain.median()),
+                        curl.told(),
+                        ms(packed.median())
                     ),
                 );
             }
