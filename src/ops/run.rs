@@ -78,9 +78,13 @@ impl Ops {
         let runs = plans.into_iter().enumerate().map(async |(index, plan)| {
             let outcome = self.run_one(index, plan, options, observer, interrupt).await;
             observer.outcome(index, &outcome);
-            outcome
+            (index, outcome)
         });
-        stream::iter(runs).buffered(options.parallel.max(1)).collect().await
+        // A slow guest must not hold up those that come after it; the order is restored at the end.
+        let mut outcomes: Vec<(usize, Outcome)> =
+            stream::iter(runs).buffer_unordered(options.parallel.max(1)).collect().await;
+        outcomes.sort_by_key(|(index, _)| *index);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     async fn run_one(
