@@ -275,7 +275,7 @@ impl File {
 pub(super) fn unknown<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Error {
     let error = Error::new(Class::NotFound, format!("context `{name}` does not exist"));
     let close = close_names(name, names.chain(RESERVED.iter().copied()));
-    if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) }
+    error.did_you_mean(close)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Content> {

@@ -203,6 +203,12 @@ impl Error {
         self
     }
 
+    /// Adds the names that an unknown one may have meant; nothing where none is like it.
+    #[must_use]
+    pub fn did_you_mean(self, names: Vec<String>) -> Self {
+        if names.is_empty() { self } else { self.with_hint(Hint::DidYouMean(names)) }
+    }
+
     /// Notes what is known about the request.
     #[must_use]
     pub fn with_sent(mut self, sent: Sent) -> Self {

@@ -103,7 +103,7 @@ impl Ops {
                 let close: Vec<String> = super::closest(wanted.as_str(), names.clone());
                 let known = format!("nodes here: {}", names.collect::<Vec<_>>().join(", "));
                 let error = Error::not_found(format!("no such node: `{wanted}`"));
-                let error = if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) };
+                let error = error.did_you_mean(close);
                 return Err(error.with_hint(Hint::Text(known)));
             };
             if !node.is_online() {
@@ -129,7 +129,7 @@ impl Ops {
             let known = storages.iter().flatten().map(|storage| storage.storage.clone());
             let close = super::closest(unknown, known);
             let error = Error::not_found(format!("no such storage: `{unknown}`"));
-            let error = if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) };
+            let error = error.did_you_mean(close);
             return Err(error.with_hint(Hint::Text(format!("storages here: {}", names(&storages)))));
         }
         let mut missing = Vec::new();

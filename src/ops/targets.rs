@@ -127,9 +127,7 @@ fn not_found(unknown: &[&Target], kind: GuestKind, guests: &[Guest]) -> Error {
             error = error.with_hint(Hint::Text(format!("{} is on node {}", guest.vmid, guest.node)));
         } else {
             let close = close_names(target, kind, guests);
-            if !close.is_empty() {
-                error = error.with_hint(Hint::DidYouMean(close));
-            }
+            error = error.did_you_mean(close);
         }
     }
     error

@@ -57,7 +57,7 @@ fn command_help(words: &[String]) -> Result<String> {
                 TOPICS.iter().map(|(name, about, _)| format!("{name} ({about})")).collect::<Vec<_>>().join(", ");
             let error = Error::usage(format!("no help on `{word}`"));
             let close = closest(word, candidates.into_iter());
-            let error = if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) };
+            let error = error.did_you_mean(close);
             error.with_hint(Hint::Text(format!("topics: {topics}")))
         })?;
     }

@@ -48,7 +48,7 @@ fn with_kind(command: Command, required: bool) -> Command {
 }
 
 async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<&str>) -> Result<Exit> {
-    // `get vm/150` is `get vm 150`: what `-o name` prints goes in again.
+    // kubectl's `get vm/150`: the kind is known, and so is what to type instead.
     let word = text(matches, "kind").unwrap_or_default();
     let kind = by_word(word.split_once('/').map_or(word, |(kind, _)| kind))?;
     if let Some((noun, target)) = word.split_once('/') {

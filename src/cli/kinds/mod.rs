@@ -7,7 +7,7 @@ mod task;
 mod vm;
 
 use super::verb::Kind;
-use crate::model::{Error, Hint, Result};
+use crate::model::{Error, Result};
 use crate::ops::closest;
 
 /// Every kind.
@@ -22,7 +22,7 @@ pub(crate) fn by_word(word: &str) -> Result<&'static Kind> {
         let known = KINDS.iter().map(|kind| kind.plural).collect::<Vec<_>>().join(", ");
         let error = Error::usage(format!("unknown kind `{word}`, known are {known}"));
         let close = closest(word, KINDS.iter().flat_map(|kind| [kind.noun, kind.plural]).map(str::to_owned));
-        if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) }
+        error.did_you_mean(close)
     })
 }
 

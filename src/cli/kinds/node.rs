@@ -14,7 +14,7 @@ use crate::{
         session::Access,
         verb::{Entry, Exit, Kind},
     },
-    model::{Error, Hint, Node, Result},
+    model::{Error, Node, Result},
     ops::closest,
 };
 
@@ -80,7 +80,7 @@ async fn show(cx: &Cx, names: Vec<String>) -> Result<Exit> {
     if let Some(unknown) = names.iter().find(|name| nodes.iter().all(|node| node.node.as_str() != **name)) {
         let close = closest(unknown, nodes.iter().map(|node| node.node.to_string()));
         let error = Error::not_found(format!("no such node: `{unknown}`"));
-        return Err(if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) });
+        return Err(error.did_you_mean(close));
     }
     nodes.retain(|node| names.is_empty() || names.iter().any(|name| name == node.node.as_str()));
     let mut rows: Vec<NodeRow> = nodes.into_iter().map(|node| NodeRow { node, context: context.to_owned() }).collect();

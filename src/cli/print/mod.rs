@@ -17,7 +17,7 @@ pub(crate) use table::Column;
 
 use super::ui::Ui;
 use crate::{
-    model::{Class, Error, Hint, Result},
+    model::{Class, Error, Result},
     ops::closest,
 };
 
@@ -53,7 +53,7 @@ impl Format {
         let known = names().collect::<Vec<_>>().join(", ");
         let error = Error::usage(format!("unknown output format `{text}`, known are {known}"));
         let close = closest(text, names());
-        Err(if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) })
+        Err(error.did_you_mean(close))
     }
 
     /// Whether cells are printed.
@@ -133,7 +133,7 @@ fn sort<T: Row>(rows: &mut Vec<T>, key: &str) -> Result<()> {
         let known = titles.clone().collect::<Vec<_>>().join(", ");
         let error = Error::new(Class::Usage, format!("no row has a field `{key}` to sort by; columns are {known}"));
         let close = closest(&key.to_lowercase(), titles);
-        return Err(if close.is_empty() { error } else { error.with_hint(Hint::DidYouMean(close)) });
+        return Err(error.did_you_mean(close));
     }
     keyed.sort_by(|(a, _), (b, _)| match (a, b) {
         (Some(a), Some(b)) => {
@@ -160,6 +160,7 @@ fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Hint;
 
     #[derive(Debug, Serialize, PartialEq)]
     struct Named {
