@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub use endpoint::{Endpoint, Parameters};
 pub use index::{Contract, Found, embedded};
 pub use permissions::{Check, Permissions};
-pub use schema::{Format, Kind, Schema};
+pub use schema::{Format, Keys, Kind, Schema};
 
 use crate::model::Call;
 
