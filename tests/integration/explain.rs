@@ -262,7 +262,7 @@ fn a_servers_own_description_is_read_once_and_shown_with_what_differs() {
     ");
     let version = ("/api2/json/version".to_owned(), true);
     let script = ("/pve-docs/api-viewer/apidoc.js".to_owned(), false);
-    assert_eq!(later.requests(), [version.clone(), script, version.clone(), version.clone()]);
+    assert_eq!(later.requests(), [version.clone(), script, version.clone(), version]);
     // What it no longer has is explained all the same, by what is built in.
     let _ = later.env.run("explain vm.sockets").ok();
     let embedded = later.env.run("explain vm.cores --embedded -o json").ok().json();
