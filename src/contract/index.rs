@@ -82,7 +82,7 @@ impl Contract {
     }
 
     /// Finds the method for a path like `/nodes/pve1/qemu/150/config`. Doubled and trailing slashes do not count and
-    /// the path is percent-decoded as a whole, as on a real server; only a volume at the end may contain slashes.
+    /// the path is percent-decoded as a whole, as on a real server; only a volume or a network at the end may contain slashes.
     pub fn find(&'static self, method: Method, path: &str) -> Option<Found> {
         self.find_decoded(method, &percent_decode_str(path).decode_utf8_lossy())
     }
@@ -95,11 +95,17 @@ impl Contract {
         let mut path_params = Params::new();
         for (at, wanted) in template_segments(line.path).enumerate() {
             if let Some(name) = placeholder(wanted) {
-                let value = if name == VOLUME { segments[at..].join("/") } else { segments[at].to_owned() };
+                let value = if SLASHED.contains(&name) { segments[at..].join("/") } else { segments[at].to_owned() };
                 path_params.push(name, value);
             }
         }
         Some(Found { endpoint, path_params })
+    }
+
+    /// The methods that a decoded path has.
+    pub(super) fn methods_of(&self, segments: &[&str]) -> Vec<Method> {
+        let path = self.best(segments, |_| true).map(|line| line.path);
+        self.methods.iter().filter(|line| Some(line.path) == path).map(|line| line.method).collect()
     }
 
     /// Whether the path has any method.
@@ -150,14 +156,14 @@ impl Contract {
 
 const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
-/// The one path parameter that may contain slashes.
-const VOLUME: &str = "volume";
+/// The path parameters that may contain slashes: volumes, and networks in an IP set.
+pub(super) const SLASHED: [&str; 2] = ["volume", "cidr"];
 
-fn template_segments(template: &str) -> impl Iterator<Item = &str> {
+pub(super) fn template_segments(template: &str) -> impl Iterator<Item = &str> {
     template.split('/').filter(|segment| !segment.is_empty())
 }
 
-fn placeholder(segment: &str) -> Option<&str> {
+pub(super) fn placeholder(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
@@ -166,7 +172,7 @@ fn fits(template: &str, segments: &[&str]) -> bool {
     for wanted in template_segments(template) {
         match (placeholder(wanted), have.next()) {
             (_, None) => return false,
-            (Some(VOLUME), Some(_)) => return true,
+            (Some(name), Some(_)) if SLASHED.contains(&name) => return true,
             (Some(_), Some(_)) => {}
             (None, Some(segment)) if *segment == wanted => {}
             (None, Some(_)) => return false,

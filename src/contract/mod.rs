@@ -3,6 +3,7 @@
 //! It says whether a call is well formed, in the server's own words; it does not know the state of any server, and it
 //! sends nothing. The data lies compressed in the executable and is unpacked when it is first asked for.
 
+mod arguments;
 mod check;
 mod endpoint;
 mod formats;
@@ -10,13 +11,17 @@ mod index;
 mod indexed;
 mod pattern;
 mod permissions;
+mod route;
 mod schema;
+mod words;
 
 use std::collections::BTreeMap;
 
+pub use arguments::Arguments;
 pub use endpoint::{Endpoint, Parameters};
 pub use index::{Contract, Found, embedded};
 pub use permissions::{Check, Permissions};
+pub use route::{Route, child_paths};
 pub use schema::{Format, Kind, Schema};
 
 use crate::model::Call;
