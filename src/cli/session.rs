@@ -120,7 +120,7 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
         }
         None => {
             // First see that there is a server and that it is the right one; only then is a password asked for.
-            builder.clone().auth(Auth::None).build()?.call(&Call::new(Method::Get, "/access/domains")).await?;
+            builder.clone().auth(Auth::None).build()?.send(&Call::new(Method::Get, "/access/domains")).await?;
             let user = match &server.identity {
                 Some(identity) => identity.value.to_string(),
                 None => ask_user(cx, server)?,

@@ -65,11 +65,11 @@ impl Arguments {
     ///
     /// # Errors
     /// For a value whose form the declaration does not have: a list where one value is taken, and the like.
-    pub(super) fn into_params(self, endpoint: &'static Endpoint) -> Result<Params> {
+    pub(super) fn into_params(self, endpoint: &Endpoint) -> Result<Params> {
         let mut params = Params::new();
         for (name, value) in self.0 {
-            let wire = wire(endpoint.parameters.get(&name), &value)
-                .map_err(|why| Error::usage(format!("`{name}`: {why}")))?;
+            let wire =
+                wire(endpoint.parameters.get(&name), &value).map_err(|why| Error::usage(format!("`{name}`: {why}")))?;
             params.extend(wire.into_iter().map(|text| (name.clone(), text)));
         }
         Ok(params)
@@ -97,9 +97,9 @@ impl fmt::Debug for Arguments {
 
 /// A value as the texts that go over the wire: none for `null`, several for an array. The error is what comes after
 /// the parameter's name.
-fn wire(schema: Option<&'static Schema>, value: &Value) -> Result<Vec<String>, String> {
+fn wire(schema: Option<&Schema>, value: &Value) -> Result<Vec<String>, String> {
     let Value::Array(members) = value else { return Ok(single(schema, value)?.into_iter().collect()) };
-    let each = |schema: Option<&'static Schema>| -> Result<Vec<String>, String> {
+    let each = |schema: Option<&Schema>| -> Result<Vec<String>, String> {
         let texts = members.iter().map(|member| single(schema, member)).collect::<Result<Vec<_>, _>>()?;
         Ok(texts.into_iter().flatten().collect())
     };
@@ -119,7 +119,7 @@ fn wire(schema: Option<&'static Schema>, value: &Value) -> Result<Vec<String>, S
 }
 
 /// A value that is no array, as one text; `None` for `null`.
-fn single(schema: Option<&'static Schema>, value: &Value) -> Result<Option<String>, String> {
+fn single(schema: Option<&Schema>, value: &Value) -> Result<Option<String>, String> {
     Ok(Some(match value {
         Value::Null => return Ok(None),
         Value::Bool(set) => u8::from(*set).to_string(),

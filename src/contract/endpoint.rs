@@ -2,12 +2,12 @@
 //!
 //! Read from one line of the description; checking values against it is in `check`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Permissions, Schema, indexed};
+use super::{Keys, Permissions, Schema, indexed};
 use crate::model::{Method, tolerant};
 
 /// A method of the API.
@@ -16,7 +16,7 @@ pub struct Endpoint {
     /// The method.
     pub method: Method,
     /// The path with its parameters in braces: `/nodes/{node}/qemu/{vmid}/config`.
-    pub path: &'static str,
+    pub path: String,
     /// Proxmox's own name of it: `update_vm`.
     pub name: String,
     /// The parameters, those of the path too.
@@ -102,16 +102,11 @@ struct Declared {
 
 impl Endpoint {
     /// Reads one line of the description.
-    pub(super) fn read(
-        method: Method,
-        path: &'static str,
-        json: &str,
-        tasks: Option<Vec<String>>,
-    ) -> serde_json::Result<Self> {
+    pub(super) fn read(method: Method, path: &str, json: &str, tasks: Option<Vec<String>>) -> serde_json::Result<Self> {
         let declared: Declared = serde_json::from_str(json)?;
         Ok(Self {
             method,
-            path,
+            path: path.to_owned(),
             name: declared.name,
             parameters: Parameters::read(&declared.parameters),
             permissions: Permissions::read(&declared.permissions),
@@ -123,8 +118,14 @@ impl Endpoint {
         })
     }
 
+    /// Puts the keys of named property strings in place of their names.
+    pub(super) fn resolve(&mut self, named: &dyn Fn(&str) -> Option<Arc<Keys>>) {
+        self.parameters.properties.values_mut().for_each(|schema| schema.resolve(named));
+        self.returns.resolve(named);
+    }
+
     /// The names in the path: `node`, `vmid`.
-    pub fn path_params(&self) -> impl Iterator<Item = &'static str> {
+    pub fn path_params(&self) -> impl Iterator<Item = &str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
     }
 

@@ -21,8 +21,8 @@ pub use arguments::Arguments;
 pub use endpoint::{Endpoint, Parameters};
 pub use index::{Contract, Found, embedded};
 pub use permissions::{Check, Permissions};
-pub use route::{Route, child_paths};
-pub use schema::{Format, Kind, Schema};
+pub use route::Route;
+pub use schema::{Format, Keys, Kind, Schema};
 
 use crate::model::Call;
 

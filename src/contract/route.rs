@@ -18,10 +18,10 @@ const ALIKE: f64 = 0.75;
 
 /// A method of the API with what is known of its path: every name in braces has a value or is still open.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct Route<'c> {
     /// The method.
-    pub endpoint: &'static Endpoint,
-    values: Vec<(&'static str, Option<String>)>,
+    pub endpoint: &'c Endpoint,
+    values: Vec<(&'c str, Option<String>)>,
 }
 
 impl Contract {
@@ -32,9 +32,9 @@ impl Contract {
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) for a path that the API does not have, with paths that are like
     /// it; for a method that the path does not have, with those that it has.
-    pub fn route(&'static self, method: Method, path: &str, arguments: &mut Arguments) -> Result<Route> {
+    pub fn route(&self, method: Method, path: &str, arguments: &mut Arguments) -> Result<Route<'_>> {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        let typed = self.segments(path);
+        let typed = segments_of(path);
         let segments: Vec<&str> = typed.iter().map(String::as_str).collect();
         let whole = format!("/{}", segments.join("/"));
         let found = self.find_decoded(method, &whole).ok_or_else(|| self.not_there(method, &segments))?;
@@ -53,7 +53,10 @@ impl Contract {
                 None => Some(value.to_owned()),
                 Some(typed) if typed == name => arguments.take(name)?,
                 Some(typed) => {
-                    return Err(Error::usage(format!("`{{{typed}}}` is called `{{{name}}}` in {}", found.endpoint.path)));
+                    return Err(Error::usage(format!(
+                        "`{{{typed}}}` is called `{{{name}}}` in {}",
+                        found.endpoint.path
+                    )));
                 }
             };
             if let Some(value) = &value {
@@ -64,15 +67,53 @@ impl Contract {
         Ok(Route { endpoint: found.endpoint, values })
     }
 
-    /// The decoded segments of a path below `/api2/json`.
-    fn segments(&self, path: &str) -> Vec<String> {
-        let decoded = percent_decode_str(path.trim()).decode_utf8_lossy();
-        let mut segments: Vec<String> =
-            decoded.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
-        if segments.len() >= 2 && segments[0] == "api2" && segments[1] == "json" {
-            segments.drain(..2);
+    /// The paths directly below a path, or all of them, each with its methods, in the order of the alphabet. What was
+    /// typed stays in them: below `/nodes/pve1` is `/nodes/pve1/qemu`. A path with nothing below it is itself.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) for a path that the API does not have.
+    pub fn paths_below(&self, path: &str, deep: bool) -> Result<Vec<(String, Vec<Method>)>> {
+        let typed = segments_of(path.split('?').next().unwrap_or_default());
+        let fits = |template: &str| {
+            let mut wanted = template_segments(template);
+            typed
+                .iter()
+                .all(|segment| wanted.next().is_some_and(|wanted| wanted == segment || placeholder(wanted).is_some()))
+        };
+        let literal = |template: &str| {
+            let wanted = template_segments(template).take(typed.len());
+            wanted.map(|wanted| placeholder(wanted).is_none()).collect::<Vec<_>>()
+        };
+        // As the server does: a literal segment is meant before a name.
+        let best = self.templates().filter(|(_, template)| fits(template)).map(|(_, template)| literal(template)).max();
+        let mut found: BTreeMap<String, Vec<Method>> = BTreeMap::new();
+        let mut itself = Vec::new();
+        for (method, template) in self.templates() {
+            if !fits(template) || best.as_ref() != Some(&literal(template)) {
+                continue;
+            }
+            let mut below = template_segments(template).skip(typed.len()).peekable();
+            if below.peek().is_none() {
+                itself.push(method);
+                continue;
+            }
+            let (shown, rest): (Vec<&str>, usize) =
+                if deep { (below.collect(), 0) } else { (below.next().into_iter().collect(), below.count()) };
+            let path: String =
+                typed.iter().map(String::as_str).chain(shown).flat_map(|segment| ["/", segment]).collect();
+            let methods = found.entry(path).or_default();
+            if rest == 0 {
+                methods.push(method);
+            }
         }
-        segments
+        if found.is_empty() && itself.is_empty() {
+            let segments: Vec<&str> = typed.iter().map(String::as_str).collect();
+            return Err(self.not_there(Method::Get, &segments));
+        }
+        if found.is_empty() {
+            found.insert(format!("/{}", typed.join("/")), itself);
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn not_there(&self, method: Method, segments: &[&str]) -> Error {
@@ -111,9 +152,9 @@ impl Contract {
     }
 }
 
-impl Route {
+impl<'c> Route<'c> {
     /// The names in the path that have no value yet.
-    pub fn open(&self) -> impl Iterator<Item = &'static str> {
+    pub fn open(&self) -> impl Iterator<Item = &'c str> {
         self.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name)
     }
 
@@ -143,8 +184,8 @@ impl Route {
         if !open.is_empty() {
             return Err(Error::usage(format!("{} needs {}", self.endpoint.path, open.join(" and "))));
         }
-        let segment = |wanted: &'static str| placeholder(wanted).and_then(|name| self.value(name)).unwrap_or(wanted);
-        Ok(template_segments(self.endpoint.path).map(segment).collect())
+        let segment = |wanted: &'c str| placeholder(wanted).and_then(|name| self.value(name)).unwrap_or(wanted);
+        Ok(template_segments(&self.endpoint.path).map(segment).collect())
     }
 
     /// Turns the arguments into the texts that go over the wire and checks them, with what is in the path, as the
@@ -178,57 +219,8 @@ impl Route {
 
     /// Whether a parameter's value is a secret here.
     pub fn is_secret(&self, name: &str) -> bool {
-        is_secret_at(self.endpoint.path, name)
+        is_secret_at(&self.endpoint.path, name)
     }
-}
-
-/// The paths directly below a path, or all of them, each with its methods, in the order of the alphabet. What was
-/// typed stays in them: below `/nodes/pve1` is `/nodes/pve1/qemu`. A path with nothing below it is itself.
-///
-/// # Errors
-/// [`Class::Usage`](crate::model::Class::Usage) for a path that the API does not have.
-pub fn child_paths(contract: &'static Contract, path: &str, deep: bool) -> Result<Vec<(String, Vec<Method>)>> {
-    let typed = contract.segments(path.split('?').next().unwrap_or_default());
-    let fits = |template: &str| {
-        let mut wanted = template_segments(template);
-        typed.iter().all(|segment| wanted.next().is_some_and(|wanted| wanted == segment || placeholder(wanted).is_some()))
-    };
-    let literal = |template: &str| {
-        let wanted = template_segments(template).take(typed.len());
-        wanted.map(|wanted| placeholder(wanted).is_none()).collect::<Vec<_>>()
-    };
-    // As the server does: a literal segment is meant before a name.
-    let best = contract.templates().filter(|(_, template)| fits(template)).map(|(_, template)| literal(template)).max();
-    let mut found: BTreeMap<String, Vec<Method>> = BTreeMap::new();
-    let mut itself = Vec::new();
-    for (method, template) in contract.templates() {
-        if !fits(template) || best.as_ref() != Some(&literal(template)) {
-            continue;
-        }
-        let mut below = template_segments(template).skip(typed.len()).peekable();
-        if below.peek().is_none() {
-            itself.push(method);
-            continue;
-        }
-        let (shown, rest): (Vec<&str>, usize) = if deep {
-            (below.collect(), 0)
-        } else {
-            (below.next().into_iter().collect(), below.count())
-        };
-        let path: String = typed.iter().map(String::as_str).chain(shown).flat_map(|segment| ["/", segment]).collect();
-        let methods = found.entry(path).or_default();
-        if rest == 0 {
-            methods.push(method);
-        }
-    }
-    if found.is_empty() && itself.is_empty() {
-        let segments: Vec<&str> = typed.iter().map(String::as_str).collect();
-        return Err(contract.not_there(Method::Get, &segments));
-    }
-    if found.is_empty() {
-        found.insert(format!("/{}", typed.join("/")), itself);
-    }
-    Ok(found.into_iter().collect())
 }
 
 /// A value in a path stays in its place: the server decodes the whole path before it looks for slashes.
@@ -252,4 +244,15 @@ fn decoded(text: &str) -> String {
 
 fn in_words(methods: &[Method]) -> String {
     methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The decoded segments of a path below `/api2/json`.
+fn segments_of(path: &str) -> Vec<String> {
+    let decoded = percent_decode_str(path.trim()).decode_utf8_lossy();
+    let mut segments: Vec<String> =
+        decoded.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
+    if segments.len() >= 2 && segments[0] == "api2" && segments[1] == "json" {
+        segments.drain(..2);
+    }
+    segments
 }

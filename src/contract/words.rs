@@ -18,7 +18,7 @@ const SHOWN_VALUES: usize = 24;
 impl Endpoint {
     /// One error for all that [`check`](Self::check) has against these parameters. `noun` is what they are called:
     /// `key` of a configuration, `parameter` of a call. Values of secrets do not appear in it.
-    pub fn refusal(&'static self, noun: &str, params: &Params, errors: &BTreeMap<String, String>) -> Error {
+    pub fn refusal(&self, noun: &str, params: &Params, errors: &BTreeMap<String, String>) -> Error {
         let mut lines = Vec::new();
         let mut hints = Vec::new();
         for (key, said) in errors {
@@ -35,7 +35,7 @@ impl Endpoint {
             let line = match params.get(name) {
                 _ if said == MISSING => format!("`{key}` is required"),
                 _ if said == UNKNOWN => format!("`{key}` does not belong to this variant"),
-                Some(value) if is_secret_at(self.path, name) => {
+                Some(value) if is_secret_at(&self.path, name) => {
                     let told = if said.contains(value) { "not of the right form" } else { said.trim() };
                     format!("`{key}`: {told}")
                 }
@@ -71,7 +71,7 @@ fn reason(key: &str, said: &str) -> String {
 }
 
 /// What a key takes, in one line.
-fn expectation(key: &str, schema: &'static Schema) -> String {
+fn expectation(key: &str, schema: &Schema) -> String {
     if let Some(keys) = schema.keys() {
         let shape = |(name, part): (&String, &Schema)| {
             if part.default_key { format!("[{name}=]{}", one(part)) } else { format!("{name}={}", one(part)) }
