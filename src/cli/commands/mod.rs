@@ -1,5 +1,6 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
+mod api;
 mod config;
 mod help;
 mod sandbox;
@@ -13,6 +14,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    api::ENTRY,
     config::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
