@@ -183,7 +183,7 @@ impl Contract {
     }
 }
 
-const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
+pub(super) const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
 /// The path parameters that may contain slashes: volumes, and networks in an IP set.
 pub(super) const SLASHED: [&str; 2] = ["volume", "cidr"];

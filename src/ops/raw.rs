@@ -13,7 +13,7 @@ use crate::{
     client::path,
     contract::{Arguments, Contract, Route},
     model::{
-        Call, Class, Error, Guest, GuestKind, Intent, Method, NodeName, OperationId, Params, Result, Submitted, Upid,
+        Call, Class, Error, GuestKind, Hint, Intent, Method, NodeName, OperationId, Params, Result, Submitted, Upid,
         Vmid,
     },
 };
@@ -78,15 +78,21 @@ impl<'c> CallRequest<'c> {
         let route = contract.route(method, path, &mut arguments)?;
         let params = route.params(arguments, forced)?;
         let request = Self { route, params };
-        if !request.needs_node() {
-            request.route.segments()?;
+        // With the guest its node is known too.
+        let of_a_guest = request.kind().is_some();
+        let open = request.route.open().filter(|name| !(of_a_guest && *name == "node"));
+        let missing: Vec<String> = open.map(|name| format!("`{name}`")).collect();
+        if missing.is_empty() {
+            return Ok(request);
         }
-        Ok(request)
+        let error = format!("{} needs {}", request.route.endpoint.path, missing.join(" and "));
+        let first = missing[0].trim_matches('`');
+        Err(Error::usage(error).with_hint(Hint::Text(format!("put it into the path, or give -p {first}=VALUE"))))
     }
 
     /// Whether all that its path lacks is the node of the guest in it.
     pub fn needs_node(&self) -> bool {
-        self.route.open().eq(["node"]) && self.route.value("vmid").is_some()
+        self.route.open().eq(["node"]) && self.kind().is_some()
     }
 
     /// Whether its answer comes in pages.
@@ -117,24 +123,12 @@ impl Ops {
     /// # Errors
     /// [`Class::NotFound`] when there is no such guest.
     pub async fn plan_call(&self, mut request: CallRequest<'_>) -> Result<CallPlan> {
-        if request.needs_node() {
+        if let (true, Some(kind)) = (request.needs_node(), request.kind()) {
             let vmid = request.route.value("vmid").unwrap_or_default().to_owned();
-            let guest = self.guest_of(&vmid, request.kind()).await?;
+            let guest = self.find_one(&vmid, kind).await?;
             request.route.fill("node", guest.node.as_str())?;
         }
         request.plan()
-    }
-
-    async fn guest_of(&self, vmid: &str, kind: Option<GuestKind>) -> Result<Guest> {
-        match kind {
-            Some(kind) => self.find_one(vmid, kind).await,
-            None => {
-                let mut guests = self.backend.guests().await?.into_iter();
-                guests
-                    .find(|guest| guest.vmid.to_string() == vmid)
-                    .ok_or_else(|| Error::not_found(format!("no such guest: `{vmid}`")))
-            }
-        }
     }
 
     /// Makes a call that reads.
