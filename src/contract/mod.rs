@@ -21,7 +21,7 @@ pub use arguments::Arguments;
 pub use endpoint::{Endpoint, Parameters};
 pub use index::{Contract, Found, embedded};
 pub use permissions::{Check, Permissions};
-pub use route::Route;
+pub use route::{Route, plain_path};
 pub use schema::{Format, Keys, Kind, Schema};
 
 use crate::model::Call;

@@ -74,12 +74,8 @@ impl Contract {
     /// [`Class::Usage`](crate::model::Class::Usage) for a path that the API does not have.
     pub fn paths_below(&self, path: &str, deep: bool) -> Result<Vec<(String, Vec<Method>)>> {
         let typed = segments_of(path.split('?').next().unwrap_or_default());
-        let fits = |template: &str| {
-            let mut wanted = template_segments(template);
-            typed
-                .iter()
-                .all(|segment| wanted.next().is_some_and(|wanted| wanted == segment || placeholder(wanted).is_some()))
-        };
+        let segments: Vec<&str> = typed.iter().map(String::as_str).collect();
+        let fits = |template: &str| begins(template, &segments);
         let literal = |template: &str| {
             let wanted = template_segments(template).take(typed.len());
             wanted.map(|wanted| placeholder(wanted).is_none()).collect::<Vec<_>>()
@@ -107,7 +103,6 @@ impl Contract {
             }
         }
         if found.is_empty() && itself.is_empty() {
-            let segments: Vec<&str> = typed.iter().map(String::as_str).collect();
             return Err(self.not_there(Method::Get, &segments));
         }
         if found.is_empty() {
@@ -125,7 +120,10 @@ impl Contract {
         let error = Error::usage(format!("the API has no path {whole}"));
         let close = self.like(segments);
         if close.is_empty() {
-            error.with_hint(Hint::Text("see what there is with `pvectl api ls`".into()))
+            // As far as it goes, it is right.
+            let is_known = |part: &&[&str]| self.templates().any(|(_, template)| begins(template, part));
+            let known = (0..=segments.len()).rev().map(|count| &segments[..count]).find(is_known).unwrap_or_default();
+            error.with_hint(Hint::Text(format!("see what there is with `pvectl api ls /{}`", known.join("/"))))
         } else {
             error.did_you_mean(close)
         }
@@ -226,6 +224,14 @@ impl<'c> Route<'c> {
     }
 }
 
+/// Whether a template's first segments are these.
+fn begins(template: &str, segments: &[&str]) -> bool {
+    let mut wanted = template_segments(template);
+    segments
+        .iter()
+        .all(|segment| wanted.next().is_some_and(|wanted| wanted == *segment || placeholder(wanted).is_some()))
+}
+
 /// A value in a path stays in its place: the server decodes the whole path before it looks for slashes.
 fn fits_into_a_path(name: &str, value: &str) -> Result<()> {
     let wrong = |why: &str| Err(Error::usage(format!("`{name}` `{value}` cannot stand in a path: {why}")));
@@ -248,6 +254,11 @@ fn decoded(text: &str) -> String {
 fn in_words(methods: &[Method]) -> String {
     let methods = in_order(methods);
     methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// A path as the server reads it: decoded, without `/api2/json`, a query, and doubled slashes.
+pub fn plain_path(path: &str) -> String {
+    format!("/{}", segments_of(path.split('?').next().unwrap_or_default()).join("/"))
 }
 
 /// The decoded segments of a path below `/api2/json`.
@@ -316,11 +327,19 @@ mod tests {
         let get = |path| message(Method::Get, path, json!({}));
         assert!(get("/nodes/pve1/qemu/100/confg").contains("\"/nodes/pve1/qemu/100/config\""));
         assert!(get("/nodse").contains("\"/nodes\""));
-        assert!(get("/no/such/path/at/all").contains("api ls"));
+        assert!(get("/no/such/path/at/all").contains("`pvectl api ls /`"));
+        assert!(get("/nodes/pve1/qemu/100/much/more").contains("`pvectl api ls /nodes/pve1/qemu/100`"));
         assert_eq!(message(Method::Post, "/version", json!({})), "/version has no POST, it has GET");
         let config = message(Method::Delete, "/nodes/a/qemu/100/config", json!({}));
         assert_eq!(config, "/nodes/a/qemu/100/config has no DELETE, it has GET, POST, PUT");
         assert!(message(Method::Post, "/pools?a=b", json!({})).contains("has no query"));
+    }
+
+    #[test]
+    fn a_path_is_read_as_the_server_reads_it() {
+        for path in ["access/tfa/a", "/access//tfa/a/", "/api2/json/access/tf%61/a?x=1"] {
+            assert_eq!(plain_path(path), "/access/tfa/a");
+        }
     }
 
     #[test]

@@ -300,6 +300,7 @@ fn a_secret_is_nowhere_but_at_the_server() {
         format!("api post /access/users -p userid=ann@pve --force-param password={MARK}"),
         format!("api get /version?password={MARK}"),
         format!("api post /nodes/pve1/certificates/custom -p key={MARK}"),
+        format!("api post nodes/pve1//certificate%73/custom -p key={MARK}"),
         format!("api post /access/users -p userid=ann@pve -p password=@@{MARK}"),
     ] {
         let output = env.run(&line).exits(2);

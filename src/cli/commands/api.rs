@@ -118,7 +118,7 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
     }
     let contract: &Contract = embedded();
     let path = text(matches, "path").unwrap_or_default();
-    let Input { arguments, forced } = Input::read(matches, path)?;
+    let Input { arguments, forced } = Input::read(cx, matches, path)?;
     let request = CallRequest::new(contract, method, path, arguments, &forced)?;
     let paginate = flag(matches, "paginate");
     if paginate && !request.has_pages() {
@@ -169,7 +169,7 @@ fn show(cx: &Cx, session: &Session, plan: &CallPlan) -> Result<Exit> {
         writeln!(out, "{curl}")
     };
     let format = given(cx).unwrap_or(Format::Table);
-    print::data_or(&cx.ui, format, &data, &[plan.call.path.clone()], people)?;
+    print::data_or(&cx.ui, format, &data, std::slice::from_ref(&plan.call.path), people)?;
     cx.ui.say("nothing was sent (--dry-run)");
     Ok(0)
 }
