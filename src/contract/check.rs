@@ -81,7 +81,7 @@ fn check_values(schema: &Schema, values: &[&str], name: &str, errors: &mut Error
 }
 
 /// What is wrong with one value. The order of the checks is the server's: type, format, pattern, length, range, enum.
-fn complaint(schema: &Schema, value: &str, name: &str) -> Option<String> {
+pub(super) fn complaint(schema: &Schema, value: &str, name: &str) -> Option<String> {
     if !is_of(schema.kind, value) {
         return Some(format!("type check ('{}') failed - got '{value}'", schema.kind.as_str()));
     }

@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub path: String,
     /// Proxmox's own name of it: `update_vm`.
     pub name: String,
+    /// What it does, in the server's words. Only a server's own description has prose.
+    pub description: Option<String>,
     /// The parameters, those of the path too.
     pub parameters: Parameters,
     /// Who may call it.
@@ -48,7 +50,14 @@ pub struct Parameters {
 impl Parameters {
     /// The declaration of a parameter by the name a call uses: `memory`, `net0`.
     pub fn get(&self, concrete: &str) -> Option<&Schema> {
-        self.properties.get(concrete).or_else(|| self.properties.get(&indexed::declared_name(concrete)?))
+        self.declared(concrete).map(|(_, schema)| schema)
+    }
+
+    /// The same with the declared name: `net[n]` for `net0`.
+    pub fn declared(&self, concrete: &str) -> Option<(&str, &Schema)> {
+        let found = self.properties.get_key_value(concrete);
+        let found = found.or_else(|| self.properties.get_key_value(&indexed::declared_name(concrete)?));
+        found.map(|(name, schema)| (name.as_str(), schema))
     }
 
     /// Reads the declaration. Two methods put theirs together from parts with variants; their parts are united, and
@@ -88,6 +97,8 @@ impl Parameters {
 #[derive(Deserialize)]
 struct Declared {
     name: String,
+    #[serde(default)]
+    description: Option<String>,
     parameters: Value,
     #[serde(default)]
     permissions: Value,
@@ -108,6 +119,7 @@ impl Endpoint {
             method,
             path: path.to_owned(),
             name: declared.name,
+            description: declared.description,
             parameters: Parameters::read(&declared.parameters),
             permissions: Permissions::read(&declared.permissions),
             returns: declared.returns,

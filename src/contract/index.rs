@@ -4,12 +4,12 @@
 
 use std::{
     collections::HashMap,
-    io::Read,
+    io::{self, Read, Write},
     ops::Range,
     sync::{Arc, OnceLock},
 };
 
-use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder, read::GzDecoder};
 use percent_encoding::percent_decode_str;
 
 use super::{Endpoint, Keys};
@@ -62,13 +62,33 @@ pub fn embedded() -> &'static Contract {
 
 /// The text that is packed.
 pub(super) fn unpacked() -> String {
-    let mut text = String::new();
     // What is built in can be read: a test compares it with its source.
-    let _ = GzDecoder::new(PACKED).read_to_string(&mut text);
-    text
+    unpack(PACKED).unwrap_or_default()
+}
+
+fn unpack(packed: &[u8]) -> io::Result<String> {
+    let mut text = String::new();
+    GzDecoder::new(packed).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 impl Contract {
+    /// Takes a description that [`packed`](Self::packed) has made.
+    ///
+    /// # Errors
+    /// When it is not whole.
+    pub fn unpacked(packed: &[u8]) -> io::Result<Self> {
+        unpack(packed).map(Self::read)
+    }
+
+    /// The whole description, compressed: some 60 KiB without prose, 250 KiB with it.
+    pub fn packed(&self) -> Vec<u8> {
+        let mut packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
+        // Writing into memory does not fail.
+        let written = packed.write_all(self.text.as_bytes()).and_then(|()| packed.finish());
+        written.unwrap_or_default()
+    }
+
     /// Takes the text of a description, one entry a line: `METHOD path<tab>JSON`, `format name<tab>JSON`,
     /// `task METHOD path<tab>JSON`. Lines of another form are passed over.
     pub(super) fn read(text: String) -> Self {
@@ -95,6 +115,11 @@ impl Contract {
             }
         }
         contract
+    }
+
+    /// The text as [`read`](Self::read) takes it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     fn path(&self, line: &Line) -> &str {

@@ -21,7 +21,7 @@ use super::{
     response::{Answer, Envelope},
 };
 use crate::{
-    contract::{self, Endpoint, Found, Permissions},
+    contract::{self, APIDOC_PATH, Endpoint, Found, Permissions},
     model::{Method, Params},
 };
 
@@ -130,6 +130,9 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
         return Answer::text(501, "chunked transfer encoding not supported");
     }
     let Some(format) = &target.format else {
+        if target.path == APIDOC_PATH && method == Method::Get {
+            return Answer::script(kit.description());
+        }
         return Answer::text(404, &format!("no such file '{}'", target.path));
     };
     let found = contract::embedded().find_decoded(method, &target.path);
