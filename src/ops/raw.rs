@@ -229,3 +229,73 @@ impl Ops {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
+
+    use super::*;
+    use crate::{
+        backends::Proxmox,
+        client::{Auth, Client, Endpoint},
+        contract::embedded,
+        model::NullRecorder,
+    };
+
+    /// A server with seven rows that gives at most `most` at once, and says how many there are or does not.
+    async fn rows(most: u64, tells_total: bool, params: Params) -> (Vec<Value>, usize) {
+        let server = MockServer::start().await;
+        let answer = move |request: &Request| {
+            let number = |name: &str| {
+                let pair = request.url.query_pairs().find(|(key, _)| key == name);
+                pair.and_then(|(_, value)| value.parse::<u64>().ok()).unwrap()
+            };
+            let from = number("start").min(7);
+            let to = (from + number("limit").min(most)).min(7);
+            let mut body = json!({"data": (from..to).collect::<Vec<_>>()});
+            if tells_total {
+                body["total"] = json!(7);
+            }
+            ResponseTemplate::new(200).set_body_json(body)
+        };
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let endpoint = Endpoint::parse(&server.uri()).unwrap();
+        let auth = Auth::Token { id: "root@pam!x".into(), secret: "x".into() };
+        let client = Client::builder().endpoint(endpoint).auth(auth).build().unwrap();
+        let ops = Ops::new(Arc::new(Proxmox::new(client)), Arc::new(NullRecorder), "test");
+        let path = "/nodes/pve1/tasks";
+        let request = CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new()).unwrap();
+        let plan = ops.plan_call(request).await.unwrap();
+        let all = ops.read_pages(&plan).await.unwrap();
+        (all, server.received_requests().await.unwrap().len())
+    }
+
+    #[tokio::test]
+    async fn pages_end_with_the_total_or_a_short_page() {
+        let all: Vec<Value> = (0..7).map(Value::from).collect();
+        let limit = |limit: u64| Params::new().with("limit", limit);
+        assert_eq!(rows(99, true, Params::new()).await, (all.clone(), 1));
+        assert_eq!(rows(99, false, Params::new()).await, (all.clone(), 1));
+        assert_eq!(rows(99, false, limit(3)).await, (all.clone(), 3));
+        assert_eq!(rows(99, false, limit(7)).await, (all.clone(), 2));
+        // A server that gives fewer than it was asked for.
+        assert_eq!(rows(2, true, limit(5)).await, (all.clone(), 4));
+        assert_eq!(rows(99, true, limit(2).with("start", 4)).await, (all[4..].to_vec(), 2));
+    }
+
+    #[test]
+    fn a_request_knows_what_it_lacks() {
+        let request =
+            |path: &str, params: Params| CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new());
+        let config = "/nodes/{node}/qemu/{vmid}/config";
+        assert!(request(config, Params::new().with("vmid", 100)).unwrap().needs_node());
+        assert!(!request(config, Params::new().with("vmid", 100).with("node", "a")).unwrap().needs_node());
+        for (path, lacks) in [(config, "needs `vmid`"), ("/nodes/{node}/storage/{storage}", "`node` and `storage`")] {
+            let error = request(path, Params::new()).unwrap_err();
+            assert!(error.class() == Class::Usage && error.message().contains(lacks), "{error}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! A scripted server says what to do with the n-th request; the tests look at what it received.
 
 mod answers;
+mod calls;
 mod login;
 mod lost;
 mod recordings;
