@@ -66,9 +66,12 @@ impl FieldSelector {
     }
 
     /// The same conditions on other fields: for those who let people call fields by other names.
-    #[must_use]
-    pub fn map_fields(&self, map: impl Fn(&FieldPath) -> FieldPath) -> Self {
-        Self(self.0.iter().map(|one| Condition { path: map(&one.path), ..one.clone() }).collect())
+    ///
+    /// # Errors
+    /// Those of `map`.
+    pub fn map_fields(&self, map: impl Fn(&FieldPath) -> Result<FieldPath>) -> Result<Self> {
+        let condition = |one: &Condition| Ok(Condition { path: map(&one.path)?, ..one.clone() });
+        self.0.iter().map(condition).collect::<Result<_>>().map(Self)
     }
 
     /// Whether data meets all conditions.

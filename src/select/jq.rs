@@ -28,7 +28,7 @@ def @tsv: [.[] | _row(_swap("\\"; "\\\\") | _swap("\t"; "\\t") | _swap("\n"; "\\
 "#;
 
 /// So much of an error's text is shown: it quotes data, of which there may be much.
-const SHOWN: usize = 300;
+const SHOWN: usize = 120;
 
 /// A compiled expression.
 pub struct Jq {

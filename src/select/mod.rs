@@ -18,7 +18,7 @@
 //! assert!(fields.matches(&json!({"status": "running", "maxmem": 8_589_934_592_u64}))?);
 //!
 //! let mut rows = vec![json!({"name": "a", "mem": 1}), json!({"name": "b", "mem": 2})];
-//! "-mem".parse::<SortKeys>()?.sort(&mut rows, Clone::clone);
+//! "-mem".parse::<SortKeys>()?.sort(&mut rows, |row| row);
 //! assert_eq!(rows[0]["name"], "b");
 //! # Ok(())
 //! # }

@@ -1,6 +1,6 @@
 //! Sort keys: the fields by which rows are ordered, `node,-mem`. What has no value stands last, either way round.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 use serde_json::Value;
 
@@ -27,17 +27,17 @@ impl SortKeys {
     }
 
     /// The same order by other fields: for those who let people call fields by other names.
-    #[must_use]
-    pub fn map_fields(&self, map: impl Fn(&FieldPath) -> FieldPath) -> Self {
-        Self(self.0.iter().map(|key| SortKey { path: map(&key.path), backwards: key.backwards }).collect())
+    ///
+    /// # Errors
+    /// Those of `map`.
+    pub fn map_fields(&self, map: impl Fn(&FieldPath) -> Result<FieldPath>) -> Result<Self> {
+        let key = |key: &SortKey| Ok(SortKey { path: map(&key.path)?, backwards: key.backwards });
+        self.0.iter().map(key).collect::<Result<_>>().map(Self)
     }
 
     /// Orders rows by their data; equal ones keep their order.
-    pub fn sort<T>(&self, rows: &mut Vec<T>, data: impl Fn(&T) -> Value) {
-        let values = |row: &T| {
-            let data = data(row);
-            self.0.iter().map(|key| key.path.get(&data).cloned()).collect::<Vec<_>>()
-        };
+    pub fn sort<T>(&self, rows: &mut Vec<T>, data: impl Fn(&T) -> &Value) {
+        let values = |row: &T| self.0.iter().map(|key| key.path.get(data(row)).cloned()).collect();
         let mut keyed: Vec<(Vec<Option<Value>>, T)> = rows.drain(..).map(|row| (values(&row), row)).collect();
         keyed.sort_by(|(a, _), (b, _)| {
             let orders = self.0.iter().zip(a.iter().zip(b)).map(|(key, (a, b))| match (a, b) {
@@ -45,7 +45,7 @@ impl SortKeys {
                 (Some(a), Some(b)) => compare(a, b),
                 _ => b.is_some().cmp(&a.is_some()),
             });
-            orders.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+            orders.fold(Ordering::Equal, Ordering::then)
         });
         rows.extend(keyed.into_iter().map(|(_, row)| row));
     }
@@ -94,7 +94,7 @@ mod tests {
             json!({"id": 100, "node": "pve1"}),
             json!({"id": 20, "node": "PVE1", "mem": 10, "config": {"cores": 1}}),
         ];
-        keys.parse::<SortKeys>().unwrap().sort(&mut rows, Clone::clone);
+        keys.parse::<SortKeys>().unwrap().sort(&mut rows, |row| row);
         rows.iter().map(|row| row["id"].as_i64().unwrap()).collect()
     }
 

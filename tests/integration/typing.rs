@@ -149,8 +149,8 @@ fn the_command_line_itself() {
     assert_snapshot!(env.run("vm list -o jsn"), @"
     exit 2
     --- stderr
-    error: unknown output format `jsn`, known are table, wide, json, yaml, name
-    hint: did you mean `json`?
+    error: unknown output format `jsn`, known are table, wide, json, yaml, name, csv, jsonpath=TEMPLATE, custom-columns=NAME:PATH,…
+    hint: did you mean `json` or `jsonpath`?
     ");
     assert_snapshot!(env.run("vm list --sort-by memroy"), @"
     exit 2
