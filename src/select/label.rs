@@ -156,22 +156,28 @@ impl FromStr for LabelSelector {
     }
 }
 
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match &self.test {
+            LabelTest::Exists => write!(f, "{key}"),
+            LabelTest::Absent => write!(f, "!{key}"),
+            LabelTest::In(values) => match values.as_slice() {
+                [one] => write!(f, "{key}={one}"),
+                several => write!(f, "{key} in ({})", several.join(",")),
+            },
+            LabelTest::NotIn(values) => match values.as_slice() {
+                [one] => write!(f, "{key}!={one}"),
+                several => write!(f, "{key} notin ({})", several.join(",")),
+            },
+        }
+    }
+}
+
 impl fmt::Display for LabelSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, Requirement { key, test }) in self.0.iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            match test {
-                LabelTest::Exists => write!(f, "{comma}{key}")?,
-                LabelTest::Absent => write!(f, "{comma}!{key}")?,
-                LabelTest::In(values) => match values.as_slice() {
-                    [one] => write!(f, "{comma}{key}={one}")?,
-                    several => write!(f, "{comma}{key} in ({})", several.join(","))?,
-                },
-                LabelTest::NotIn(values) => match values.as_slice() {
-                    [one] => write!(f, "{comma}{key}!={one}")?,
-                    several => write!(f, "{comma}{key} notin ({})", several.join(","))?,
-                },
-            }
+        for (at, requirement) in self.0.iter().enumerate() {
+            write!(f, "{}{requirement}", if at == 0 { "" } else { "," })?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ mod contract;
 mod data;
 mod docs;
 mod faults;
+mod fuzz;
 mod harness;
 mod house;
 mod input;
