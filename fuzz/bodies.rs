@@ -16,7 +16,7 @@ pub(crate) fn property_string(text: &str) {
     let printed = parsed.to_string();
     assert_eq!(printed.parse::<PropertyString>().as_ref(), Ok(&parsed), "{printed:?}");
     for (key, value) in parsed.iter() {
-        assert_eq!(key.map_or(parsed.bare(), |key| parsed.get(key)).is_some(), true, "{key:?} {value:?}");
+        assert!(key.map_or(parsed.bare(), |key| parsed.get(key)).is_some(), "{key:?} {value:?}");
     }
 }
 
@@ -35,9 +35,9 @@ pub(crate) fn label_selector(text: &str) {
     let again: LabelSelector = printed.parse().unwrap_or_else(|error| panic!("{printed:?}: {error}"));
     assert_eq!(again, parsed, "{printed:?}");
     for tags in [tags, Tags::default(), Tags::parse("app.web;a;a.;.a;..;a.b.c")] {
-        let each = parsed.requirements().iter().map(|one| one.to_string());
-        let each = each.map(|one| one.parse::<LabelSelector>().is_ok_and(|one| one.matches(&tags)));
-        assert_eq!(parsed.matches(&tags), each.fold(true, |all, one| all && one), "{printed:?} on {tags}");
+        let mut each = parsed.requirements().iter().map(|one| one.to_string().parse::<LabelSelector>());
+        let all = each.all(|one| one.is_ok_and(|one| one.matches(&tags)));
+        assert_eq!(parsed.matches(&tags), all, "{printed:?} on {tags}");
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Template(Vec<Node>);
 enum Node {
     Text(String),
     Values(JsonPath),
-    Range(JsonPath, Vec<Node>),
+    Range(JsonPath, Vec<Self>),
 }
 
 /// How deep loops may stand in loops.

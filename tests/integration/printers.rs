@@ -73,7 +73,7 @@ fn env() -> (Env, String) {
 
 /// A value by its path, `steps[0].call`.
 fn at<'a>(data: &'a Value, path: &str) -> &'a Value {
-    let pointer = path.replace('.', "/").replace('[', "/").replace(']', "");
+    let pointer = path.replace(['.', '['], "/").replace(']', "");
     data.pointer(&format!("/{pointer}")).unwrap_or_else(|| panic!("no {path} in {data}"))
 }
 
@@ -120,7 +120,7 @@ impl Printing {
 
         let mut sorted = wanted.clone();
         let number = |text: &String| text.parse::<i64>().unwrap_or(0);
-        sorted.sort_by(|a, b| (number(b), b.to_lowercase()).cmp(&(number(a), a.to_lowercase())));
+        sorted.sort_by_key(|text| std::cmp::Reverse((number(text), text.to_lowercase())));
         assert_eq!(lines(&format!("--sort-by -{field} --jq '{each} | tostring'")), sorted, "{command}");
 
         let chosen = |value: &str| format!("--field-selector '{field}={value}'");
