@@ -6,7 +6,7 @@ mod curl;
 mod input;
 mod tree;
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::{
         base::require_somebody_to_confirm,
         cx::{Cx, flag, text},
         error::report,
-        print::{self, Format, table},
+        print::{self, Format, Shape, Style, table},
         progress::Show,
         session::{Access, Session},
         ui::{style, styled},
@@ -155,7 +155,7 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
 
 /// The format that was asked for on the command line. What is set for tables elsewhere is not meant for raw data.
 fn given(cx: &Cx) -> Option<Format> {
-    let asked = cx.switches.json || cx.flags.get("output").is_some();
+    let asked = cx.switches.json || ["output", "jq"].iter().any(|flag| cx.flags.get(flag).is_some());
     asked.then(|| cx.plain_style().map_or(Format::Json, |style| style.format))
 }
 
@@ -168,8 +168,8 @@ fn show(cx: &Cx, session: &Session, plan: &CallPlan) -> Result<Exit> {
         writeln!(out, "{}", plan.call)?;
         writeln!(out, "{curl}")
     };
-    let format = given(cx).unwrap_or(Format::Table);
-    print::data_or(&cx.ui, format, &data, std::slice::from_ref(&plan.call.path), people)?;
+    let style = Style { format: given(cx).unwrap_or(Format::Table), ..session.style.clone() };
+    print::data_or(&cx.ui, &style, &data, std::slice::from_ref(&plan.call.path), people)?;
     cx.ui.say("nothing was sent (--dry-run)");
     Ok(0)
 }
@@ -210,28 +210,39 @@ fn print(cx: &Cx, session: &Session, format: Format, data: &Value) -> Result<()>
         Format::Name => names(data)?,
         _ => Vec::new(),
     };
-    let style = print::Style { format, ..session.style.clone() };
-    print::data_or(&cx.ui, format, data, &names, |out| match data {
-        Value::Array(rows) if rows.iter().any(Value::is_object) => {
-            let columns = columns(rows);
-            let cells = rows.iter().map(|row| columns.iter().map(|key| cell(&row[key.as_str()])).collect());
-            let titles = columns.iter().map(|key| key.to_uppercase());
-            table::write_cells(out, titles.collect(), cells.collect(), &style)
-        }
-        Value::Array(values) => values.iter().try_for_each(|value| writeln!(out, "{}", cell(value))),
+    let style = Style { format, ..session.style.clone() };
+    if let Value::Array(rows) = data {
+        return print::each(&cx.ui, &style, Shape::Several, rows, &names, |out, places| {
+            let rows: Vec<&Value> = places.iter().map(|place| &rows[*place]).collect();
+            write_rows(out, &style, &rows)
+        });
+    }
+    print::data_or(&cx.ui, &style, data, &names, |out| match data {
         Value::Object(map) => {
+            let titles = style.headers.then(|| ["KEY", "VALUE"].map(str::to_owned));
             let cells = map.iter().map(|(key, value)| vec![key.clone(), cell(value)]);
-            table::write_cells(out, vec!["KEY".to_owned(), "VALUE".to_owned()], cells.collect(), &style)
+            table::write_texts(out, titles.as_ref().map(<[String; 2]>::as_slice), cells.collect())
         }
         other => writeln!(out, "{}", cell(other)),
     })
 }
 
+/// Rows with columns, or plain values one a line.
+fn write_rows(out: &mut dyn Write, style: &Style, rows: &[&Value]) -> io::Result<()> {
+    if !rows.iter().any(|row| row.is_object()) {
+        return rows.iter().try_for_each(|value| writeln!(out, "{}", cell(value)));
+    }
+    let columns = columns(rows);
+    let titles: Option<Vec<String>> = style.headers.then(|| columns.iter().map(|key| key.to_uppercase()).collect());
+    let cells = rows.iter().map(|row| columns.iter().map(|key| cell(&row[key.as_str()])).collect());
+    table::write_texts(out, titles.as_deref(), cells.collect())
+}
+
 /// The keys that have a plain value in any row, in the order of the alphabet: a server gives the keys of an object in
 /// any order, and in another one the next time.
-fn columns(rows: &[Value]) -> Vec<String> {
+fn columns(rows: &[&Value]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
-    for (key, value) in rows.iter().filter_map(Value::as_object).flatten() {
+    for (key, value) in rows.iter().filter_map(|row| row.as_object()).flatten() {
         if !value.is_object() && !value.is_array() && !columns.contains(key) {
             columns.push(key.clone());
         }
@@ -270,6 +281,6 @@ mod tests {
     #[test]
     fn columns_are_those_with_plain_values_in_the_same_order_every_time() {
         let rows = [json!({"vmid": 1, "tags": ["x"]}), json!({"name": "a", "vmid": 2, "disk": {"a": 1}}), json!("odd")];
-        assert_eq!(columns(&rows), ["name", "vmid"]);
+        assert_eq!(columns(&rows.iter().collect::<Vec<_>>()), ["name", "vmid"]);
     }
 }
