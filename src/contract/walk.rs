@@ -269,7 +269,7 @@ fn keys_are_explained_by_any_of_their_names() {
     );
     assert_eq!(key(Qemu, "net").unwrap().parameter, net.parameter);
     assert_eq!(net.parameter.keys[0].name, "model");
-    assert!(net.parameter.short_forms.contains(&"virtio=MACADDR for model=virtio,macaddr=MACADDR".to_owned()));
+    assert!(net.parameter.short_forms.contains(&"MODEL=MACADDR for model=MODEL,macaddr=MACADDR".to_owned()));
     assert_eq!(net.set_by.len(), 3);
     assert_eq!(key(Lxc, "rootfs").unwrap().set_by.len(), 2);
     let tag = key(Qemu, "net0.tag").unwrap().parameter;

@@ -11,6 +11,7 @@ mod contexts;
 mod contract;
 mod data;
 mod docs;
+mod explain;
 mod faults;
 mod harness;
 mod house;

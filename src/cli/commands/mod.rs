@@ -2,6 +2,7 @@
 
 mod api;
 mod config;
+mod explain;
 mod help;
 mod sandbox;
 mod verb_first;
@@ -15,6 +16,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::DESCRIBE,
     verb_first::DELETE,
     api::ENTRY,
+    explain::ENTRY,
     config::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
