@@ -38,7 +38,7 @@ pub(crate) async fn of_context(cx: &Cx, refresh: bool) -> Result<Option<Describe
 
 /// The same for a server that is connected already.
 pub(crate) async fn of_session(cx: &Cx, session: &Session, refresh: bool) -> Result<Option<Described>> {
-    if session.is_sandbox {
+    if session.url.is_none() {
         return Ok(None);
     }
     let answered = within(VERSION, session.client.version()).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn kept(cx: &Cx) -> Option<Contract> {
     if kept.is_empty() {
         return None;
     }
-    let session = cx.silent().session(Access::Read).await.ok().filter(|session| !session.is_sandbox)?;
+    let session = cx.silent().session(Access::Read).await.ok().filter(|session| session.url.is_some())?;
     let answered = within(VERSION, session.client.version()).await.ok()?;
     Contract::unpacked(&kept.load(&key(&answered.version, &answered.repoid))?).ok()
 }

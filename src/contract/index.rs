@@ -108,8 +108,8 @@ impl Contract {
                 Some(("task", what)) => drop(contract.tasks.insert(what.to_owned(), json)),
                 Some((word, path)) => {
                     let path = start + word.len() + 1..start + word.len() + 1 + path.len();
-                    let method = METHODS.iter().find(|method| method.as_str() == word);
-                    contract.methods.extend(method.map(|&method| Line { method, path, json, read: OnceLock::new() }));
+                    let method = Method::ALL.into_iter().find(|method| method.as_str() == word);
+                    contract.methods.extend(method.map(|method| Line { method, path, json, read: OnceLock::new() }));
                 }
                 None => {}
             }
@@ -207,8 +207,6 @@ impl Contract {
         })
     }
 }
-
-pub(super) const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
 /// The path parameters that may contain slashes: volumes, and networks in an IP set.
 pub(super) const SLASHED: [&str; 2] = ["volume", "cidr"];

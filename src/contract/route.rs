@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     Arguments, Contract, Endpoint,
     check::UNKNOWN,
-    index::{METHODS, SLASHED, placeholder, template_segments},
+    index::{SLASHED, placeholder, template_segments},
 };
 use crate::model::{Error, Hint, Method, Params, Result, is_secret_at};
 
@@ -274,7 +274,7 @@ fn segments_of(path: &str) -> Vec<String> {
 
 /// As everybody says them.
 fn in_order(methods: &[Method]) -> Vec<Method> {
-    METHODS.into_iter().filter(|method| methods.contains(method)).collect()
+    Method::ALL.into_iter().filter(|method| methods.contains(method)).collect()
 }
 
 #[cfg(test)]

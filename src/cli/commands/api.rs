@@ -170,9 +170,7 @@ fn given(cx: &Cx) -> Option<Format> {
 
 /// What would be sent, for people and as a line for a shell.
 fn show(cx: &Cx, session: &Session, plan: &CallPlan) -> Result<Exit> {
-    // The sandbox's server is gone when the command is.
-    let url = session.client.endpoints().next().filter(|_| !session.is_sandbox).map(ToString::to_string);
-    let curl = curl(&plan.call, url.as_deref())?;
+    let curl = curl(&plan.call, session.url.as_deref())?;
     let mut data = plan.call.to_json();
     data["curl"] = json!(curl);
     let people = |out: &mut dyn Write| {
