@@ -64,7 +64,11 @@ pub const TABLE: &[GlobalOption] = &[
     GlobalOption::switch("json", "short for --output json"),
     GlobalOption::new("jq", "EXPRESSION", "print what a jq expression makes of the JSON, texts without quotes"),
     GlobalOption::switch("no-headers", "no header row in tables and CSV"),
-    GlobalOption::new("sort-by", "FIELDS", "order of a list by fields or columns, a - before those to go backwards: node,-mem"),
+    GlobalOption::new(
+        "sort-by",
+        "FIELDS",
+        "order of a list by fields or columns, a - before those to go backwards: node,-mem",
+    ),
     GlobalOption::new("field-selector", "SELECTOR", "only what has such fields: status=running,maxmem>=4G"),
     GlobalOption::switch("quiet", "nothing but errors on stderr").short('q'),
     GlobalOption::switch("verbose", "show requests; -vv headers too, -vvv bodies too (secrets left out)").short('v'),

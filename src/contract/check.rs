@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{Endpoint, Format, Keys, Kind, Schema, formats, pattern};
 use crate::model::Params;
 
-const MISSING: &str = "property is missing and it is not optional";
+pub(super) const MISSING: &str = "property is missing and it is not optional";
 pub(super) const UNKNOWN: &str =
     "property is not defined in schema and the schema does not allow additional properties";
 
@@ -81,7 +81,7 @@ fn check_values(schema: &Schema, values: &[&str], name: &str, errors: &mut Error
 }
 
 /// What is wrong with one value. The order of the checks is the server's: type, format, pattern, length, range, enum.
-fn complaint(schema: &Schema, value: &str, name: &str) -> Option<String> {
+pub(super) fn complaint(schema: &Schema, value: &str, name: &str) -> Option<String> {
     if !is_of(schema.kind, value) {
         return Some(format!("type check ('{}') failed - got '{value}'", schema.kind.as_str()));
     }
@@ -179,7 +179,7 @@ fn property_string(keys: &Keys, text: &str, name: &str) -> Result<(), String> {
 }
 
 /// Inside a property string a boolean may be a word.
-fn truth(word: &str) -> Option<&'static str> {
+pub(super) fn truth(word: &str) -> Option<&'static str> {
     const WORDS: [(&str, &[&str]); 2] = [("1", &["1", "on", "yes", "true"]), ("0", &["0", "off", "no", "false"])];
     WORDS.iter().find(|(_, words)| words.iter().any(|known| word.eq_ignore_ascii_case(known))).map(|(digit, _)| *digit)
 }

@@ -19,10 +19,14 @@ pub struct Endpoint {
     pub path: String,
     /// Proxmox's own name of it: `update_vm`.
     pub name: String,
+    /// What it does, in the server's words. Only a server's own description has prose.
+    pub description: Option<String>,
     /// The parameters, those of the path too.
     pub parameters: Parameters,
     /// Who may call it.
     pub permissions: Permissions,
+    /// The same in the server's words; only a server's own description has them.
+    pub permissions_description: Option<String>,
     /// The declared answer; real answers have more keys and looser types.
     pub returns: Schema,
     /// Whether it runs with root's rights on the server.
@@ -48,7 +52,14 @@ pub struct Parameters {
 impl Parameters {
     /// The declaration of a parameter by the name a call uses: `memory`, `net0`.
     pub fn get(&self, concrete: &str) -> Option<&Schema> {
-        self.properties.get(concrete).or_else(|| self.properties.get(&indexed::declared_name(concrete)?))
+        self.declared(concrete).map(|(_, schema)| schema)
+    }
+
+    /// The same with the declared name: `net[n]` for `net0`.
+    pub fn declared(&self, concrete: &str) -> Option<(&str, &Schema)> {
+        let found = self.properties.get_key_value(concrete);
+        let found = found.or_else(|| self.properties.get_key_value(&indexed::declared_name(concrete)?));
+        found.map(|(name, schema)| (name.as_str(), schema))
     }
 
     /// Reads the declaration. Two methods put theirs together from parts with variants; their parts are united, and
@@ -88,6 +99,8 @@ impl Parameters {
 #[derive(Deserialize)]
 struct Declared {
     name: String,
+    #[serde(default)]
+    description: Option<String>,
     parameters: Value,
     #[serde(default)]
     permissions: Value,
@@ -108,8 +121,10 @@ impl Endpoint {
             method,
             path: path.to_owned(),
             name: declared.name,
+            description: declared.description,
             parameters: Parameters::read(&declared.parameters),
             permissions: Permissions::read(&declared.permissions),
+            permissions_description: declared.permissions["description"].as_str().map(str::to_owned),
             returns: declared.returns,
             protected: declared.protected,
             allowtoken: declared.allowtoken,

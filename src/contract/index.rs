@@ -4,12 +4,12 @@
 
 use std::{
     collections::HashMap,
-    io::Read,
+    io::{self, Read, Write},
     ops::Range,
     sync::{Arc, OnceLock},
 };
 
-use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder, read::GzDecoder};
 use percent_encoding::percent_decode_str;
 
 use super::{Endpoint, Keys};
@@ -62,13 +62,33 @@ pub fn embedded() -> &'static Contract {
 
 /// The text that is packed.
 pub(super) fn unpacked() -> String {
-    let mut text = String::new();
     // What is built in can be read: a test compares it with its source.
-    let _ = GzDecoder::new(PACKED).read_to_string(&mut text);
-    text
+    unpack(PACKED).unwrap_or_default()
+}
+
+fn unpack(packed: &[u8]) -> io::Result<String> {
+    let mut text = String::new();
+    GzDecoder::new(packed).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 impl Contract {
+    /// Takes a description that [`packed`](Self::packed) has made.
+    ///
+    /// # Errors
+    /// When it is not whole.
+    pub fn unpacked(packed: &[u8]) -> io::Result<Self> {
+        unpack(packed).map(Self::read)
+    }
+
+    /// The whole description, compressed: some 60 KiB without prose, 250 KiB with it.
+    pub fn packed(&self) -> Vec<u8> {
+        let mut packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
+        // Writing into memory does not fail.
+        let written = packed.write_all(self.text.as_bytes()).and_then(|()| packed.finish());
+        written.unwrap_or_default()
+    }
+
     /// Takes the text of a description, one entry a line: `METHOD path<tab>JSON`, `format name<tab>JSON`,
     /// `task METHOD path<tab>JSON`. Lines of another form are passed over.
     pub(super) fn read(text: String) -> Self {
@@ -88,8 +108,8 @@ impl Contract {
                 Some(("task", what)) => drop(contract.tasks.insert(what.to_owned(), json)),
                 Some((word, path)) => {
                     let path = start + word.len() + 1..start + word.len() + 1 + path.len();
-                    let method = METHODS.iter().find(|method| method.as_str() == word);
-                    contract.methods.extend(method.map(|&method| Line { method, path, json, read: OnceLock::new() }));
+                    let method = Method::ALL.into_iter().find(|method| method.as_str() == word);
+                    contract.methods.extend(method.map(|method| Line { method, path, json, read: OnceLock::new() }));
                 }
                 None => {}
             }
@@ -97,12 +117,18 @@ impl Contract {
         contract
     }
 
+    /// The text as [`read`](Self::read) takes it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     fn path(&self, line: &Line) -> &str {
         &self.text[line.path.clone()]
     }
 
     /// Finds the method for a path like `/nodes/pve1/qemu/150/config`. Doubled and trailing slashes do not count and
-    /// the path is percent-decoded as a whole, as on a real server; only a volume at the end may contain slashes.
+    /// the path is percent-decoded as a whole, as on a real server; only a volume or a network at the end may contain
+    /// slashes.
     pub fn find(&self, method: Method, path: &str) -> Option<Found<'_>> {
         self.find_decoded(method, &percent_decode_str(path).decode_utf8_lossy())
     }
@@ -115,11 +141,17 @@ impl Contract {
         let mut path_params = Params::new();
         for (at, wanted) in template_segments(self.path(line)).enumerate() {
             if let Some(name) = placeholder(wanted) {
-                let value = if name == VOLUME { segments[at..].join("/") } else { segments[at].to_owned() };
+                let value = if SLASHED.contains(&name) { segments[at..].join("/") } else { segments[at].to_owned() };
                 path_params.push(name, value);
             }
         }
         Some(Found { endpoint, path_params })
+    }
+
+    /// The methods that a decoded path has.
+    pub(super) fn methods_of(&self, segments: &[&str]) -> Vec<Method> {
+        let path = self.best(segments, |_| true).map(|line| self.path(line));
+        self.methods.iter().filter(|line| Some(self.path(line)) == path).map(|line| line.method).collect()
     }
 
     /// Whether the path has any method.
@@ -176,16 +208,14 @@ impl Contract {
     }
 }
 
-const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
+/// The path parameters that may contain slashes: volumes, and networks in an IP set.
+pub(super) const SLASHED: [&str; 2] = ["volume", "cidr"];
 
-/// The one path parameter that may contain slashes.
-const VOLUME: &str = "volume";
-
-fn template_segments(template: &str) -> impl Iterator<Item = &str> {
+pub(super) fn template_segments(template: &str) -> impl Iterator<Item = &str> {
     template.split('/').filter(|segment| !segment.is_empty())
 }
 
-fn placeholder(segment: &str) -> Option<&str> {
+pub(super) fn placeholder(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
@@ -194,7 +224,7 @@ fn fits(template: &str, segments: &[&str]) -> bool {
     for wanted in template_segments(template) {
         match (placeholder(wanted), have.next()) {
             (_, None) => return false,
-            (Some(VOLUME), Some(_)) => return true,
+            (Some(name), Some(_)) if SLASHED.contains(&name) => return true,
             (Some(_), Some(_)) => {}
             (None, Some(segment)) if *segment == wanted => {}
             (None, Some(_)) => return false,

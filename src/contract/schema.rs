@@ -132,6 +132,14 @@ pub struct Schema {
     /// The variants that have this parameter; empty for all.
     #[serde(rename = "instance-types")]
     pub instance_types: Vec<String>,
+    /// What it is, in the server's words. Only a server's own description has prose.
+    pub description: Option<String>,
+    /// The same at greater length.
+    #[serde(rename = "verbose_description")]
+    pub verbose_description: Option<String>,
+    /// What stands for the value: `bridge`, `seconds`.
+    #[serde(rename = "format_description")]
+    pub format_description: Option<String>,
 }
 
 impl Schema {
@@ -160,6 +168,21 @@ impl Schema {
         }
         self.items.iter_mut().for_each(|schema| schema.resolve(named));
         self.properties.values_mut().for_each(|schema| schema.resolve(named));
+    }
+
+    /// The default as the text that a call would have.
+    pub fn default_text(&self) -> Option<String> {
+        match self.default.as_ref()? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(set) => Some(u8::from(*set).to_string()),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// Whether the check takes a value.
+    pub fn takes(&self, value: &str) -> bool {
+        super::check::complaint(self, value, "value").is_none()
     }
 
     /// Whether the text is a list (`a,b;c d`) by its format's name.

@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
 
+mod api;
 mod changes;
 mod containers;
 mod contexts;
 mod contract;
 mod data;
 mod docs;
+mod explain;
 mod faults;
 mod fuzz;
 mod harness;

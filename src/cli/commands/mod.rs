@@ -1,6 +1,8 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
+mod api;
 mod config;
+mod explain;
 mod help;
 mod sandbox;
 mod verb_first;
@@ -13,6 +15,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    api::ENTRY,
+    explain::ENTRY,
     config::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
