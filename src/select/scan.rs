@@ -21,6 +21,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// What was read since then.
+    #[cfg(feature = "query")]
     pub(super) fn since(&self, at: usize) -> &'a str {
         &self.text[at..self.at]
     }

@@ -6,7 +6,7 @@ mod curl;
 mod input;
 mod tree;
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::{
         cx::{Cx, flag, text},
         description,
         error::report,
-        print::{self, Format, Shape, Style, table},
+        print::{self, Format, table},
         progress::Show,
         session::{Access, Session},
         ui::{style, styled},
@@ -177,7 +177,7 @@ fn show(cx: &Cx, session: &Session, plan: &CallPlan) -> Result<Exit> {
         writeln!(out, "{}", plan.call)?;
         writeln!(out, "{curl}")
     };
-    let style = Style { format: given(cx).unwrap_or(Format::Table), ..session.style.clone() };
+    let style = print::Style { format: given(cx).unwrap_or(Format::Table), ..session.style.clone() };
     print::data_or(&cx.ui, &style, &data, std::slice::from_ref(&plan.call.path), people)?;
     cx.ui.say("nothing was sent (--dry-run)");
     Ok(0)
@@ -185,14 +185,16 @@ fn show(cx: &Cx, session: &Session, plan: &CallPlan) -> Result<Exit> {
 
 /// Prints what a change answered, tells what went wrong, and gives the exit code.
 fn finish(cx: &Cx, session: &Session, plan: &CallPlan, outcome: CallOutcome) -> Result<Exit> {
-    if let Some(data) = &outcome.data {
-        match (given(cx), data) {
-            (Some(format), data) => print(cx, session, format, data)?,
-            (None, Value::Null) => {}
-            // A UPID is for the next command.
-            (None, Value::String(text)) => cx.ui.data(|out| writeln!(out, "{text}"))?,
-            (None, data) => print(cx, session, Format::Json, data)?,
-        }
+    let printed = match (given(cx), &outcome.data) {
+        (_, None) | (None, Some(Value::Null)) => Ok(()),
+        (Some(format), Some(data)) => print(cx, session, format, data),
+        // A UPID is for the next command.
+        (None, Some(Value::String(text))) => cx.ui.data(|out| writeln!(out, "{text}")),
+        (None, Some(data)) => print(cx, session, Format::Json, data),
+    };
+    if let Err(error) = &printed {
+        // It is made, however wrong the way is in which it should be printed.
+        report(&cx.ui, cx.error_format(), error);
     }
     if !outcome.log.is_empty() && !cx.switches.quiet {
         cx.ui.err_line(styled(style::DIM, "the last lines of the task:"));
@@ -209,49 +211,40 @@ fn finish(cx: &Cx, session: &Session, plan: &CallPlan, outcome: CallOutcome) -> 
             cx.ui.warn(format_args!("{} {}: {said}", plan.call.method, plan.call.path));
             if cx.switches.fail_on_warnings { Class::TaskFailed.exit_code() } else { 0 }
         }
+        _ if printed.is_err() => Class::Failed.exit_code(),
         _ => 0,
     })
 }
 
 /// Prints the server's data.
 fn print(cx: &Cx, session: &Session, format: Format, data: &Value) -> Result<()> {
-    let names = match format {
-        Format::Name => names(data)?,
+    let data = print::arranged(&session.style, data.clone())?;
+    let style = print::Style { format, ..session.style.arranged() };
+    let names = match style.format {
+        Format::Name => names(&data)?,
         _ => Vec::new(),
     };
-    let style = Style { format, ..session.style.clone() };
-    if let Value::Array(rows) = data {
-        return print::each(&cx.ui, &style, Shape::Several, rows, &names, |out, places| {
-            let rows: Vec<&Value> = places.iter().map(|place| &rows[*place]).collect();
-            write_rows(out, &style, &rows)
-        });
-    }
-    print::data_or(&cx.ui, &style, data, &names, |out| match data {
+    print::data_or(&cx.ui, &style, &data, &names, |out| match &data {
+        Value::Array(rows) if rows.iter().any(Value::is_object) => {
+            let columns = columns(rows);
+            let cells = rows.iter().map(|row| columns.iter().map(|key| cell(&row[key.as_str()])).collect());
+            let titles = columns.iter().map(|key| key.to_uppercase());
+            table::write_cells(out, titles.collect(), cells.collect(), &style)
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| writeln!(out, "{}", cell(value))),
         Value::Object(map) => {
-            let titles = style.headers.then(|| ["KEY", "VALUE"].map(str::to_owned));
             let cells = map.iter().map(|(key, value)| vec![key.clone(), cell(value)]);
-            table::write_texts(out, titles.as_ref().map(<[String; 2]>::as_slice), cells.collect())
+            table::write_cells(out, vec!["KEY".to_owned(), "VALUE".to_owned()], cells.collect(), &style)
         }
         other => writeln!(out, "{}", cell(other)),
     })
 }
 
-/// Rows with columns, or plain values one a line.
-fn write_rows(out: &mut dyn Write, style: &Style, rows: &[&Value]) -> io::Result<()> {
-    if !rows.iter().any(|row| row.is_object()) {
-        return rows.iter().try_for_each(|value| writeln!(out, "{}", cell(value)));
-    }
-    let columns = columns(rows);
-    let titles: Option<Vec<String>> = style.headers.then(|| columns.iter().map(|key| key.to_uppercase()).collect());
-    let cells = rows.iter().map(|row| columns.iter().map(|key| cell(&row[key.as_str()])).collect());
-    table::write_texts(out, titles.as_deref(), cells.collect())
-}
-
 /// The keys that have a plain value in any row, in the order of the alphabet: a server gives the keys of an object in
 /// any order, and in another one the next time.
-fn columns(rows: &[&Value]) -> Vec<String> {
+fn columns(rows: &[Value]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
-    for (key, value) in rows.iter().filter_map(|row| row.as_object()).flatten() {
+    for (key, value) in rows.iter().filter_map(Value::as_object).flatten() {
         if !value.is_object() && !value.is_array() && !columns.contains(key) {
             columns.push(key.clone());
         }
@@ -290,6 +283,6 @@ mod tests {
     #[test]
     fn columns_are_those_with_plain_values_in_the_same_order_every_time() {
         let rows = [json!({"vmid": 1, "tags": ["x"]}), json!({"name": "a", "vmid": 2, "disk": {"a": 1}}), json!("odd")];
-        assert_eq!(columns(&rows.iter().collect::<Vec<_>>()), ["name", "vmid"]);
+        assert_eq!(columns(&rows), ["name", "vmid"]);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::table;
+use super::{Style, table};
 use crate::{
     model::{Error, Hint, Result},
     select::JsonPath,
@@ -63,14 +63,14 @@ fn split(text: &str) -> Vec<&str> {
     pieces
 }
 
-pub(super) fn write(out: &mut dyn Write, headers: bool, columns: &CustomColumns, rows: &[Value]) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, style: &Style, columns: &CustomColumns, rows: &[Value]) -> io::Result<()> {
     let cell = |path: &JsonPath, row: &Value| {
         let values: Vec<String> = path.select(row)?.into_iter().filter_map(text).collect();
         Ok(if values.is_empty() { "<none>".to_owned() } else { values.join(",") })
     };
     let row = |row: &Value| columns.paths.iter().map(|path| cell(path, row)).collect::<Result<Vec<_>>>();
     let rows = rows.iter().map(row).collect::<Result<Vec<_>>>().map_err(io::Error::other)?;
-    table::write_texts(out, headers.then_some(&columns.titles), rows)
+    table::write_cells(out, columns.titles.clone(), rows, style)
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -86,6 +86,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::print::{Arrange, Format};
 
     #[test]
     fn as_kubectl_has_it() {
@@ -96,7 +97,8 @@ mod tests {
             json!({"vmid": 9, "name": null}),
         ];
         let mut out = Vec::new();
-        write(&mut out, true, &columns, &rows).unwrap();
+        let style = Style { format: Format::Table, headers: true, colours: false, arrange: Arrange::default() };
+        write(&mut out, &style, &columns, &rows).unwrap();
         let wanted = "VM   NAME    ON         D\n100  web     x,y,z,1    x,y,z\n9    <none>  <none>     <none>\n";
         let squeeze = |text: &str| text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         let printed = String::from_utf8(out).unwrap();

@@ -80,7 +80,9 @@ impl Format {
         let (name, argument) = text.split_once('=').map_or((text, None), |(name, argument)| (name, Some(argument)));
         let Some(entry) = FORMATS.iter().find(|entry| entry.name == name) else {
             let error = Error::usage(format!("unknown output format `{name}`, known are {}", known_formats()));
-            return Err(error.did_you_mean(closest(name, FORMATS.iter().map(|entry| entry.name.to_owned()))));
+            return Err(
+                error.did_you_mean(closest(&name.to_lowercase(), FORMATS.iter().map(|entry| entry.name.to_owned())))
+            );
         };
         match (entry.argument, argument) {
             (None, None) => (entry.make)(""),

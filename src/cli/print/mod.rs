@@ -125,6 +125,20 @@ pub(crate) fn data_or(
     })
 }
 
+/// What is wanted of data that has no columns, in the order that is wanted: of an array what matches; of one thing the
+/// thing, or an empty array.
+pub(crate) fn arranged(style: &Style, data: Value) -> Result<Value> {
+    if !style.arrange.is_wanted() {
+        return Ok(data);
+    }
+    let (mut rows, one) = match data {
+        Value::Array(rows) => (rows, false),
+        one => (vec![one], true),
+    };
+    style.arrange.apply(&mut rows, &[], |row| Ok(row.clone()))?;
+    Ok(if one { rows.pop().unwrap_or_else(|| Value::Array(Vec::new())) } else { Value::Array(rows) })
+}
+
 /// Prints things that have no columns: data for machines; for people what `people` writes of those whose places it is
 /// given.
 pub(crate) fn each<T: Serialize>(
@@ -180,7 +194,7 @@ fn write_data(out: &mut dyn Write, style: &Style, fields: &[&str], data: &impl S
     let rows = || data.as_array().map_or(std::slice::from_ref(&data), Vec::as_slice);
     match &style.format {
         Format::Csv => csv::write(out, style.headers, fields, rows()),
-        Format::CustomColumns(columns) => custom_columns::write(out, style.headers, columns, rows()),
+        Format::CustomColumns(columns) => custom_columns::write(out, style, columns, rows()),
         Format::JsonPath(template) => jsonpath::write(out, template, data),
         Format::Jq(jq) => jq::write(out, jq, &data),
         // These have no data of their own.

@@ -64,18 +64,23 @@ pub(crate) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], s
     let mut cells = Vec::with_capacity(rows.len() * columns.len());
     cells.extend(rows.iter().flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))));
     let colour = |at: usize, text: &str| if style.colours { (columns[at].colour)(text) } else { None };
-    write_cells(out, columns.len(), header, &cells, |at| columns[at].right, colour)
+    write_lines(out, columns.len(), header, &cells, |at| columns[at].right, colour)
 }
 
-/// Writes columns that are texts to begin with.
-pub(crate) fn write_texts(out: &mut dyn Write, header: Option<&[String]>, rows: Vec<Vec<String>>) -> io::Result<()> {
-    let width = header.map(<[String]>::len).or(rows.first().map(Vec::len)).unwrap_or(0);
-    let header: Option<Vec<Cell>> = header.map(|header| header.iter().cloned().map(Cell::new).collect());
+/// Writes rows of texts whose columns are known only now.
+pub(crate) fn write_cells(
+    out: &mut dyn Write,
+    titles: Vec<String>,
+    rows: Vec<Vec<String>>,
+    style: &Style,
+) -> io::Result<()> {
+    let header: Vec<Cell> = titles.into_iter().map(Cell::new).collect();
     let cells: Vec<Cell> = rows.into_iter().flatten().map(Cell::new).collect();
-    write_cells(out, width, header.as_deref(), &cells, |_| false, |_, _| None)
+    let columns = header.len();
+    write_lines(out, columns, style.headers.then_some(header.as_slice()), &cells, |_| false, |_, _| None)
 }
 
-fn write_cells(
+fn write_lines(
     out: &mut dyn Write,
     columns: usize,
     header: Option<&[Cell]>,
