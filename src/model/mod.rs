@@ -6,9 +6,11 @@
 
 mod call;
 mod clock;
+pub mod config;
 mod error;
 mod guest;
 mod id;
+mod list;
 mod node;
 mod property;
 mod record;
@@ -24,6 +26,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
+pub use list::List;
 pub use node::{Node, Storage, Volume};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
