@@ -14,8 +14,11 @@ mod list;
 mod node;
 mod property;
 mod record;
+mod resource;
+mod rows;
 mod size;
 mod source;
+mod status;
 mod tags;
 mod task;
 pub mod tolerant;
@@ -27,11 +30,15 @@ pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use list::List;
-pub use node::{Node, Storage, Volume};
+pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
+pub use resource::{
+    ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
+};
 pub use size::{Size, SizeError};
 pub use source::TaskSource;
+pub use status::{GuestStatus, HaState};
 pub use tags::Tags;
 pub use task::{ExitStatus, LogLine, LogPage, Submitted, TaskEntry, TaskStatus};
 pub use upid::{Upid, UpidError};

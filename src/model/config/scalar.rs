@@ -25,6 +25,12 @@ pub(super) trait Scalar: Sized {
     fn json(&self) -> Value {
         Value::String(self.write().into_owned())
     }
+
+    /// The same, every part of it read and written once more.
+    #[cfg(test)]
+    fn again(&self) -> crate::model::Result<Self> {
+        Self::read(&self.write()).ok_or_else(|| super::shape::unreadable::<Self>("what was written", &self.write()))
+    }
 }
 
 macro_rules! numbers {

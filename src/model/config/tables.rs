@@ -179,6 +179,15 @@ macro_rules! properties {
             fn write(&self) -> std::borrow::Cow<'_, str> {
                 self.to_string().into()
             }
+
+            #[cfg(test)]
+            fn again(&self) -> $crate::model::Result<Self> {
+                let mut again = Self::lenient(&self.to_string());
+                $(if let Some(value) = self.$get()? {
+                    again.$set(value.again()?)?;
+                })*
+                Ok(again)
+            }
         }
     )*};
 }
@@ -264,6 +273,24 @@ macro_rules! config {
                     $crate::model::config::map::numbered(&self.0, $base)
                 }
             )*
+        }
+
+        #[cfg(test)]
+        impl $name {
+            /// The same, every key of it and every part of these read and set once more.
+            pub(super) fn again(&self) -> $crate::model::Result<Self> {
+                use $crate::model::config::scalar::Scalar as _;
+
+                let mut again = self.clone();
+                $(if let Some(value) = self.$get()? {
+                    again.$set(value.again()?);
+                })*
+                $(for row in self.$all() {
+                    let (n, value) = row?;
+                    again.$set_nth(n, value.again()?);
+                })*
+                Ok(again)
+            }
         }
 
         impl AsRef<$crate::model::GuestConfig> for $name {

@@ -205,6 +205,56 @@ fn words_are_themselves() {
     assert_eq!(Ostype::from("w12"), Ostype::Other("w12".to_owned()));
 }
 
+/// Every configuration that was recorded of a kind, those of snapshots too.
+fn recorded(kind: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    for file in ["get.json", "calls.json"] {
+        let path = format!("{}/fixtures/pve/recordings/{file}", env!("CARGO_MANIFEST_DIR"));
+        let all: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let about =
+            |row: &Value| [&row["path"], &row["curl"]].iter().find_map(|v| v.as_str()).unwrap_or_default().to_owned();
+        let wanted = |row: &&Value| {
+            let about = about(row);
+            about.contains(&format!("/{kind}/")) && about.ends_with("/config") && row["body"]["data"].is_object()
+        };
+        found.extend(all.iter().filter(wanted).map(|row| row["body"]["data"].clone()));
+    }
+    found
+}
+
+/// Each text as it was recorded, each number in the way in which the server writes it.
+#[track_caller]
+fn unchanged(before: &Value, after: &Value) {
+    for (key, value) in before.as_object().unwrap() {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(text(value), text(&after[key]), "{key}");
+    }
+    assert_eq!(before.as_object().unwrap().len(), after.as_object().unwrap().len());
+}
+
+#[test]
+fn what_was_recorded_survives_every_reader_and_every_setter() {
+    let (vms, containers) = (recorded("qemu"), recorded("lxc"));
+    assert!(vms.len() >= 6 && !containers.is_empty(), "{} and {}", vms.len(), containers.len());
+    for json in vms {
+        unchanged(&json, &serde_json::to_value(vm(json.clone()).again().unwrap()).unwrap());
+    }
+    for json in containers {
+        let config: LxcConfig = serde_json::from_value(json.clone()).unwrap();
+        unchanged(&json, &serde_json::to_value(config.again().unwrap()).unwrap());
+    }
+}
+
+#[test]
+fn every_key_that_was_recorded_is_known() {
+    for (kind, keys) in [("qemu", QemuConfig::KEYS), ("lxc", LxcConfig::KEYS)] {
+        for key in recorded(kind).iter().flat_map(|config| config.as_object().unwrap().keys()) {
+            let base = key.trim_end_matches(|c: char| c.is_ascii_digit());
+            assert!(keys.contains(&key.as_str()) || keys.contains(&base), "{kind} {key}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_read_is_printed_back(text in "(virtio|e1000=BC:24:11:F8:34:48|model=virtio)?(,[ ]?(bridge=vmbr0|tag=[0-9]{1,3}|odd|macaddr=BC:24:11:00:00:01|=|)){0,5}") {
