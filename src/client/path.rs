@@ -45,7 +45,11 @@ pub(super) fn node(path: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use percent_encoding::percent_decode_str;
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+    use crate::model::Params;
 
     #[test]
     fn a_segment_cannot_leave_its_place() {
@@ -67,5 +71,28 @@ mod tests {
         assert_eq!(node("/nodes/pve1"), Some("pve1"));
         assert_eq!(node("/nodes"), None);
         assert_eq!(node("/cluster/resources"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn parameters_survive_the_form(pairs in vec(("[a-z][a-z0-9_-]{0,8}", any::<String>()), 0..6)) {
+            let params: Params = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let text = form(params.iter());
+            let read: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+            prop_assert_eq!(&read, &pairs);
+            // As the server splits it.
+            let decode = |part: &str| percent_decode_str(part).decode_utf8().unwrap().into_owned();
+            let split = text.split(['&', ';']).filter_map(|pair| pair.split_once('='));
+            let read: Vec<(String, String)> = split.map(|(key, value)| (decode(key), decode(value))).collect();
+            prop_assert_eq!(read, pairs);
+        }
+
+        #[test]
+        fn segments_survive_the_path(parts in vec(any::<String>(), 1..6)) {
+            let path = segments(&parts);
+            let read: Vec<String> =
+                path.split('/').skip(1).map(|part| percent_decode_str(part).decode_utf8().unwrap().into_owned()).collect();
+            prop_assert_eq!(read, parts);
+        }
     }
 }

@@ -67,8 +67,8 @@ mod tests {
         fn survives_a_round_trip(tags in proptest::collection::vec("[a-z0-9_][a-z0-9_+.-]{0,8}", 0..6), between in "[;, ]{1,2}") {
             let read = Tags::parse(&tags.join(&between));
             prop_assert_eq!(read.iter().collect::<Vec<_>>(), tags);
-            prop_assert_eq!(Tags::parse(&read.to_string()), read.clone());
-            prop_assert_eq!(serde_json::from_value::<Tags>(serde_json::to_value(&read).unwrap()).unwrap(), read);
+            prop_assert_eq!(&Tags::parse(&read.to_string()), &read);
+            prop_assert_eq!(&serde_json::from_value::<Tags>(serde_json::to_value(&read).unwrap()).unwrap(), &read);
         }
     }
 }

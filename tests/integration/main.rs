@@ -18,6 +18,7 @@ mod journal;
 mod lists;
 mod login;
 mod lost;
+mod models;
 mod recorded;
 mod sandbox;
 mod tasks;

@@ -103,7 +103,7 @@ fn answers() -> BTreeMap<String, Vec<Value>> {
         let asks = [" -X ", " -d ", " --data", " -F "].iter().all(|sign| !line.contains(sign));
         match pvectl::contract::embedded().find(Method::Get, path) {
             Some(found) if asks && entry["body"].get("data").is_some() => {
-                add(found.endpoint.path, &entry["body"]["data"])
+                add(found.endpoint.path, &entry["body"]["data"]);
             }
             _ => {}
         }
@@ -152,7 +152,7 @@ fn the_types_lose_nothing() {
         for row in answers.get(*template).unwrap_or_else(|| panic!("{template} is not recorded")) {
             match back(row) {
                 Ok(after) if template.ends_with("/config") && after != *row => {
-                    problems.push(format!("{template}: {after} was {row}"))
+                    problems.push(format!("{template}: {after} was {row}"));
                 }
                 Ok(after) => lost(row, &after, template, &mut problems),
                 Err(error) => problems.push(format!("{template}: {error}: {row}")),

@@ -25,8 +25,11 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
 /// A key's value, or the one inside it where it is a property string with a single key.
 pub(super) fn read<T: Scalar>(config: &GuestConfig, key: &str, inner: Option<&str>) -> Result<Option<T>> {
     let Some(value) = config.0.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
-    let whole = text(value)
-        .ok_or_else(|| Error::new(Class::Failed, format!("{key} is {value}, which is not {}", T::EXPECTED)))?;
+    let odd = || {
+        let what = if value.is_array() { "a list" } else { "an object" };
+        Error::new(Class::Failed, format!("{key} is {what}, which is not {}", T::EXPECTED))
+    };
+    let whole = text(value).ok_or_else(odd)?;
     match inner {
         None => T::read(&whole),
         Some(inner) => T::read(PropertyString::lenient(&whole).get_or_bare(inner).unwrap_or(&whole)),

@@ -202,6 +202,7 @@ macro_rules! config {
         $(#[$doc])*
         ///
         /// A view that loses nothing: unknown keys and odd types stay as they are, and it serialises as the map it is.
+        /// There is an example in [the room](crate::model::config).
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(transparent)]
         pub struct $name($crate::model::GuestConfig);
