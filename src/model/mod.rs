@@ -12,6 +12,7 @@ mod guest;
 mod id;
 mod list;
 mod node;
+mod privilege;
 mod property;
 mod record;
 mod resource;
@@ -31,6 +32,9 @@ pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Sn
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use list::List;
 pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
+#[cfg(feature = "sandbox")]
+pub(crate) use privilege::is_listed;
+pub use privilege::{config_privilege, is_root_only_key};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
 pub use resource::{

@@ -103,7 +103,7 @@ fn answers() -> BTreeMap<String, Vec<Value>> {
         let asks = [" -X ", " -d ", " --data", " -F "].iter().all(|sign| !line.contains(sign));
         match pvectl::contract::embedded().find(Method::Get, path) {
             Some(found) if asks && entry["body"].get("data").is_some() => {
-                add(found.endpoint.path, &entry["body"]["data"]);
+                add(&found.endpoint.path, &entry["body"]["data"]);
             }
             _ => {}
         }
