@@ -3,11 +3,13 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use pvectl::{
+    client::{Auth, Client, Endpoint},
     contract::{check_call, embedded},
     model::{
-        Call, GuestKind, List, Method, Params, Size,
+        Call, Class, ClusterResource, ConfigView, GuestKind, List, Method, Params, Size,
         config::{LxcConfig, QemuConfig, Startup, lxc, qemu},
     },
+    sandbox,
 };
 
 #[path = "../../examples/generate_models.rs"]
@@ -167,4 +169,46 @@ fn what_is_made_by_the_types_is_allowed() {
     for call in [vm, ct] {
         assert!(check_call(&call).is_ok(), "{:?}\n{call}", check_call(&call).unwrap_err());
     }
+}
+
+/// From end to end: read, change one part, send what changed, read again; a second change on old ground is refused.
+#[tokio::test]
+async fn a_typed_change_arrives() {
+    let directory = tempfile::tempdir().unwrap();
+    let cluster = sandbox::Session::start(&directory.path().join("sandbox.db")).await.unwrap();
+    let auth = Auth::Token { id: cluster.token_id().to_owned(), secret: cluster.secret().clone() };
+    let client = Client::builder().endpoint(Endpoint::parse(cluster.url()).unwrap()).auth(auth).build().unwrap();
+
+    let resources = client.resources(None).await.unwrap();
+    assert!(resources.iter().all(|row| !matches!(row, ClusterResource::Other(_))), "{resources:?}");
+    for kind in ["qemu", "lxc", "node", "storage", "network"] {
+        assert!(resources.iter().any(|row| row.kind() == kind), "no {kind}");
+    }
+    let guest = resources.iter().find_map(|row| match row {
+        ClusterResource::Guest(guest) if guest.label() == "web-1" => Some(guest.reference()),
+        _ => None,
+    });
+    let guest = guest.unwrap();
+    assert_eq!(client.current_status(&guest).await.unwrap().name.as_deref(), Some("web-1"));
+    assert!(client.node_status(&guest.node).await.unwrap().memory.unwrap().total.unwrap() > 0);
+    assert_eq!(client.pool("nowhere").await.unwrap_err().class(), Class::NotFound);
+
+    let before = client.qemu_config(&guest, ConfigView::Pending).await.unwrap();
+    let mut net = before.net(0).unwrap().unwrap();
+    let mac = net.macaddr().unwrap().unwrap();
+    net.set_tag(42).unwrap();
+    let mut after = before.clone();
+    after.set_net(0, net).set_description("typed");
+    let params = after.changes_since(&before);
+    assert_eq!(params.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["net0", "description", "digest"]);
+
+    let path = format!("/nodes/{}/qemu/{}/config", guest.node, guest.vmid);
+    let call = Call::new(Method::Put, path).with_params(params);
+    client.call(&call).await.unwrap();
+    let now = client.qemu_config(&guest, ConfigView::Pending).await.unwrap();
+    let net = now.net(0).unwrap().unwrap();
+    assert_eq!((net.tag().unwrap(), net.macaddr().unwrap()), (Some(42), Some(mac)));
+    assert_eq!(now.description().unwrap().as_deref(), Some("typed"));
+    assert!(after.changes_since(&now).is_empty());
+    assert_eq!(client.call(&call).await.unwrap_err().class(), Class::Conflict);
 }
