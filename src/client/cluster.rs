@@ -27,7 +27,7 @@ impl Client {
     /// The version of the endpoint that answers.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn version(&self) -> Result<Version> {
         self.read(&Call::new(Method::Get, "/version")).await
     }
@@ -35,7 +35,7 @@ impl Client {
     /// All guests that the caller may see. A guest that was changed a moment ago may still have its old status here.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guests(&self) -> Result<Vec<Guest>> {
         self.read(&Call::new(Method::Get, "/cluster/resources").with_params(Params::new().with("type", "vm"))).await
     }
@@ -43,7 +43,7 @@ impl Client {
     /// All resources that the caller may see, or those of one kind. For guests alone [`guests`](Self::guests) is faster.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn resources(&self, kind: Option<ResourceKind>) -> Result<Vec<ClusterResource>> {
         let params = Params::new().with_some("type", kind.map(ResourceKind::api));
         self.read(&Call::new(Method::Get, "/cluster/resources").with_params(params)).await
@@ -52,7 +52,7 @@ impl Client {
     /// The cluster, if there is one, and its nodes: who is there, and whether they have a majority.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn cluster_status(&self) -> Result<Vec<ClusterMember>> {
         self.read(&Call::new(Method::Get, "/cluster/status")).await
     }
@@ -60,7 +60,7 @@ impl Client {
     /// All pools that the caller may see, without their members.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn pools(&self) -> Result<Vec<Pool>> {
         self.read(&Call::new(Method::Get, "/pools")).await
     }
@@ -68,7 +68,7 @@ impl Client {
     /// A pool with its members.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`Class::NotFound`] if there is none of this name.
+    /// As [`Client::send`]; [`Class::NotFound`] if there is none of this name.
     pub async fn pool(&self, name: &str) -> Result<Pool> {
         let call = Call::new(Method::Get, "/pools").with_params(Params::new().with("poolid", name));
         let found = self.read::<Vec<Pool>>(&call).await?.into_iter().find(|pool| pool.poolid == name);
@@ -78,7 +78,7 @@ impl Client {
     /// A VMID that is free now. It is not reserved: only a successful create makes it yours.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn next_vmid(&self) -> Result<Vmid> {
         self.read(&Call::new(Method::Get, "/cluster/nextid")).await
     }
@@ -86,7 +86,7 @@ impl Client {
     /// Whether nobody has this VMID now, also where the caller may not see who has it.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn vmid_is_free(&self, vmid: Vmid) -> Result<bool> {
         let params = Params::new().with("vmid", vmid);
         match self.read::<Vmid>(&Call::new(Method::Get, "/cluster/nextid").with_params(params)).await {

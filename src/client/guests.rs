@@ -12,7 +12,7 @@ impl Client {
     /// A guest's status at this moment, in the server's own keys.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
         self.read(&about(guest, &["status", "current"])).await
     }
@@ -20,7 +20,7 @@ impl Client {
     /// The same with the fields that are known read: see [`GuestStatus`].
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn current_status(&self, guest: &GuestRef) -> Result<GuestStatus> {
         self.read(&about(guest, &["status", "current"])).await
     }
@@ -28,7 +28,7 @@ impl Client {
     /// A guest's configuration.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {
         let params = Params::new().with_flag("current", view == ConfigView::Current);
         self.read(&about(guest, &["config"]).with_params(params)).await
@@ -37,7 +37,7 @@ impl Client {
     /// A VM's configuration, with every key typed.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`Class::Usage`](crate::model::Class::Usage) for a container.
+    /// As [`Client::send`]; [`Class::Usage`](crate::model::Class::Usage) for a container.
     pub async fn qemu_config(&self, guest: &GuestRef, view: ConfigView) -> Result<QemuConfig> {
         expect(guest, GuestKind::Qemu)?;
         self.guest_config(guest, view).await.map(QemuConfig::from)
@@ -46,7 +46,7 @@ impl Client {
     /// A container's configuration, with every key typed.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`Class::Usage`](crate::model::Class::Usage) for a VM.
+    /// As [`Client::send`]; [`Class::Usage`](crate::model::Class::Usage) for a VM.
     pub async fn lxc_config(&self, guest: &GuestRef, view: ConfigView) -> Result<LxcConfig> {
         expect(guest, GuestKind::Lxc)?;
         self.guest_config(guest, view).await.map(LxcConfig::from)
@@ -55,7 +55,7 @@ impl Client {
     /// A guest's configuration as a snapshot kept it.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig> {
         self.read(&about(guest, &["snapshot", snapshot, "config"])).await
     }
@@ -63,7 +63,7 @@ impl Client {
     /// A guest's configuration with the changes that wait for its next start.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>> {
         self.read(&about(guest, &["pending"])).await
     }
@@ -71,7 +71,7 @@ impl Client {
     /// A guest's snapshots, with the server's entry for "now" among them.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>> {
         self.read(&about(guest, &["snapshot"])).await
     }

@@ -7,7 +7,7 @@ impl Client {
     /// All nodes, those that are offline too.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn nodes(&self) -> Result<Vec<Node>> {
         self.read(&Call::new(Method::Get, "/nodes")).await
     }
@@ -15,7 +15,7 @@ impl Client {
     /// One node's status.
     ///
     /// # Errors
-    /// As [`Client::call`]; a node that is down is [`Class::Unreachable`](crate::model::Class::Unreachable).
+    /// As [`Client::send`]; a node that is down is [`Class::Unreachable`](crate::model::Class::Unreachable).
     pub async fn node_status(&self, node: &NodeName) -> Result<NodeStatus> {
         self.read(&Call::new(Method::Get, segments(&["nodes", node.as_str(), "status"]))).await
     }

@@ -45,11 +45,7 @@ pub(super) fn node(path: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use percent_encoding::percent_decode_str;
-    use proptest::{collection::vec, prelude::*};
-
     use super::*;
-    use crate::model::Params;
 
     #[test]
     fn a_segment_cannot_leave_its_place() {
@@ -73,26 +69,52 @@ mod tests {
         assert_eq!(node("/cluster/resources"), None);
     }
 
-    proptest! {
-        #[test]
-        fn parameters_survive_the_form(pairs in vec(("[a-z][a-z0-9_-]{0,8}", any::<String>()), 0..6)) {
-            let params: Params = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-            let text = form(params.iter());
-            let read: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-            prop_assert_eq!(&read, &pairs);
-            // As the server splits it.
-            let decode = |part: &str| percent_decode_str(part).decode_utf8().unwrap().into_owned();
-            let split = text.split(['&', ';']).filter_map(|pair| pair.split_once('='));
-            let read: Vec<(String, String)> = split.map(|(key, value)| (decode(key), decode(value))).collect();
-            prop_assert_eq!(read, pairs);
-        }
+    mod properties {
+        use percent_encoding::percent_decode_str;
+        use proptest::{collection::vec, prelude::*};
 
-        #[test]
-        fn segments_survive_the_path(parts in vec(any::<String>(), 1..6)) {
-            let path = segments(&parts);
-            let read: Vec<String> =
-                path.split('/').skip(1).map(|part| percent_decode_str(part).decode_utf8().unwrap().into_owned()).collect();
-            prop_assert_eq!(read, parts);
+        use super::*;
+        use crate::{
+            contract::{Arguments, embedded},
+            model::{Method, Params},
+        };
+
+        proptest! {
+            #[test]
+            fn parameters_survive_the_form(pairs in vec(("[a-z][a-z0-9_-]{0,8}", any::<String>()), 0..6)) {
+                let params: Params = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                let text = form(params.iter());
+                let read: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+                prop_assert_eq!(&read, &pairs);
+                // As the server splits it.
+                let decode = |part: &str| percent_decode_str(part).decode_utf8().unwrap().into_owned();
+                let split = text.split(['&', ';']).filter_map(|pair| pair.split_once('='));
+                let read: Vec<(String, String)> = split.map(|(key, value)| (decode(key), decode(value))).collect();
+                prop_assert_eq!(read, pairs);
+            }
+
+            /// Whatever stands in a path, the server reads what was meant.
+            #[test]
+            fn any_segment_survives(node in "[^/]{1,20}", volume in "[^/]{1,20}(/[^/]{1,9}){0,2}") {
+                prop_assume!(node != "." && node != ".." && volume.split('/').all(|part| part != "." && part != ".."));
+                let path = segments(&["nodes", &node, "storage", "local", "content", &volume]);
+                prop_assert!(path.is_ascii());
+                let found = embedded().find(Method::Get, &path).unwrap();
+                prop_assert_eq!(&found.endpoint.path, "/nodes/{node}/storage/{storage}/content/{volume}");
+                let want = Params::new().with("node", &node).with("storage", "local").with("volume", &volume);
+                prop_assert_eq!(found.path_params, want);
+            }
+
+            /// The same through a template, whose names are taken out of the arguments.
+            #[test]
+            fn any_value_fills_a_template(node in "[^/]{1,20}", volume in "[^/]{1,20}(/[^/]{1,9}){0,2}") {
+                prop_assume!(node != "." && node != ".." && volume.split('/').all(|part| part != "." && part != ".."));
+                let template = "/nodes/{node}/storage/{storage}/content/{volume}";
+                let given = Params::new().with("node", &node).with("storage", "local").with("volume", &volume);
+                let route = embedded().route(Method::Get, template, &mut Arguments::from(given.clone())).unwrap();
+                let path = segments(&route.segments().unwrap());
+                prop_assert_eq!(embedded().find(Method::Get, &path).unwrap().path_params, given);
+            }
         }
     }
 }

@@ -204,11 +204,11 @@ async fn a_typed_change_arrives() {
 
     let path = format!("/nodes/{}/qemu/{}/config", guest.node, guest.vmid);
     let call = Call::new(Method::Put, path).with_params(params);
-    client.call(&call).await.unwrap();
+    client.send(&call).await.unwrap();
     let now = client.qemu_config(&guest, ConfigView::Pending).await.unwrap();
     let net = now.net(0).unwrap().unwrap();
     assert_eq!((net.tag().unwrap(), net.macaddr().unwrap()), (Some(42), Some(mac)));
     assert_eq!(now.description().unwrap().as_deref(), Some("typed"));
     assert!(after.changes_since(&now).is_empty());
-    assert_eq!(client.call(&call).await.unwrap_err().class(), Class::Conflict);
+    assert_eq!(client.send(&call).await.unwrap_err().class(), Class::Conflict);
 }
