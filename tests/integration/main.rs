@@ -21,6 +21,7 @@ mod journal;
 mod lists;
 mod login;
 mod lost;
+mod models;
 mod printers;
 mod recorded;
 mod sandbox;

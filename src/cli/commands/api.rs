@@ -16,6 +16,7 @@ use crate::{
     cli::{
         base::require_somebody_to_confirm,
         cx::{Cx, flag, text},
+        description,
         error::report,
         print::{self, Format, table},
         progress::Show,
@@ -23,7 +24,7 @@ use crate::{
         ui::{style, styled},
         verb::{Entry, Exit, run_in_group, switch, with_group},
     },
-    contract::{Contract, embedded},
+    contract::embedded,
     model::{Class, Error, Hint, Method, Result},
     ops::{CallOutcome, CallPlan, CallRequest, Status},
 };
@@ -116,10 +117,18 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
     if method == Method::Delete {
         require_somebody_to_confirm(cx)?;
     }
-    let contract: &Contract = embedded();
     let path = text(matches, "path").unwrap_or_default();
     let Input { arguments, forced } = Input::read(cx, matches, path)?;
-    let request = CallRequest::new(contract, method, path, arguments, &forced)?;
+    let read = |contract| CallRequest::new(contract, method, path, arguments.clone(), &forced);
+    let kept;
+    let request = match read(embedded()) {
+        Ok(request) => request,
+        // A server of another version may have told what it takes.
+        Err(refused) => {
+            kept = description::kept(cx).await;
+            kept.as_ref().map_or(Err(refused), read)?
+        }
+    };
     let paginate = flag(matches, "paginate");
     if paginate && !request.has_pages() {
         return Err(Error::usage(format!(
