@@ -176,7 +176,7 @@ impl SecondFactor for AskSecondFactor {
 }
 
 /// Keeps tickets between commands in files only this user can read.
-struct TicketFiles(Tickets);
+pub(crate) struct TicketFiles(pub(crate) Tickets);
 
 impl TicketStore for TicketFiles {
     fn load(&self, key: &str) -> Option<StoredTicket> {

@@ -24,7 +24,9 @@ pub use params::{check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
 pub use run::RunOptions;
 pub use targets::{Resolved, Target, Which, closest, resolve};
-pub use verbs::{CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, power_verb};
+pub use verbs::{
+    CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,
+};
 
 use crate::{
     backends::Backend,

@@ -1,7 +1,9 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
+mod api_resources;
+mod completion;
 mod config;
-mod help;
+pub(crate) mod help;
 mod sandbox;
 mod verb_first;
 mod version;
@@ -13,7 +15,9 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    api_resources::ENTRY,
     config::ENTRY,
+    completion::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
     help::ENTRY,

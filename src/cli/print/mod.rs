@@ -82,6 +82,14 @@ pub(crate) trait Row: Serialize + 'static {
     fn name(&self) -> String;
 }
 
+/// A column's title, and the field of the data that it shows.
+pub(crate) type Heading = (&'static str, &'static str);
+
+/// The columns of a table.
+pub(crate) fn headings<T: Row>() -> Vec<Heading> {
+    T::columns().iter().map(|column| (column.title, column.field)).collect()
+}
+
 /// Prints a list: an array for machines, a table for people.
 pub(crate) fn list<T: Row>(ui: &Ui, style: &Style, rows: &mut Vec<T>) -> Result<()> {
     if let Some(key) = &style.sort_by {
