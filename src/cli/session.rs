@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{cx::Cx, print::Style, ui::Ui};
+use super::{complete, cx::Cx, print::Style, ui::Ui};
 use crate::{
     backends::Proxmox,
     client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
-    config::{Connection, Login, Resolved, Tickets},
+    config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{Call, Class, Error, Hint, Method, NullRecorder, Recorder, Result, SystemClock},
     ops::{Ops, RunOptions},
@@ -35,6 +35,16 @@ pub(crate) struct Session {
     pub(crate) default_node: Option<String>,
     // Serves as long as the session lives.
     _sandbox: Option<sandbox::Session>,
+    _seen: Option<Forgetting>,
+}
+
+/// Forgets what completion has seen when a session that changes things ends: a new guest should be there at once.
+struct Forgetting(Cache);
+
+impl Drop for Forgetting {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
 }
 
 impl Session {
@@ -85,8 +95,14 @@ impl Session {
                 (client(cx, &resolved, server).await?, name, None, node)
             }
         };
+        let seen = match access {
+            Access::Write if !cx.switches.dry_run => {
+                Some(Forgetting(complete::cache(&cx.paths()?, &resolved.connection, client.user())))
+            }
+            _ => None,
+        };
         let ops = Ops::new(Arc::new(Proxmox::new(client)), recorder, name);
-        Ok(Self { ops, style, options, default_node, _sandbox: served })
+        Ok(Self { ops, style, options, default_node, _sandbox: served, _seen: seen })
     }
 }
 

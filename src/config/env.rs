@@ -73,6 +73,7 @@ pub const TABLE: &[EnvVar] = &[
         "set by the completion scripts: the shell that wants to know what can be typed",
         "bash",
     ),
+    EnvVar::new("PVECTL_COMPLETE_WAIT", "how long completion waits for the server at a key press, else 300ms", "1s"),
     EnvVar::new("PVECTL_LOG", "what is logged to stderr, finer than --verbose", "pvectl=debug"),
     EnvVar::new("NO_COLOR", "no colours", "1"),
     EnvVar::new("CLICOLOR_FORCE", "colours also where no terminal is", "1"),

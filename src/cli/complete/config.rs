@@ -167,8 +167,7 @@ async fn single(request: &Request, key: &str, schema: &Schema) -> Vec<Candidate>
         ("pve-poolid", _) | (_, "pool") => sources::pools(request).await,
         ("pve-volume-id" | "pve-volume-id-or-qm-path" | "pve-lxc-mp-string", _) => {
             let content = if key == "volume" { "rootdir" } else { "images" };
-            let storages = sources::storages(request, content).await;
-            storages.into_iter().map(|storage| Candidate::open(format!("{}:", storage.value), storage.about)).collect()
+            sources::volumes(request, content).await
         }
         (_, "bridge") => bridges(request).await,
         _ => Vec::new(),

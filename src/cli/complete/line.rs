@@ -64,6 +64,11 @@ pub(super) fn quoted(text: &str, quote: Option<Quote>) -> String {
     for c in text.chars() {
         match quote {
             Some(Quote::Single) if c == '\'' => out.push_str(r"'\'"),
+            // A shell that looks for history there takes no backslash.
+            Some(Quote::Double) if c == '!' => {
+                out.push_str("\"\\!\"");
+                continue;
+            }
             Some(Quote::Double) if "\"\\$`".contains(c) => out.push('\\'),
             None if !plain(c) => out.push('\\'),
             _ => {}
@@ -154,7 +159,7 @@ mod tests {
     #[test]
     fn what_is_quoted_is_read_back() {
         for quote in [None, Some(Quote::Single), Some(Quote::Double)] {
-            for text in ["plain", "a b", "it's", "a\"b\\c$d`e", "ü{}*?"] {
+            for text in ["plain", "a b", "it's", "a\"b\\c$d`e!f", "ü{}*?"] {
                 let open = quote.map_or("", |quote| if quote == Quote::Single { "'" } else { "\"" });
                 let (read, _) = unquoted(&format!("{open}{}", quoted(text, quote)));
                 assert_eq!(read, text, "{quote:?}");

@@ -133,17 +133,30 @@ fn rows(data: &Value, fields: &[&str]) -> Vec<Row> {
     data.as_array().into_iter().flatten().filter_map(row).collect()
 }
 
+/// What completion keeps of this context, its servers and its user.
+pub(crate) fn cache(paths: &Paths, connection: &Connection, user: &str) -> Cache {
+    match connection {
+        Connection::Proxmox(server) => {
+            let context = server.context.as_ref().map_or("", |name| &name.value);
+            let urls: Vec<&str> = server.endpoints.value.iter().map(crate::config::Endpoint::url).collect();
+            Cache::new(paths, &[context, &urls.join(","), user])
+        }
+        Connection::Sandbox { .. } | Connection::Local => {
+            Cache::new(paths, &["sandbox", &paths.sandbox().to_string_lossy()])
+        }
+    }
+}
+
 /// The way to the context's server, if it can be gone without asking a person: a token, or the ticket of an earlier
 /// login. A command for credentials is not run, for it may ask, and nobody logs in, for a login may fail.
 fn way(env: &Env, flags: &Flags, paths: &Paths) -> Result<Option<(Way, Cache)>> {
     let file = File::load(paths)?;
     let credentials = Credentials::load(&paths.credentials)?;
     let resolved = resolve(flags, env, file.as_ref(), &credentials)?;
-    let server = match resolved.connection {
+    let server = match &resolved.connection {
         Connection::Sandbox { .. } => {
             let path = paths.sandbox();
-            let cache = Cache::new(paths, &["sandbox", &path.to_string_lossy()]);
-            return Ok(Some((Way::Sandbox(path), cache)));
+            return Ok(Some((Way::Sandbox(path), cache(paths, &resolved.connection, ""))));
         }
         Connection::Local => return Ok(None),
         Connection::Proxmox(server) => server,
@@ -158,9 +171,7 @@ fn way(env: &Env, flags: &Flags, paths: &Paths) -> Result<Option<(Way, Cache)>> 
             None => return Ok(None),
         },
     };
-    let context = server.context.as_ref().map_or("", |name| &name.value);
-    let urls: Vec<&str> = server.endpoints.value.iter().map(crate::config::Endpoint::url).collect();
-    let cache = Cache::new(paths, &[context, &urls.join(","), auth.user()]);
+    let cache = cache(paths, &resolved.connection, auth.user());
     let mut builder = Client::builder().ticket_store(Arc::new(TicketFiles(Tickets::new(paths)))).auth(auth);
     for endpoint in &server.endpoints.value {
         let parsed = Endpoint::parse(endpoint.url())?;

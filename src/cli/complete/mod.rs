@@ -21,9 +21,12 @@ use clap::Command;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 use tokio::time::Instant;
 
-pub(crate) use self::shells::{SHELLS, Shell};
 use self::{live::Live, rules::Source, shells::Typed};
-use super::{app, kinds, ui::Ui, verb::Kind};
+pub(crate) use self::{
+    live::cache,
+    shells::{SHELLS, Shell},
+};
+use super::{app, cx::parse_duration, kinds, ui::Ui, verb::Kind};
 use crate::config::{Env, Flags, OPTIONS, Paths};
 
 /// The variable that the scripts set: which shell asks.
@@ -111,7 +114,8 @@ fn flag<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
 
 /// Answers a completion script and gives the exit code, which is always that of success.
 pub(crate) fn main(shell: &str, args: &[OsString], env: &Env) -> u8 {
-    let deadline = std::time::Instant::now() + live::PATIENCE;
+    let wait = env.get("PVECTL_COMPLETE_WAIT").and_then(|text| parse_duration(text).ok());
+    let deadline = std::time::Instant::now() + wait.unwrap_or(live::PATIENCE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (Some(shell), Ok(runtime)) = (Shell::by_name(shell), runtime) else { return 0 };
     let words = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
@@ -131,6 +135,11 @@ async fn answer(typed: &Typed, env: &Env, deadline: Instant) -> Reply {
     let words = without_values(&typed.words);
     let (word, before) = words.split_last().map_or(("", &[][..]), |(word, before)| (word.as_str(), before));
     let (mut command, path, used) = tree(app::command(), before.get(1..).unwrap_or_default());
+    let last = path.iter().try_fold(&command, |command, name| command.find_subcommand(name));
+    let is_unknown = |at: usize| !before[at].starts_with('-') && !takes_value(&before[at - 1]);
+    if last.is_some_and(Command::has_subcommands) && (1 + used..before.len()).any(is_unknown) {
+        return Reply::default();
+    }
     let mut flags = Flags::default();
     for name in ["context", "host"] {
         if let Some(value) = flag(&typed.words[..typed.words.len().saturating_sub(1)], name) {
@@ -205,15 +214,18 @@ impl Said {
 /// How the ids of candidates begin after which the word goes on.
 const OPEN: &str = "open:";
 
+/// Whether a word is a global option whose value is the next word.
+fn takes_value(word: &str) -> bool {
+    let short = |option: &crate::config::GlobalOption| option.short.map(|short| format!("-{short}"));
+    OPTIONS
+        .iter()
+        .filter(|option| option.value.is_some())
+        .any(|option| word.strip_prefix("--") == Some(option.name) || short(option).is_some_and(|short| short == word))
+}
+
 /// The words with every value of a global option replaced by one that is no command's name, except at the cursor.
 fn without_values(words: &[String]) -> Vec<String> {
-    let takes = |word: &String| {
-        OPTIONS.iter().filter(|option| option.value.is_some()).any(|option| {
-            word.strip_prefix("--") == Some(option.name)
-                || option.short.is_some_and(|short| word.strip_prefix('-').is_some_and(|rest| rest.chars().eq([short])))
-        })
-    };
-    let replaced = |at: usize| at > 0 && at + 1 < words.len() && takes(&words[at - 1]);
+    let replaced = |at: usize| at > 0 && at + 1 < words.len() && takes_value(&words[at - 1]);
     (0..words.len()).map(|at| if replaced(at) { "_".to_owned() } else { words[at].clone() }).collect()
 }
 

@@ -48,8 +48,7 @@ const FILES: &str = ":files";
 pub(crate) const SHELLS: &[Shell] = &[
     Shell {
         name: "bash",
-        install: "\
-  pvectl completion bash > ~/.local/share/bash-completion/completions/pvectl
+        install: "  pvectl completion bash > ~/.local/share/bash-completion/completions/pvectl
 
 That needs the package bash-completion. Without it, in ~/.bashrc:
 
@@ -62,8 +61,7 @@ That needs the package bash-completion. Without it, in ~/.bashrc:
     },
     Shell {
         name: "zsh",
-        install: "\
-  pvectl completion zsh > \"${fpath[1]}/_pvectl\"
+        install: "  pvectl completion zsh > \"${fpath[1]}/_pvectl\"
 
 and begin a new shell. Or in ~/.zshrc, after compinit:
 
@@ -85,8 +83,7 @@ and begin a new shell. Or in ~/.zshrc, after compinit:
     },
     Shell {
         name: "powershell",
-        install: "\
-In the file that $PROFILE names:
+        install: "In the file that $PROFILE names:
 
   pvectl completion powershell | Out-String | Invoke-Expression",
         script: include_str!("scripts/powershell.ps1"),
@@ -99,8 +96,7 @@ In the file that $PROFILE names:
     },
     Shell {
         name: "elvish",
-        install: "\
-In ~/.config/elvish/rc.elv:
+        install: "In ~/.config/elvish/rc.elv:
 
   eval (pvectl completion elvish | slurp)",
         script: include_str!("scripts/elvish.elv"),
@@ -111,8 +107,7 @@ In ~/.config/elvish/rc.elv:
     },
     Shell {
         name: "nushell",
-        install: "\
-  pvectl completion nushell | save --force ($nu.user-autoload-dirs | first | path join pvectl.nu)
+        install: "  pvectl completion nushell | save --force ($nu.user-autoload-dirs | first | path join pvectl.nu)
 
 and begin a new shell.",
         script: include_str!("scripts/nushell.nu"),

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 
 use super::{Candidate, Request, live::Row};
 use crate::{
+    backends::BACKENDS,
     cli::{app, commands::help, kinds::KINDS, print::FORMATS, verb::Kind},
     client::path::segments,
     config::{File, RESERVED},
@@ -188,6 +189,12 @@ pub(super) async fn storages(request: &Request, content: &str) -> Vec<Candidate>
     found.into_iter().map(|(storage, about)| Candidate::new(storage, about)).collect()
 }
 
+/// The beginning of a volume: a storage that holds a kind of content.
+pub(super) async fn volumes(request: &Request, content: &str) -> Vec<Candidate> {
+    let storages = storages(request, content).await;
+    storages.into_iter().map(|storage| Candidate::open(format!("{}:", storage.value), storage.about)).collect()
+}
+
 pub(super) async fn pools(request: &Request) -> Vec<Candidate> {
     let rows = request.live.list("/pools", &[], &["poolid", "comment"]).await;
     rows.iter().map(|row| Candidate::new(text(row, "poolid"), text(row, "comment"))).collect()
@@ -317,6 +324,21 @@ pub(super) fn help_words(request: &Request) -> Vec<Candidate> {
     let commands = below.map(|command| Candidate::new(command.get_name(), about(command)));
     let topics = help::topics().filter(|_| request.positionals().next().is_none());
     commands.chain(topics.map(|(name, about)| Candidate::new(name, about))).collect()
+}
+
+/// The verbs of all kinds.
+pub(super) fn verbs() -> Vec<Candidate> {
+    let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for kind in KINDS {
+        for verb in (kind.verbs)() {
+            found.entry(verb.name()).or_default().push(kind.noun);
+        }
+    }
+    found.into_iter().map(|(verb, kinds)| Candidate::new(verb, kinds.join(", "))).collect()
+}
+
+pub(super) fn backends() -> Vec<Candidate> {
+    BACKENDS.iter().map(|backend| Candidate::new(backend.backend, "")).collect()
 }
 
 pub(super) fn formats() -> Vec<Candidate> {
