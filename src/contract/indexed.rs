@@ -38,6 +38,6 @@ pub(super) fn declared_name(concrete: &str) -> Option<String> {
 }
 
 /// The largest number of a numbered parameter: 31 for `net`.
-fn last_of(base: &str) -> u16 {
+pub(super) fn last_of(base: &str) -> u16 {
     LAST.iter().find(|(name, _)| *name == base).map_or(LAST_OF_OTHERS, |(_, last)| *last)
 }
