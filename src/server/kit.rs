@@ -106,7 +106,13 @@ struct Log {
 impl Kit {
     /// A kit over this service. Costs nothing: keys are made and the contract is read when they are first needed.
     pub fn new(service: Arc<dyn Service>, options: Options) -> Self {
-        Self(Arc::new(Inner { service, options, secret: OnceLock::new(), description: OnceLock::new(), log: Mutex::default() }))
+        Self(Arc::new(Inner {
+            service,
+            options,
+            secret: OnceLock::new(),
+            description: OnceLock::new(),
+            log: Mutex::default(),
+        }))
     }
 
     /// As a router that can be served, or nested beside other routes. Faults that cut connections and the limits of a

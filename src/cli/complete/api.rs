@@ -141,13 +141,15 @@ pub(super) async fn params(request: &Request) -> Vec<Candidate> {
     config::pairs_of(request, own.map(|(name, schema)| (name.as_str(), schema))).await
 }
 
-/// `vm.net0.bridge`, or a path as the contract spells it and then a method.
+/// The methods of the path that was typed before.
+pub(super) fn methods(request: &Request) -> Vec<Candidate> {
+    let Some(path) = request.positionals().find(|word| word.starts_with('/')) else { return Vec::new() };
+    let found = METHODS.iter().filter_map(|(name, method)| Some((name, embedded().find(*method, path)?)));
+    found.map(|(name, found)| Candidate::new(*name, found.endpoint.name.as_str())).collect()
+}
+
+/// `vm.net0.bridge`, or a path as the contract spells it.
 pub(super) fn explain(request: &Request) -> Vec<Candidate> {
-    if let Some(path) = request.positionals().find(|word| word.starts_with('/')) {
-        let has = |method: Method| embedded().find(method, path).is_some();
-        let methods = METHODS.iter().filter(|(_, method)| has(*method));
-        return methods.map(|(name, _)| Candidate::new(*name, "")).collect();
-    }
     if request.word.starts_with('/') {
         let (before, _) = sources::last_of(&request.word, &['/']);
         let next = next_segments(&split(before), None).into_iter();
@@ -169,5 +171,110 @@ pub(super) fn explain(request: &Request) -> Vec<Candidate> {
                 .map(|c| c.behind(&format!("{noun}.")))
                 .collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        cli::complete::live::Live,
+        config::{Env, Flags, Paths},
+    };
+
+    /// A line in an account with a fresh sandbox.
+    struct Account(tempfile::TempDir);
+
+    impl Account {
+        fn request(&self, path: &[&str], args: &[&str], word: &str) -> Request {
+            let env = Env::from_pairs([("HOME", self.0.path().as_os_str()), ("PVECTL_CONTEXT", "sandbox".as_ref())]);
+            let deadline = Instant::now() + Duration::from_secs(120);
+            let live = Live::new(&env, &Flags::default(), Paths::new(&env).unwrap(), deadline);
+            let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+            let word = word.to_owned();
+            Request { args: texts(args), path: texts(path), arg: String::new(), word, live: Arc::new(live) }
+        }
+    }
+
+    fn account() -> Account {
+        Account(tempfile::tempdir().unwrap())
+    }
+
+    fn shown(candidates: Vec<Candidate>, start: &str) -> Vec<(String, String)> {
+        let fitting = candidates.into_iter().filter(|candidate| candidate.value.starts_with(start));
+        fitting.map(|candidate| (candidate.value, candidate.about)).collect()
+    }
+
+    #[tokio::test]
+    async fn paths_are_walked_segment_by_segment_with_live_names() {
+        let account = account();
+        for (method, word, some) in [
+            ("get", "", &[("/nodes/", ""), ("/version", "")][..]),
+            ("get", "/nodes/p", &[("/nodes/pve1/", "online")]),
+            ("get", "/nodes/pve1/qe", &[("/nodes/pve1/qemu/", "")]),
+            ("get", "/nodes/pve1/qemu/1", &[("/nodes/pve1/qemu/100/", "web-1, running, pve1")]),
+            ("get", "/nodes/pve1/storage/", &[("/nodes/pve1/storage/local/", "")]),
+            ("get", "/pools/p", &[("/pools/prod", "what customers see")]),
+            ("get", "/access/users/a", &[("/access/users/audit@pve/", "")]),
+            ("post", "/nodes/pve1/qemu/100/status/sta", &[("/nodes/pve1/qemu/100/status/start", "")]),
+            ("post", "/nodes/pve1/qemu/100/status/cur", &[]),
+            ("get", "/nodes/pve1/nothing/", &[]),
+            ("delete", "/nodes/pve1/qemu/100/config/", &[]),
+        ] {
+            let found = shown(paths(&account.request(&["api", method], &[], word)).await, word);
+            for (value, about) in some {
+                let hit = found.iter().find(|(found, _)| found == value);
+                assert!(hit.is_some_and(|(_, said)| said.contains(about)), "{method} {word}: {found:?}");
+            }
+            assert_eq!(found.is_empty(), some.is_empty(), "{method} {word}: {found:?}");
+        }
+        // Guests of another node are not there.
+        let found = shown(paths(&account.request(&["api", "get"], &[], "/nodes/pve1/qemu/")).await, "");
+        assert!(!found.iter().any(|(value, _)| value.contains("/101")), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn parameters_are_those_of_the_method_and_path() {
+        let account = account();
+        let ask = async |method: &str, path: &str, word: &str| {
+            shown(params(&account.request(&["api", method], &[path, "-p"], word)).await, word)
+        };
+        let clone = "/nodes/pve1/qemu/100/clone";
+        let names = ask("post", clone, "").await;
+        assert!(names.iter().any(|(name, _)| name == "newid=") && !names.iter().any(|(name, _)| name == "vmid="));
+        assert_eq!(ask("post", clone, "fu").await, [("full=".into(), "boolean".into())]);
+        assert_eq!(ask("post", clone, "full=").await.len(), 2);
+        assert_eq!(ask("post", clone, "target=pve2").await, [("target=pve2".into(), "online".into())]);
+        assert_eq!(ask("get", clone, "").await, []);
+        let config = "/nodes/pve1/qemu/100/config";
+        assert_eq!(ask("put", config, "net1=virtio,bridge=v").await[0].0, "net1=virtio,bridge=vmbr0");
+        assert_eq!(ask("put", config, "scsi3=local-l").await[0].0, "scsi3=local-lvm:");
+    }
+
+    #[test]
+    fn keys_and_templates_are_explained() {
+        let account = account();
+        let ask = |args: &[&str], word: &str| shown(explain(&account.request(&["explain"], args, word)), word);
+        let value = |args: &[&str], word: &str| ask(args, word).into_iter().map(|(value, _)| value).collect::<Vec<_>>();
+        assert_eq!(value(&[], ""), ["vm.", "container.", "/"]);
+        assert_eq!(value(&[], "vm.sockets"), ["vm.sockets"]);
+        assert_eq!(value(&[], "vm.net"), ["vm.net0"]);
+        assert_eq!(value(&[], "vm.net0.bri"), ["vm.net0.bridge"]);
+        assert!(value(&[], "container.rootfs.").contains(&"container.rootfs.size".to_owned()));
+        assert_eq!(value(&[], "/nodes/"), ["/nodes/{node}"]);
+        let methods = methods(&account.request(&["explain"], &["/nodes/{node}/qemu"], ""));
+        assert_eq!(shown(methods, ""), [("get".into(), "vmlist".into()), ("post".into(), "create_vm".into())]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_listed_is_not_asked_for() {
+        // No account at all: whoever asks gets nothing, without any error.
+        let env = Env::from_pairs([("HOME", "/nonexistent"), ("PVECTL_ENDPOINT", "http://127.0.0.1:1")]);
+        let live = Live::new(&env, &Flags::default(), Paths::new(&env).unwrap(), Instant::now());
+        assert!(live.list("/nodes", &[], &["node"]).await.is_empty());
     }
 }

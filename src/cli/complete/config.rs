@@ -3,11 +3,9 @@
 //!
 //! Serves parameters of raw calls as well: a parameter is a parameter.
 
-use std::collections::BTreeMap;
-
 use super::{Candidate, Request, sources};
 use crate::{
-    contract::{Format, Kind as Type, Schema, embedded},
+    contract::{Endpoint, Format, Keys, Kind as Type, Schema, embedded},
     model::{GuestKind, Method},
 };
 
@@ -18,28 +16,32 @@ fn guest_kind(path: &[String]) -> Option<GuestKind> {
     ["create", "update"].contains(&verb.as_str()).then_some(kind)
 }
 
-/// The declared parameters of a change of configuration.
-fn declared(kind: GuestKind) -> impl Iterator<Item = (&'static str, &'static Schema)> {
-    let path = format!("/nodes/{{node}}/{}/{{vmid}}/config", kind.api());
-    let endpoint = embedded().endpoint(Method::Put, &path);
-    let all = endpoint.into_iter().flat_map(|endpoint| &endpoint.parameters.properties);
-    all.filter(|(name, _)| !OURS.contains(&name.as_str())).map(|(name, schema)| (name.as_str(), schema))
+/// The method that makes or changes a guest of the kind.
+fn method(path: &[String], kind: GuestKind) -> Option<&'static Endpoint> {
+    let creates = path.last().is_some_and(|verb| verb == "create");
+    embedded().configuring(kind).find(|endpoint| (endpoint.method == Method::Put) != creates)
 }
 
-/// Parameters of the call that are no configuration.
-const OURS: &[&str] = &["node", "vmid", "digest", "delete", "revert", "skiplock", "force", "background_delay"];
+/// Its parameters that are configuration.
+fn declared(path: &[String]) -> impl Iterator<Item = (&'static str, &'static Schema)> {
+    let method = guest_kind(path).and_then(|kind| method(path, kind));
+    let all = method.into_iter().flat_map(|method| &method.parameters.properties);
+    all.filter(|(name, _)| !NO_KEYS.contains(&name.as_str())).map(|(name, schema)| (name.as_str(), schema))
+}
 
-/// The schema of a key, also of a numbered one: `net0`.
-fn schema(kind: GuestKind, key: &str) -> Option<&'static Schema> {
-    let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
-    let is_it = |name: &str| name == key || name.strip_suffix("[n]") == Some(stem);
-    declared(kind).find(|(name, _)| is_it(name)).map(|(_, schema)| schema)
+/// Parameters of these methods that are no configuration.
+const NO_KEYS: &[&str] = &["node", "vmid", "digest", "delete", "revert", "skiplock", "force", "background_delay"];
+
+/// The schema of a key, also of a numbered one: `net0`, and `net` for any of them.
+fn schema(path: &[String], key: &str) -> Option<&'static Schema> {
+    let key = key.trim_end_matches("[n]");
+    let parameters = &method(path, guest_kind(path)?)?.parameters;
+    parameters.get(key).or_else(|| parameters.get(&format!("{key}0"))).filter(|_| !NO_KEYS.contains(&key))
 }
 
 /// Whether an argument of a command is a configuration key.
 pub(super) fn is_key(path: &[String], id: &str) -> bool {
-    guest_kind(path)
-        .is_some_and(|kind| schema(kind, id.trim_end_matches("[n]")).is_some() || schema(kind, id).is_some())
+    schema(path, id).is_some()
 }
 
 /// Every key, a numbered one with the number that stands in the word, else its first.
@@ -61,7 +63,7 @@ fn about(schema: &Schema) -> String {
         return schema.values.join(", ");
     }
     match (&schema.format, schema.kind) {
-        (Some(Format::Inline(_)), _) => "property string".to_owned(),
+        (Some(Format::Keys(_)), _) => "property string".to_owned(),
         (Some(Format::Named(name)), _) => name.clone(),
         (None, kind) => kind.as_str().to_owned(),
     }
@@ -70,15 +72,13 @@ fn about(schema: &Schema) -> String {
 /// Keys, for `--unset`; several with commas.
 pub(super) fn keys(request: &Request) -> Vec<Candidate> {
     let (before, last) = sources::last_of(&request.word, &[',']);
-    let Some(kind) = guest_kind(&request.path) else { return Vec::new() };
-    let keys = names(declared(kind), last).into_iter();
+    let keys = names(declared(&request.path), last).into_iter();
     keys.map(|(name, schema)| Candidate::new(name, about(schema)).behind(before)).collect()
 }
 
 /// `KEY=VALUE`, for `--set`.
 pub(super) async fn pairs(request: &Request) -> Vec<Candidate> {
-    let Some(kind) = guest_kind(&request.path) else { return Vec::new() };
-    pairs_of(request, declared(kind)).await
+    pairs_of(request, declared(&request.path)).await
 }
 
 /// `KEY=VALUE` of declared parameters.
@@ -99,9 +99,7 @@ pub(super) async fn pairs_of<'a>(
 
 /// The value of a flag that is a configuration key.
 pub(super) async fn value(request: &Request, key: &str, word: &str) -> Vec<Candidate> {
-    let found = guest_kind(&request.path)
-        .and_then(|kind| schema(kind, key.trim_end_matches("[n]")).or_else(|| schema(kind, key)));
-    match found {
+    match schema(&request.path, key) {
         Some(schema) => values(request, key, schema, word).await,
         None => Vec::new(),
     }
@@ -112,22 +110,14 @@ async fn values(request: &Request, key: &str, schema: &Schema, word: &str) -> Ve
     if key == "tags" {
         return sources::tag_list(request, word).await;
     }
-    match embedded_keys(schema) {
+    match schema.keys() {
         Some(keys) => property(request, keys, word).await,
         None => single(request, key, schema).await,
     }
 }
 
-/// The keys of a property string that a schema declares.
-fn embedded_keys(schema: &Schema) -> Option<&BTreeMap<String, Schema>> {
-    match schema.format.as_ref()? {
-        Format::Inline(keys) => Some(keys),
-        Format::Named(name) => embedded().format(name),
-    }
-}
-
 /// The next part of a property string: `bridge=`, a value after it, or a value that may stand without its key.
-async fn property(request: &Request, keys: &BTreeMap<String, Schema>, word: &str) -> Vec<Candidate> {
+async fn property(request: &Request, keys: &Keys, word: &str) -> Vec<Candidate> {
     let (before, part) = sources::last_of(word, &[',']);
     if let Some((key, _)) = part.split_once('=') {
         let Some(schema) = keys.get(key) else { return Vec::new() };
@@ -148,8 +138,7 @@ async fn property(request: &Request, keys: &BTreeMap<String, Schema>, word: &str
 /// A single value: one of a few, or live by what it is.
 async fn single(request: &Request, key: &str, schema: &Schema) -> Vec<Candidate> {
     if !schema.values.is_empty() {
-        let usual =
-            schema.default.as_ref().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        let usual = schema.default_text();
         let about = |value: &String| if usual.as_ref() == Some(value) { "default" } else { "" };
         return schema.values.iter().map(|value| Candidate::new(value, about(value))).collect();
     }
@@ -189,10 +178,15 @@ async fn bridges(request: &Request) -> Vec<Candidate> {
 
 /// `net0`, or behind a key the keys of its property string: `net0.bridge`.
 pub(super) fn explained(kind: GuestKind, word: &str) -> Vec<Candidate> {
+    let method = embedded().configuring(kind).next();
     let Some((key, _)) = word.split_once('.') else {
-        let keys = names(declared(kind), word).into_iter();
+        let all = method.into_iter().flat_map(|method| &method.parameters.properties);
+        let keys = names(all.map(|(name, schema)| (name.as_str(), schema)), word).into_iter();
+        let keys = keys.filter(|(name, _)| !NO_KEYS.contains(&name.as_str()));
         return keys.map(|(name, schema)| Candidate::new(name, about(schema))).collect();
     };
-    let keys = schema(kind, key).and_then(embedded_keys).into_iter().flatten();
+    let schema =
+        method.and_then(|method| method.parameters.get(key).or_else(|| method.parameters.get(&format!("{key}0"))));
+    let keys = schema.and_then(Schema::keys).into_iter().flatten();
     keys.map(|(name, schema)| Candidate::new(format!("{key}.{name}"), about(schema))).collect()
 }

@@ -42,11 +42,12 @@ pub(super) enum Source {
     ConfigValue,
     ApiPaths,
     ApiParams,
+    ApiMethods,
     Explain,
 }
 
-/// The commands that an argument belongs to (their last words; none for all), its id or the name of its value (`*` for
-/// every one), and its source. The first that fits counts.
+/// The commands that an argument belongs to (their last words; none for all), its id or the name of its value,
+/// and its source. The first that fits counts.
 const RULES: &[(&str, &str, Source)] = &[
     ("config add-context", "name", Source::Nothing),
     ("config add-context", "node", Source::Nothing),
@@ -75,7 +76,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("", "label", Source::Labels),
     ("", "selector", Source::Selector),
     ("", "UPID", Source::Upids),
-    ("operation show", "*", Source::Operations),
+    ("operation show", "id", Source::Operations),
     ("", "VMID", Source::Vmids),
     ("help", "words", Source::HelpWords),
     ("", "VERB", Source::Verbs),
@@ -86,8 +87,9 @@ const RULES: &[(&str, &str, Source)] = &[
     ("api", "path", Source::ApiPaths),
     ("api", "PATH", Source::ApiPaths),
     ("api", "param", Source::ApiParams),
-    ("api", "params", Source::ApiParams),
-    ("explain", "*", Source::Explain),
+    ("api", "force-param", Source::ApiParams),
+    ("explain", "what", Source::Explain),
+    ("explain", "method", Source::ApiMethods),
 ];
 
 /// The source of an argument's values, if the table has one.
@@ -108,16 +110,10 @@ pub(super) fn source(path: &[String], arg: &Arg) -> Option<Source> {
             path.windows(place.len()).any(|words| words == place)
         }
     };
-    let is_it = |name: &str| name == "*" || name == id || names.iter().any(|value| value.as_str() == name);
+    let is_it = |name: &str| name == id || names.iter().any(|value| value.as_str() == name);
     let own = || RULES.iter().find(|(place, name, _)| is_here(place) && is_it(name)).map(|(.., source)| *source);
     let of_config = || config::is_key(path, id).then_some(Source::ConfigValue);
-    match own() {
-        // Global options are in every command's list of arguments.
-        Some(Source::Explain) if !arg.is_positional() => None,
-        // `net0`'s value is called NET, and `description`'s is no file: what the contract says is nearer.
-        Some(found) => Some(found),
-        None => of_config(),
-    }
+    own().or_else(of_config)
 }
 
 impl Source {
@@ -154,7 +150,49 @@ impl Source {
             Self::ConfigValue => config::value(request, &request.arg, &request.word).await,
             Self::ApiPaths => api::paths(request).await,
             Self::ApiParams => api::params(request).await,
+            Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{ArgAction, Command};
+
+    use super::*;
+
+    /// The source of an argument as the parser knows it after it was built.
+    fn of(path: &str, arg: Arg) -> Option<Source> {
+        let mut command = Command::new("test").arg(arg);
+        command.build();
+        let path: Vec<String> = path.split(' ').map(str::to_owned).collect();
+        command.get_arguments().find(|arg| arg.get_id() != "help").and_then(|arg| source(&path, arg))
+    }
+
+    fn option(name: &'static str, value: &'static str) -> Arg {
+        Arg::new(name).long(name).value_name(value)
+    }
+
+    #[test]
+    fn arguments_that_are_made_elsewhere_find_their_source() {
+        for (path, arg, wanted) in [
+            ("api get", Arg::new("path").value_name("PATH"), Some(Source::ApiPaths)),
+            ("api post", option("param", "KEY=VALUE").short('p'), Some(Source::ApiParams)),
+            ("explain", Arg::new("what"), Some(Source::Explain)),
+            ("vm migrate", option("target-node", "NODE"), Some(Source::Nodes)),
+            ("vm list", option("selector", "SELECTOR"), Some(Source::Selector)),
+            ("vm update", option("label", "KEY=VALUE"), Some(Source::Labels)),
+            ("vm create", option("net[n]", "NET"), Some(Source::ConfigValue)),
+            ("vm create", option("net", "NET"), Some(Source::ConfigValue)),
+            ("container update", option("rootfs", "VOLUME"), Some(Source::ConfigValue)),
+            ("vm start", option("net0", "NET"), None),
+            ("vm create", option("nonsense", "WORD"), None),
+            ("vm list", Arg::new("node").long("node").action(ArgAction::SetTrue), None),
+            ("vm list", option("template", "BOOL").value_parser(["true", "false"]), None),
+        ] {
+            let name = arg.get_id().to_string();
+            assert_eq!(of(path, arg), wanted, "{path} {name}");
         }
     }
 }

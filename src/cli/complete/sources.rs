@@ -347,10 +347,11 @@ pub(super) fn formats() -> Vec<Candidate> {
 
 /// The columns of the kind's list, by what is easier to type: the title, or the field where that has blanks.
 pub(super) fn columns(request: &Request) -> Vec<Candidate> {
-    let sign = if request.word.starts_with('-') { "-" } else { "" };
+    let (before, last) = last_of(&request.word, &[',']);
+    let before = format!("{before}{}", if last.starts_with('-') { "-" } else { "" });
     let column = |(title, field): (&str, &str)| {
         let name = if title.contains(' ') { field.to_owned() } else { title.to_lowercase() };
-        Candidate::new(name, title).behind(sign)
+        Candidate::new(name, title).behind(&before)
     };
     request.kind().into_iter().flat_map(|kind| (kind.columns)()).map(column).collect()
 }

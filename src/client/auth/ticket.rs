@@ -155,8 +155,7 @@ impl Session {
         let params =
             Params::new().with("username", &self.user).with("password", password).with_some("tfa-challenge", challenge);
         let call = Call::new(Method::Post, "/access/ticket").with_params(params);
-        let (envelope, _) =
-            transport.send(&Request::new(&call)?, &Credentials::None, Answer::read::<Grant>).await?;
+        let (envelope, _) = transport.send(&Request::new(&call)?, &Credentials::None, Answer::read::<Grant>).await?;
         Ok(envelope.data)
     }
 

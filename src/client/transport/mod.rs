@@ -17,12 +17,7 @@ use self::{
     failure::{Failure, Phase},
     retry::{Attempts, Next},
 };
-use super::{
-    Endpoint, Trust,
-    auth::Credentials,
-    request::Request,
-    response::Answer,
-};
+use super::{Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
 use crate::model::{Call, Method, Result};
 
 /// What the transport is told when it is made.
