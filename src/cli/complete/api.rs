@@ -190,10 +190,10 @@ mod tests {
     struct Account(tempfile::TempDir);
 
     impl Account {
-        fn request(&self, path: &[&str], args: &[&str], word: &str) -> Request {
+        async fn request(&self, path: &[&str], args: &[&str], word: &str) -> Request {
             let env = Env::from_pairs([("HOME", self.0.path().as_os_str()), ("PVECTL_CONTEXT", "sandbox".as_ref())]);
             let deadline = Instant::now() + Duration::from_secs(120);
-            let live = Live::new(&env, &Flags::default(), Paths::new(&env).unwrap(), deadline);
+            let live = Live::new(&env, Flags::default(), Paths::new(&env).unwrap(), deadline).await;
             let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
             let word = word.to_owned();
             Request { args: texts(args), path: texts(path), arg: String::new(), word, live: Arc::new(live) }
@@ -225,7 +225,7 @@ mod tests {
             ("get", "/nodes/pve1/nothing/", &[]),
             ("delete", "/nodes/pve1/qemu/100/config/", &[]),
         ] {
-            let found = shown(paths(&account.request(&["api", method], &[], word)).await, word);
+            let found = shown(paths(&account.request(&["api", method], &[], word).await).await, word);
             for (value, about) in some {
                 let hit = found.iter().find(|(found, _)| found == value);
                 assert!(hit.is_some_and(|(_, said)| said.contains(about)), "{method} {word}: {found:?}");
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(found.is_empty(), some.is_empty(), "{method} {word}: {found:?}");
         }
         // Guests of another node are not there.
-        let found = shown(paths(&account.request(&["api", "get"], &[], "/nodes/pve1/qemu/")).await, "");
+        let found = shown(paths(&account.request(&["api", "get"], &[], "/nodes/pve1/qemu/").await).await, "");
         assert!(!found.iter().any(|(value, _)| value.contains("/101")), "{found:?}");
     }
 
@@ -241,7 +241,7 @@ mod tests {
     async fn parameters_are_those_of_the_method_and_path() {
         let account = account();
         let ask = async |method: &str, path: &str, word: &str| {
-            shown(params(&account.request(&["api", method], &[path, "-p"], word)).await, word)
+            shown(params(&account.request(&["api", method], &[path, "-p"], word).await).await, word)
         };
         let clone = "/nodes/pve1/qemu/100/clone";
         let names = ask("post", clone, "").await;
@@ -255,18 +255,20 @@ mod tests {
         assert_eq!(ask("put", config, "scsi3=local-l").await[0].0, "scsi3=local-lvm:");
     }
 
-    #[test]
-    fn keys_and_templates_are_explained() {
+    #[tokio::test]
+    async fn keys_and_templates_are_explained() {
         let account = account();
-        let ask = |args: &[&str], word: &str| shown(explain(&account.request(&["explain"], args, word)), word);
-        let value = |args: &[&str], word: &str| ask(args, word).into_iter().map(|(value, _)| value).collect::<Vec<_>>();
-        assert_eq!(value(&[], ""), ["vm.", "container.", "/"]);
-        assert_eq!(value(&[], "vm.sockets"), ["vm.sockets"]);
-        assert_eq!(value(&[], "vm.net"), ["vm.net0"]);
-        assert_eq!(value(&[], "vm.net0.bri"), ["vm.net0.bridge"]);
-        assert!(value(&[], "container.rootfs.").contains(&"container.rootfs.size".to_owned()));
-        assert_eq!(value(&[], "/nodes/"), ["/nodes/{node}"]);
-        let methods = methods(&account.request(&["explain"], &["/nodes/{node}/qemu"], ""));
+        let value = async |word: &str| {
+            let found = shown(explain(&account.request(&["explain"], &[], word).await), word);
+            found.into_iter().map(|(value, _)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(value("").await, ["vm.", "container.", "/"]);
+        assert_eq!(value("vm.sockets").await, ["vm.sockets"]);
+        assert_eq!(value("vm.net").await, ["vm.net0"]);
+        assert_eq!(value("vm.net0.bri").await, ["vm.net0.bridge"]);
+        assert!(value("container.rootfs.").await.contains(&"container.rootfs.size".to_owned()));
+        assert_eq!(value("/nodes/").await, ["/nodes/{node}"]);
+        let methods = methods(&account.request(&["explain"], &["/nodes/{node}/qemu"], "").await);
         assert_eq!(shown(methods, ""), [("get".into(), "vmlist".into()), ("post".into(), "create_vm".into())]);
     }
 
@@ -274,7 +276,7 @@ mod tests {
     async fn what_cannot_be_listed_is_not_asked_for() {
         // No account at all: whoever asks gets nothing, without any error.
         let env = Env::from_pairs([("HOME", "/nonexistent"), ("PVECTL_ENDPOINT", "http://127.0.0.1:1")]);
-        let live = Live::new(&env, &Flags::default(), Paths::new(&env).unwrap(), Instant::now());
+        let live = Live::new(&env, Flags::default(), Paths::new(&env).unwrap(), Instant::now()).await;
         assert!(live.list("/nodes", &[], &["node"]).await.is_empty());
     }
 }

@@ -46,9 +46,11 @@ pub(super) struct Live {
 
 impl Live {
     /// Finds out whom to ask; nobody is asked yet.
-    pub(super) fn new(env: &Env, flags: &Flags, paths: Paths, deadline: Instant) -> Self {
-        let way = way(env, flags, &paths).ok().flatten();
-        Self { paths, way, deadline }
+    pub(super) async fn new(env: &Env, flags: Flags, paths: Paths, deadline: Instant) -> Self {
+        // Even a file may keep one waiting: it may be a pipe, or on another machine.
+        let (env, places) = (env.clone(), paths.clone());
+        let found = within(deadline, aside(move || async move { way(&env, &flags, &places).ok().flatten() })).await;
+        Self { paths, way: found.flatten().flatten(), deadline }
     }
 
     /// The places of this account.

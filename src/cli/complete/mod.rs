@@ -146,7 +146,7 @@ async fn answer(typed: &Typed, env: &Env, deadline: Instant) -> Reply {
             flags.set(name, value);
         }
     }
-    let live = Arc::new(Live::new(env, &flags, paths, deadline));
+    let live = Arc::new(Live::new(env, flags, paths, deadline).await);
     let args: Vec<String> = typed.words.iter().take(before.len()).skip(1 + used).cloned().collect();
     let said = Arc::new(Said::default());
     command = attach(command, &path, &path, &said);
