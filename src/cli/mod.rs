@@ -8,6 +8,7 @@ mod base;
 mod commands;
 mod complete;
 mod cx;
+mod description;
 mod error;
 mod kinds;
 mod print;

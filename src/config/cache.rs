@@ -48,7 +48,7 @@ impl Cache {
     pub fn save(&self, question: &str, data: &Value, now: Timestamp) {
         // Without it the next question goes to the server, and that is all.
         let _ = serde_json::to_string(&Kept { taken: now.as_millisecond(), data })
-            .map(|text| store::write_soon(&self.path(question), &text));
+            .map(|text| store::write_soon(&self.path(question), text.as_bytes()));
     }
 
     /// Forgets everything: something has changed.

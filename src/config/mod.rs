@@ -6,6 +6,7 @@
 mod cache;
 mod connection;
 mod credentials;
+mod descriptions;
 mod edit;
 mod endpoint;
 mod env;
@@ -20,6 +21,7 @@ mod yaml;
 pub use cache::Cache;
 pub use connection::{Connection, Identity, Origin, Proxmox, SecretSource, Sourced};
 pub use credentials::{Credentials, Login, Stored, parse_token};
+pub use descriptions::Descriptions;
 pub use endpoint::Endpoint;
 pub use env::{Env, EnvVar, TABLE as ENV};
 pub use file::{Context, File, Kind, RESERVED};

@@ -35,8 +35,8 @@ pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
 }
 
 /// The same for what may be lost: it is whole for every reader, and nobody waits until it is on the disk.
-pub(super) fn write_soon(path: &Path, content: &str) -> io::Result<()> {
-    replace(path, content.as_bytes(), PRIVATE, false)
+pub(super) fn write_soon(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, content, PRIVATE, false)
 }
 
 fn replace(path: &Path, content: &[u8], mode: u32, sync: bool) -> io::Result<()> {

@@ -25,6 +25,8 @@ pub struct Endpoint {
     pub parameters: Parameters,
     /// Who may call it.
     pub permissions: Permissions,
+    /// The same in the server's words; only a server's own description has them.
+    pub permissions_description: Option<String>,
     /// The declared answer; real answers have more keys and looser types.
     pub returns: Schema,
     /// Whether it runs with root's rights on the server.
@@ -122,6 +124,7 @@ impl Endpoint {
             description: declared.description,
             parameters: Parameters::read(&declared.parameters),
             permissions: Permissions::read(&declared.permissions),
+            permissions_description: declared.permissions["description"].as_str().map(str::to_owned),
             returns: declared.returns,
             protected: declared.protected,
             allowtoken: declared.allowtoken,

@@ -5,7 +5,7 @@
 use serde::{Serialize, Serializer};
 
 use super::{Contract, Endpoint, Format, Keys, Schema, indexed};
-use crate::model::{Error, GuestKind, Hint, Method, Result};
+use crate::model::{Error, GuestKind, Hint, Method, Result, config_privilege, is_root_only_key};
 
 /// What a parameter, a key of a property string or a field of an answer takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,7 +59,7 @@ pub struct Explained {
     /// The keys of a property string, or the fields of an object.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Self>,
-    /// Short forms of a property string: `virtio=MACADDR` for `model=virtio,macaddr=MACADDR`.
+    /// Short forms of a property string: `MODEL=MACADDR for model=MODEL,macaddr=MACADDR`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub short_forms: Vec<String>,
 }
@@ -78,6 +78,9 @@ pub struct ExplainedMethod {
     pub description: Option<String>,
     /// Who may call it, in words.
     pub permissions: String,
+    /// The same in the server's words, where it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions_description: Option<String>,
     /// Whether an API token may.
     pub allowtoken: bool,
     /// The types of the task it starts; `null` when it answers at once.
@@ -97,6 +100,8 @@ pub struct ExplainedKey {
     pub guest: GuestKind,
     /// As it was asked for: `net0`, `net0.bridge`.
     pub key: String,
+    /// The privilege on `/vms/{vmid}` that a change of it needs; `root@pam` where nobody else may.
+    pub privilege: &'static str,
     /// What it takes.
     #[serde(flatten)]
     pub parameter: Explained,
@@ -173,13 +178,17 @@ fn all(declared: &Keys) -> Vec<Explained> {
 
 fn short_forms(declared: &Keys) -> Vec<String> {
     let form = |(name, schema): (&String, &Schema)| {
-        let (alias, value) = (schema.alias.as_ref()?, schema.alias.as_ref()?.to_uppercase());
+        let alias = schema.alias.as_ref()?;
+        let value = alias.to_uppercase();
         Some(match &schema.key_alias {
-            Some(key) => format!("{name}={value} for {key}={name},{alias}={value}"),
+            // Every model of a network card is such a name.
+            Some(key) => format!("{0}={value} for {key}={0},{alias}={value}", key.to_uppercase()),
             None => format!("{name}={value} for {alias}={value}"),
         })
     };
-    declared.iter().filter_map(form).collect()
+    let mut forms: Vec<String> = declared.iter().filter_map(form).collect();
+    forms.dedup();
+    forms
 }
 
 impl Endpoint {
@@ -191,6 +200,7 @@ impl Endpoint {
             name: self.name.clone(),
             description: self.description.as_ref().map(|text| text.trim().to_owned()),
             permissions: self.permissions.to_string(),
+            permissions_description: self.permissions_description.as_ref().map(|text| text.trim().to_owned()),
             allowtoken: self.allowtoken,
             tasks: self.tasks.clone(),
             parameters: all(&self.parameters.properties),
@@ -258,7 +268,9 @@ impl Contract {
             };
             (declared, schema) = (part.to_owned(), inner);
         }
-        Ok(ExplainedKey { guest, key: wanted.to_owned(), parameter: Explained::new(&declared, &schema), set_by })
+        let privilege = if is_root_only_key(name) { "root@pam" } else { config_privilege(name, "") };
+        let parameter = Explained::new(&declared, &schema);
+        Ok(ExplainedKey { guest, key: wanted.to_owned(), privilege, parameter, set_by })
     }
 }
 

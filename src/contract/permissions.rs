@@ -108,7 +108,7 @@ impl fmt::Display for Permissions {
         match self {
             Self::Root => f.write_str("root@pam only"),
             Self::World => f.write_str("everybody, without a login"),
-            Self::All => f.write_str("everybody who is logged in"),
+            Self::All => f.write_str("everybody who is logged in; the method may look closer itself"),
             Self::Check(check) => check.fmt(f),
         }
     }

@@ -9,7 +9,9 @@ mod outcome;
 mod params;
 mod place;
 mod plan;
+mod raw;
 mod reconcile;
+mod recorded;
 mod run;
 mod targets;
 mod task;
@@ -22,6 +24,7 @@ pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
+pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
 pub use targets::{Resolved, Target, Which, closest, resolve};
 pub use verbs::{

@@ -83,6 +83,14 @@ fn bash_completes_what_is_typed() {
             "<container><create><--template><local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst>",
         ),
         ("pvectl --context vm vm li\t", "<--context><vm><vm><list>"),
+        // The API, segment by segment.
+        ("pvectl api get /no\tpve1\tqe\t100\tconf\t", "<api><get></nodes/pve1/qemu/100/config>"),
+        (
+            "pvectl api post /nodes/pve1/qemu/100/clone -p ful\t1 -p target=pve2\t",
+            "<api><post></nodes/pve1/qemu/100/clone><-p><full=1><-p><target=pve2>",
+        ),
+        ("pvectl explain vm.memo\t", "<explain><vm.memory>"),
+        ("pvectl explain /nodes/{node}/qemu pos\t", "<explain></nodes/{node}/qemu><post>"),
         // Quotes of every kind, and a cursor that is not at the end.
         ("pvectl vm stop \"web-1\t", "<vm><stop><web-1>"),
         ("pvectl vm stop 'web-1\t", "<vm><stop><web-1>"),
@@ -204,6 +212,9 @@ fn sources_by_the_name_of_the_argument() {
         (&["vm", "start", "pve3/"], &["pve3/103"]),
         (&["operation", "show", ""], &["1"]),
         (&["api-resources", "--verb", "sus"], &["suspend"]),
+        (&["api", "get", "/nodes/pve1/tasks/"], &[]),
+        (&["api", "ls", "/acc"], &["/access/"]),
+        (&["explain", "vm.net0.br"], &["vm.net0.bridge"]),
         (&["config", "remove-context", ""], &[]),
         (&["config", "add-context", ""], &[]),
         (&["vm", "create", "--vmid", ""], &[]),

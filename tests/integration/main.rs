@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
 
+mod api;
 mod changes;
 mod completion;
 mod containers;
@@ -11,6 +12,7 @@ mod contexts;
 mod contract;
 mod data;
 mod docs;
+mod explain;
 mod faults;
 mod harness;
 mod house;

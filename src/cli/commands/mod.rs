@@ -1,8 +1,10 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
+mod api;
 mod api_resources;
 mod completion;
 mod config;
+mod explain;
 pub(crate) mod help;
 mod sandbox;
 mod verb_first;
@@ -15,6 +17,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    api::ENTRY,
+    explain::ENTRY,
     api_resources::ENTRY,
     config::ENTRY,
     completion::ENTRY,

@@ -88,12 +88,12 @@ impl Live {
 impl Way {
     async fn ask(&self, call: &Call) -> Result<Value> {
         match self {
-            Self::Server(client) => Ok(client.call(call).await?.data),
+            Self::Server(client) => Ok(client.send(call).await?.data),
             Self::Sandbox(path) => {
                 let served = sandbox::Session::start(path).await?;
                 let auth = Auth::Token { id: served.token_id().to_owned(), secret: served.secret().clone() };
                 let client = Client::builder().endpoint(Endpoint::parse(served.url())?).auth(auth).build()?;
-                Ok(client.call(call).await?.data)
+                Ok(client.send(call).await?.data)
             }
         }
     }
