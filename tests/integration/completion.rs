@@ -6,24 +6,24 @@ use std::fs;
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::harness::{self, NOBODY, PVECTL, Server};
+use crate::harness::{Env, NOBODY, PVECTL, Server};
 
-/// An account that waits for its server as long as it takes: no test is about speed.
-struct Env;
+/// A variable with which completion waits for its server as long as it takes: no test is about speed.
+const PATIENT: (&str, &str) = ("PVECTL_COMPLETE_WAIT", "2m");
 
-impl Env {
-    fn bare() -> harness::Env {
-        harness::Env::bare().with("PVECTL_COMPLETE_WAIT", "2m")
-    }
+/// An account that has never seen pvectl.
+fn bare() -> Env {
+    Env::bare().with(PATIENT.0, PATIENT.1)
+}
 
-    fn new() -> harness::Env {
-        harness::Env::new().with("PVECTL_COMPLETE_WAIT", "2m")
-    }
+/// An account with a fresh sandbox.
+fn account() -> Env {
+    Env::new().with(PATIENT.0, PATIENT.1)
 }
 
 /// Types lines into an interactive bash that has the printed script, and gives the words that each command then had,
 /// and what bash showed.
-fn in_bash(env: &harness::Env, setup: &str, lines: &[&str]) -> Option<(Vec<String>, String)> {
+fn in_bash(env: &Env, setup: &str, lines: &[&str]) -> Option<(Vec<String>, String)> {
     let begin = format!(
         "bind 'set enable-bracketed-paste off'; bind 'set page-completions off'; bind 'set completion-query-items 0'\n\
          said() {{ printf '<%s>' \"$@\" >>said; echo >>said; }}\n\
@@ -44,21 +44,21 @@ fn installed() -> String {
 }
 
 /// Asks as the script of a shell does.
-fn ask(env: &harness::Env, shell: &str, words: &[&str]) -> String {
+fn ask(env: &Env, shell: &str, words: &[&str]) -> String {
     let output = env.with("PVECTL_COMPLETE", shell).words(words).ok();
     assert_eq!(output.stderr, "", "{output}");
     output.raw
 }
 
 /// The candidates alone.
-fn values(env: &harness::Env, words: &[&str]) -> Vec<String> {
+fn values(env: &Env, words: &[&str]) -> Vec<String> {
     let said = ask(env, "fish", &[&["pvectl"], words].concat());
     said.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn bash_completes_what_is_typed() {
-    let env = Env::new();
+    let env = account();
     let _ = env.run("vm start 101").ok();
     env.write("notes and more.yaml", "");
     let lines = [
@@ -106,7 +106,7 @@ fn bash_completes_what_is_typed() {
 
 #[test]
 fn bash_completes_words_that_it_splits_itself() {
-    let env = Env::new();
+    let env = account();
     let _ = env.run("vm start 101").ok();
     let upid = env.json("task list")[0]["upid"].as_str().unwrap().to_owned();
     assert!(upid.starts_with("UPID:pve2:") && upid.ends_with("root@pam!pvectl:"), "{upid}");
@@ -134,7 +134,7 @@ fn bash_completes_words_that_it_splits_itself() {
 
 #[test]
 fn bash_lists_with_descriptions() {
-    let env = Env::new();
+    let env = account();
     let Some((_, shown)) = in_bash(&env, &installed(), &["pvectl vm start \t\t"]) else { return };
     for line in ["web-2      (101, stopped, pve2)", "101        (web-2, stopped, pve2)"] {
         assert!(shown.contains(line), "{shown}");
@@ -147,7 +147,7 @@ fn bash_lists_with_descriptions() {
 #[cfg(unix)]
 #[test]
 fn bash_completes_by_any_name() {
-    let env = Env::new();
+    let env = account();
     fs::create_dir_all(env.path("bin")).unwrap();
     std::os::unix::fs::symlink(PVECTL, env.path("bin/pve-lab")).unwrap();
     // Found on PATH at each key press; the alias is a name of its own to bash.
@@ -165,7 +165,7 @@ fn bash_completes_by_any_name() {
 
 #[test]
 fn every_shell_is_told_in_its_own_words() {
-    let env = Env::new();
+    let env = account();
     let said = |shell, words: &[&str]| ask(&env, shell, words);
     assert_snapshot!(said("fish", &["pvectl", "container", "stop", ""]), @"
     proxy	110, running, pve1
@@ -194,7 +194,7 @@ fn every_shell_is_told_in_its_own_words() {
 
 #[test]
 fn sources_by_the_name_of_the_argument() {
-    let env = Env::new();
+    let env = account();
     let _ = env.run("vm start 101").ok();
     for (words, some) in [
         (&["get", ""][..], &["vms", "containers", "nodes"][..]),
@@ -232,8 +232,8 @@ fn sources_by_the_name_of_the_argument() {
 }
 
 /// An account whose context is a server, by token.
-fn on_a_server(flags: &str) -> (harness::Env, Server) {
-    let env = Env::new();
+fn on_a_server(flags: &str) -> (Env, Server) {
+    let env = account();
     let server = env.serve(flags);
     env.write("token", &server.token);
     let env = env.without("PVECTL_CONTEXT");
@@ -306,9 +306,8 @@ fn nobody_is_asked_for_anything() {
 
 #[test]
 fn without_a_server_there_is_nothing_and_no_error() {
-    let env = Env::bare()
-        .with("PVECTL_ENDPOINT", NOBODY)
-        .with("PVECTL_TOKEN", "a@pve!b=00000000-0000-0000-0000-000000000000");
+    let env =
+        bare().with("PVECTL_ENDPOINT", NOBODY).with("PVECTL_TOKEN", "a@pve!b=00000000-0000-0000-0000-000000000000");
     for words in
         [&["vm", "start", ""][..], &["vm", "list", "--node", ""], &["task", "get", ""], &["operation", "show", ""]]
     {
@@ -317,15 +316,15 @@ fn without_a_server_there_is_nothing_and_no_error() {
     assert_eq!(values(&env, &["vm", "sus"]), ["suspend"], "the parser is here");
     // A server that lets one wait.
     let (env, _server) = on_a_server("--fault 'GET /cluster/resources:delay=60s'");
-    let env = env.without("PVECTL_COMPLETE_WAIT");
+    let env = env.without(PATIENT.0);
     assert_eq!(values(&env, &["vm", "start", ""]), [""; 0]);
     for (config, context) in [("contexts: [", ""), ("{}", ""), ("", "--context=nowhere")] {
-        let env = Env::bare();
+        let env = bare();
         env.write(".config/pvectl/config.yaml", config);
         let words: Vec<&str> = [context, "vm", "start", ""].into_iter().skip(usize::from(context.is_empty())).collect();
         assert_eq!(values(&env, &words), [""; 0], "{config}");
     }
-    let env = Env::bare();
+    let env = bare();
     env.write(".local/state/pvectl/sandbox.db", "this is no database, whatever its name says, and never was one");
     assert_eq!(values(&env, &["vm", "start", ""]), [""; 0]);
     assert_eq!(ask(&env.without("HOME").with("HOME", "relative"), "fish", &["pvectl", "vm", "start", ""]), "");
@@ -333,7 +332,7 @@ fn without_a_server_there_is_nothing_and_no_error() {
 
 #[test]
 fn the_kinds_are_listed_with_what_backends_do() {
-    let env = Env::bare();
+    let env = bare();
     assert_snapshot!(env.run("api-resources --verb start"), @"
     exit 0
     --- stdout

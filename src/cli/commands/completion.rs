@@ -32,7 +32,11 @@ fn shell_command(shell: &Shell) -> Command {
                 .action(ArgAction::Append)
                 .help("Complete this command too, such as an alias of yours; repeatable"),
         )
-        .after_help(format!("To install it:\n{}", shell.install))
+        .after_help(format!(
+            "To install it:\n{}\n\nExamples:\n  pvectl completion {name}\n  pvectl completion {name} --command pv",
+            shell.install,
+            name = shell.name
+        ))
 }
 
 fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {

@@ -48,7 +48,8 @@ const FILES: &str = ":files";
 pub(crate) const SHELLS: &[Shell] = &[
     Shell {
         name: "bash",
-        install: "  pvectl completion bash > ~/.local/share/bash-completion/completions/pvectl
+        install: "  mkdir -p ~/.local/share/bash-completion/completions
+  pvectl completion bash > ~/.local/share/bash-completion/completions/pvectl
 
 That needs the package bash-completion. Without it, in ~/.bashrc:
 
@@ -74,7 +75,8 @@ and begin a new shell. Or in ~/.zshrc, after compinit:
     },
     Shell {
         name: "fish",
-        install: "  pvectl completion fish > ~/.config/fish/completions/pvectl.fish",
+        install: "  mkdir -p ~/.config/fish/completions
+  pvectl completion fish > ~/.config/fish/completions/pvectl.fish",
         script: include_str!("scripts/fish.fish"),
         quote: fish_quote,
         between: " ",
@@ -107,7 +109,8 @@ and begin a new shell. Or in ~/.zshrc, after compinit:
     },
     Shell {
         name: "nushell",
-        install: "  pvectl completion nushell | save --force ($nu.user-autoload-dirs | first | path join pvectl.nu)
+        install: "  mkdir ($nu.user-autoload-dirs | first)
+  pvectl completion nushell | save --force ($nu.user-autoload-dirs | first | path join pvectl.nu)
 
 and begin a new shell.",
         script: include_str!("scripts/nushell.nu"),
