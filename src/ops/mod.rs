@@ -19,6 +19,7 @@ mod verbs;
 
 use std::sync::Arc;
 
+pub use crate::model::closest;
 pub use create::CreateRequest;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
@@ -26,7 +27,7 @@ pub use params::{check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
-pub use targets::{Resolved, Target, Which, closest, resolve};
+pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
     CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,
 };

@@ -13,7 +13,7 @@ mod update;
 
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
-pub(crate) use list::filter_args;
+pub(crate) use list::{filter_args, selector_arg};
 pub(crate) use mutate::require_somebody_to_confirm;
 
 use super::{

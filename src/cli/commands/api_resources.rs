@@ -14,8 +14,8 @@ use crate::{
         print::{self, Column, Row},
         verb::{Entry, Exit, Kind, value},
     },
-    model::{Error, Result},
-    ops::{action_of, closest},
+    model::{Error, Result, closest},
+    ops::action_of,
 };
 
 pub(super) const ENTRY: Entry = Entry {

@@ -238,6 +238,10 @@ pub(super) async fn labels(request: &Request) -> Vec<Candidate> {
 /// One more requirement of a selector: a label, or only its key; after `!=` too.
 pub(super) async fn selector(request: &Request) -> Vec<Candidate> {
     let (before, last) = last_of(&request.word, &[',']);
+    // In `app in (web,…` the comma is of another kind.
+    if request.word.rfind('(') > request.word.rfind(')') {
+        return Vec::new();
+    }
     let operator = ["!=", "==", "="].into_iter().find(|operator| last.contains(operator)).unwrap_or("=");
     let mut found = Vec::new();
     for (tag, about) in used_tags(request).await {
@@ -342,7 +346,11 @@ pub(super) fn backends() -> Vec<Candidate> {
 }
 
 pub(super) fn formats() -> Vec<Candidate> {
-    FORMATS.iter().map(|(name, _)| Candidate { open: name.ends_with('='), ..Candidate::new(*name, "") }).collect()
+    let format = FORMATS.iter().map(|format| match format.argument {
+        Some((argument, _)) => Candidate::open(format!("{}=", format.name), argument),
+        None => Candidate::new(format.name, ""),
+    });
+    format.collect()
 }
 
 /// The columns of the kind's list, by what is easier to type: the title, or the field where that has blanks.
