@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod base;
 mod commands;
+mod complete;
 mod cx;
 mod description;
 mod error;
@@ -31,6 +32,9 @@ use crate::{
 /// Runs a command line in an environment and gives its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(shell) = env.get(complete::VARIABLE) {
+        return ExitCode::from(complete::main(shell, &args, &env));
+    }
     let matches = match app::command().try_get_matches_from(&args) {
         Ok(matches) => matches,
         Err(error) => return ExitCode::from(not_parsed(&error, &args, &env)),

@@ -6,6 +6,7 @@
 
 mod api;
 mod changes;
+mod completion;
 mod containers;
 mod contexts;
 mod contract;
