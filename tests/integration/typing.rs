@@ -156,7 +156,7 @@ fn the_command_line_itself() {
     exit 2
     --- stderr
     error: no row has a field `memroy` to sort by; columns are vmid, name, status, node, cpus, memory, uptime, tags, cpu%, mem used, disk, pool, lock, type
-    hint: did you mean `memory` or `mem` or `memhost`?
+    hint: did you mean `memory`?
     ");
     assert_snapshot!(env.run("get vmz"), @"
     exit 2
