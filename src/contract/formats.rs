@@ -37,7 +37,7 @@ const fn test(name: &'static str, test: fn(&str) -> bool, complaint: &'static st
 
 /// Source of the words: a real 9.2 server's answers where `pve/recordings` has them, else its documentation and
 /// source (`PVE::JSONSchema` and the modules that register formats).
-static RULES: [Rule; 34] = [
+static RULES: [Rule; 35] = [
     test("CIDR", is_cidr, "value does not look like a valid CIDR network"),
     test("CIDRv4", is_cidr4, "value does not look like a valid IPv4 network"),
     test("CIDRv6", is_cidr6, "value does not look like a valid IPv6 network"),
@@ -108,6 +108,7 @@ static RULES: [Rule; 34] = [
         "(none|cdrom|/.*|[A-Za-z][A-Za-z0-9\\-_.]*[A-Za-z0-9]:.+)",
         "unable to parse volume ID '{}'",
     ),
+    like("urlencoded", r"[-%a-zA-Z0-9_.!~*'()]*", "invalid urlencoded string: {}"),
 ];
 
 const VOLUME_ID: &str = r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]:.+";

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 pub use endpoint::{Endpoint, Parameters};
 pub use index::{Contract, Found, embedded};
+pub use indexed::last_index;
 pub use permissions::{Check, Permissions};
 pub use schema::{Format, Kind, Schema};
 

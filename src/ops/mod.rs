@@ -4,12 +4,15 @@
 //! flags, no terminal, and no backend by name.
 
 mod create;
+mod devices;
+mod labels;
 mod observe;
 mod outcome;
 mod params;
 mod place;
 mod plan;
 mod reconcile;
+mod request;
 mod run;
 mod targets;
 mod task;
@@ -18,6 +21,8 @@ mod verbs;
 use std::sync::Arc;
 
 pub use create::CreateRequest;
+pub use devices::Device;
+pub use labels::LabelChange;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{check_params, friendly_value};

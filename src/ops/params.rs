@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::closest;
 use crate::{
     backends::Action,
     contract::{Endpoint, Kind, Schema, embedded},
@@ -12,6 +13,8 @@ use crate::{
 
 /// Keys whose unit is MiB and for which people write `8G`.
 const MEBIBYTES: [&str; 4] = ["memory", "swap", "balloon", "maxmem"];
+/// How the server says that a property string has no such part.
+const UNDEFINED: &str = "property is not defined in schema";
 /// Of more parts than this only the names are shown.
 const MANY_PARTS: usize = 16;
 /// Longer lists of allowed values are cut.
@@ -77,14 +80,31 @@ fn endpoint(kind: GuestKind, action: Action) -> Result<&'static Endpoint> {
         .ok_or_else(|| Error::usage(format!("the API has no {} {template}", spec.method)))
 }
 
-/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent.
+/// The declaration of an action's parameter.
+pub(super) fn schema(kind: GuestKind, action: Action, key: &str) -> Option<&'static Schema> {
+    endpoint(kind, action).ok()?.parameters.get(key)
+}
+
+/// Whether an action has a parameter of this name.
+pub(super) fn is_known(kind: GuestKind, action: Action, key: &str) -> bool {
+    schema(kind, action, key).is_some()
+}
+
+/// The error for a key that no configuration of this kind has.
+pub(super) fn unknown_key(kind: GuestKind, action: Action, key: &str) -> Error {
+    let close = endpoint(kind, action).map(|endpoint| endpoint.suggest(key)).unwrap_or_default();
+    Error::usage(format!("unknown key `{key}`")).did_you_mean(close)
+}
+
+/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent. Those in
+/// `forced` are neither changed nor checked, and win over the others.
 ///
 /// # Errors
 /// [`Class::Usage`](crate::model::Class::Usage) that names each wrong key, the part that is wrong, and what is expected.
-pub fn check_params(kind: GuestKind, action: Action, params: Params) -> Result<Params> {
+pub fn check_params(kind: GuestKind, action: Action, params: Params, forced: &Params) -> Result<Params> {
     let endpoint = endpoint(kind, action)?;
     let mut checked = Params::new();
-    for (key, value) in params.iter() {
+    for (key, value) in params.iter().filter(|(key, _)| forced.get(key).is_none()) {
         match endpoint.parameters.get(key) {
             Some(schema) => checked.push(key, friendly_value(key, value, schema)?),
             None => checked.push(key, value),
@@ -96,16 +116,21 @@ pub fn check_params(kind: GuestKind, action: Action, params: Params) -> Result<P
     if whole.get("vmid").is_none() {
         whole.set("vmid", 100);
     }
-    match endpoint.check(&whole) {
-        Ok(()) => Ok(checked),
-        Err(errors) => Err(explain(endpoint, &checked, &errors)),
+    let mut errors = endpoint.check(&whole).err().unwrap_or_default();
+    // What is forced counts as given where another parameter asks for it.
+    errors.retain(|key, _| forced.get(key).is_none());
+    if !errors.is_empty() {
+        return Err(explain(endpoint, &checked, &errors));
     }
+    checked.extend(forced.iter());
+    Ok(checked)
 }
 
 /// One error for all wrong keys, in words for people.
 fn explain(endpoint: &'static Endpoint, params: &Params, errors: &BTreeMap<String, String>) -> Error {
     let mut lines = Vec::new();
     let mut hints = Vec::new();
+    let mut unknown = Vec::new();
     for (key, said) in errors {
         let Some(schema) = endpoint.parameters.get(key) else {
             lines.push(format!("unknown key `{key}`"));
@@ -113,35 +138,58 @@ fn explain(endpoint: &'static Endpoint, params: &Params, errors: &BTreeMap<Strin
             if !close.is_empty() {
                 hints.push(Hint::DidYouMean(close));
             }
+            unknown.push(key.as_str());
             continue;
         };
         let shown = params
             .get(key)
             .map_or(String::new(), |value| if is_secret_key(key) { String::new() } else { format!(" `{value}`") });
-        lines.push(format!("`{key}`{shown}: {}", reason(key, said)));
+        let complaints = complaints(key, said);
+        let reasons: Vec<String> = complaints.iter().map(|(part, text)| reason(part, text)).collect();
+        lines.push(format!("`{key}`{shown}: {}", reasons.join(", ")));
+        if !is_secret_key(key) {
+            let close = complaints.iter().flat_map(|(part, text)| close_words(schema, part, text)).collect::<Vec<_>>();
+            hints.extend((!close.is_empty()).then_some(Hint::DidYouMean(close)));
+        }
         hints.push(Hint::Text(expectation(key, schema)));
+    }
+    if let Some(key) = unknown.first() {
+        hints.push(Hint::Text(format!("a key that only a newer server has is sent with --force-param {key}=VALUE")));
     }
     hints.into_iter().fold(Error::usage(lines.join("; ")), Error::with_hint)
 }
 
-/// The server's words without their ceremony: `net0.bogus: property is not defined in …` → ``unknown part `bogus` ``.
-fn reason(key: &str, said: &str) -> String {
+/// The server's words by the part of the property string that they are about; the part is empty for the whole value.
+fn complaints<'s>(key: &str, said: &'s str) -> Vec<(&'s str, &'s str)> {
     let said = said.trim().trim_start_matches("invalid format - format error").trim();
-    let reasons: Vec<String> = said
-        .lines()
-        .map(|line| {
-            let (part, text) = match line.split_once(": ").map(|(at, text)| (at.strip_prefix(key), text)) {
-                Some((Some(part), text)) => (part.trim_start_matches('.'), text),
-                _ => ("", line),
-            };
-            match (part, text.contains("property is not defined in schema")) {
-                ("", _) => text.to_owned(),
-                (part, true) => format!("unknown part `{part}`"),
-                (part, false) => format!("part `{part}`: {text}"),
-            }
-        })
-        .collect();
-    reasons.join(", ")
+    let split = |line: &'s str| match line.split_once(": ").map(|(at, text)| (at.strip_prefix(key), text)) {
+        Some((Some(part), text)) => (part.trim_start_matches('.'), text),
+        _ => ("", line),
+    };
+    said.lines().map(split).collect()
+}
+
+/// The server's words without their ceremony: `net0.bogus: property is not defined in …` → ``unknown part `bogus` ``.
+fn reason(part: &str, text: &str) -> String {
+    match (part, text.contains(UNDEFINED)) {
+        ("", _) => text.to_owned(),
+        (part, true) => format!("unknown part `{part}`"),
+        (part, false) => format!("part `{part}`: {text}"),
+    }
+}
+
+/// What may have been meant by an unknown part, or by a value that is not one of those allowed.
+fn close_words(schema: &'static Schema, part: &str, text: &str) -> Vec<String> {
+    let keys = schema.keys();
+    if text.contains(UNDEFINED) {
+        return closest(part, keys.into_iter().flat_map(|keys| keys.keys().cloned()));
+    }
+    let schema = if part.is_empty() { Some(schema) } else { keys.and_then(|keys| keys.get(part)) };
+    let value = text.strip_prefix("value '").and_then(|rest| rest.split_once("' does not have a value in"));
+    match (schema, value) {
+        (Some(schema), Some((value, _))) => closest(value, schema.values.iter().cloned()),
+        _ => Vec::new(),
+    }
 }
 
 /// What a key takes, in one line.
@@ -192,7 +240,7 @@ mod tests {
     use crate::model::Class;
 
     fn check(pairs: &[(&str, &str)]) -> Result<Params> {
-        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect())
+        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect(), &Params::new())
     }
 
     #[test]

@@ -63,7 +63,8 @@ async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<
             .with_hint(Hint::Text(format!("it has: {}", verbs.join(", "))))
     })?;
     // The verb reads its own arguments; what this command does not offer counts as not given, except defaults.
-    let own = found.args(Command::new(found.name()).no_binary_name(true), kind);
+    let mut own = found.args(Command::new(found.name()).no_binary_name(true), kind);
+    own.build();
     let args = rebuild(matches, &own);
     let own_matches = own.try_get_matches_from(args).map_err(|error| {
         let text = error.render().to_string();
