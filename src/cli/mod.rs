@@ -19,7 +19,10 @@ mod verb;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{ArgMatches, error::ErrorKind};
+use clap::{
+    ArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use self::{cx::Cx, error::report, verb::Exit};
 use crate::{
@@ -107,15 +110,16 @@ fn not_parsed(error: &clap::Error, mut app: clap::Command, args: &[OsString], en
     }
     let as_json = args.windows(2).any(|pair| pair[0] == "--error-format" && pair[1] == "json")
         || args.iter().any(|arg| arg == "--error-format=json");
-    let takes_any_key =
-        |command: &mut clap::Command| command.get_arguments().any(|arg| arg.get_id() == base::FORCE_PARAM);
-    let unknown_key = error.kind() == ErrorKind::UnknownArgument && app::typed(&mut app, takes_any_key);
-    let hint = unknown_key.then_some(base::FORCE_PARAM_HINT);
+    let flag = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => flag.strip_prefix("--"),
+        _ => None,
+    };
+    let hint = flag.and_then(|flag| app::typed(&mut app, |command| base::unknown_flag(flag, command)));
     if as_json {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned();
         let error = Error::usage(message);
-        let error = hint.into_iter().fold(error, |error, hint| error.with_hint(Hint::Text(hint.to_owned())));
+        let error = hint.into_iter().fold(error, |error, hint| error.with_hint(Hint::Text(hint)));
         report(&ui, error::ErrorFormat::Json, &error);
     } else {
         ui.err_line(error.render().ansi().to_string().trim_end());

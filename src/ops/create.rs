@@ -113,6 +113,7 @@ impl Ops {
         if let Some(there) = there {
             let (loss, _, config) = self.loss(&there.reference()).await?;
             plan.loss = Some(loss);
+            plan.notes.push(format!("replaces {} `{}`", there.kind, there.label()));
             plan.config_before = Some(config);
         }
         plan.vmid_is_free_choice = request.vmid.is_none();

@@ -171,6 +171,24 @@ fn mistakes_are_told_together_and_cost_no_request() {
 
         hint: a key that only a newer server has is sent with --force-param KEY=VALUE
         ");
+        assert_snapshot!(server.run("vm create --vmid 100 --force"), @"
+        exit 2
+        --- stderr
+        error: unexpected argument '--force' found
+
+          tip: a similar argument exists: '--force-param'
+
+        Usage: pvectl vm create --vmid <VMID> --force-param <K=V>
+
+        For more information, try '--help'.
+
+        hint: Proxmox VE's `force` is --overwrite here: --force stops running guests elsewhere
+        ");
+        assert_snapshot!(server.run("vm update 100 --template --error-format json"), @r#"
+        exit 2
+        --- stderr
+        {"error":{"class":"usage","exit_code":2,"message":"unexpected argument '--template' found","http_status":null,"params":{},"causes":[],"hints":["Proxmox VE's `template` is --set template=VALUE here: --template is what it is made from"],"may_have_happened":false}}
+        "#);
         assert_eq!(server.requests(), [""; 0]);
         assert_snapshot!(server.run("vm update 100 --unset cors"), @"
         exit 2
@@ -199,6 +217,7 @@ fn names_with_another_meaning_are_reached_otherwise() {
       snapshots: none
       POST /nodes/pve1/lxc hostname=a rootfs=local-lvm:4 force=1 ostemplate=local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst vmid=110
     --- stderr
+    container/110 (a): replaces container `proxy`
     nothing was sent (--dry-run)
     ");
 }

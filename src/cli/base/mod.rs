@@ -11,7 +11,7 @@ mod power;
 mod row;
 mod update;
 
-pub(crate) use config::{FORCE_PARAM, FORCE_PARAM_HINT};
+pub(crate) use config::unknown_flag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::filter_args;

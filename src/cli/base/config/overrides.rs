@@ -67,3 +67,19 @@ pub(super) fn of(key: &str, kind: GuestKind, verb: Verb) -> Option<&'static Over
 pub(super) fn has_flag(key: &str, kind: GuestKind, verb: Verb) -> bool {
     of(key, kind, verb).is_none_or(|entry| entry.instead == Instead::Key)
 }
+
+/// What to say to somebody who typed the flag of a key that has none, in a command such as `pvectl vm create`.
+pub(crate) fn instead_of(flag: &str, command: &str) -> Option<String> {
+    let is_typed = |word: &str| command.split(' ').any(|typed| typed == word);
+    let here = |entry: &&Override| {
+        entry.key == flag
+            && entry.kinds.iter().any(|kind| is_typed(kind.noun()))
+            && entry.verbs.iter().any(|verb| is_typed(verb.name()))
+    };
+    let entry = OVERRIDES.iter().find(here)?;
+    match entry.instead {
+        Instead::Set => Some(format!("Proxmox VE's `{flag}` is --set {flag}=VALUE here: {}", entry.why)),
+        Instead::Flag(other) => Some(format!("Proxmox VE's `{flag}` is --{other} here: {}", entry.why)),
+        Instead::Same | Instead::Key => None,
+    }
+}

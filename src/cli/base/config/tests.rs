@@ -28,13 +28,6 @@ fn kind_of(kind: GuestKind) -> &'static Kind {
     KINDS.iter().find(|entry| entry.guest == Some(kind)).unwrap()
 }
 
-fn word(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Create => "create",
-        Verb::Update => "update",
-    }
-}
-
 /// A verb's parser: as it is before anybody types it, or with everything.
 fn parser(kind: GuestKind, verb: &str, built: bool) -> Command {
     let kind = kind_of(kind);
@@ -107,11 +100,11 @@ fn every_collision_is_named_and_every_name_is_a_collision() {
             let of_all_verbs = (kind_of(*kind).verbs)();
             let mut all = of_all_verbs.iter().flat_map(|verb| own_flags(&parser(*kind, verb.name(), false)));
             match entry.instead {
-                Instead::Same => assert!(own_flags(&parser(*kind, word(*verb), false)).contains(entry.key), "{what}"),
+                Instead::Same => assert!(own_flags(&parser(*kind, verb.name(), false)).contains(entry.key), "{what}"),
                 Instead::Set => assert!(all.any(|flag| flag == entry.key), "{what} is no flag of ours"),
                 Instead::Key => assert!(declared.contains_key(format!("{}[n]", entry.key).as_str()), "{what}"),
                 Instead::Flag(flag) => {
-                    let built = parser(*kind, word(*verb), true);
+                    let built = parser(*kind, verb.name(), true);
                     assert!(built.get_arguments().any(|arg| arg.get_long() == Some(flag)), "{what} has no --{flag}");
                 }
             }
@@ -122,7 +115,7 @@ fn every_collision_is_named_and_every_name_is_a_collision() {
 #[test]
 fn every_key_is_a_flag_with_every_number() {
     for (kind, verb) in CASES {
-        let built = parser(kind, word(verb), true);
+        let built = parser(kind, verb.name(), true);
         let find = |name: &str| built.get_arguments().find(|arg| arg.get_long() == Some(name));
         for key in declared(kind, verb).into_keys().filter(|key| has_flag(key, kind, verb)) {
             for name in names(key) {
