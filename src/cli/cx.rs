@@ -82,6 +82,20 @@ impl Cx {
         Self { env, flags, switches, ui, interrupt: Interrupt::default() }
     }
 
+    /// The same for work on the side: it says nothing and asks nothing.
+    pub(crate) fn silent(&self) -> Self {
+        let switches = Switches { quiet: true, ..self.switches.clone() };
+        let ui = Arc::new(self.ui.silent());
+        Self { env: self.env.clone(), flags: self.flags.clone(), switches, ui, interrupt: self.interrupt.clone() }
+    }
+
+    /// How many columns prose has: those of the terminal, a hundred where there is none.
+    pub(crate) fn width(&self) -> usize {
+        let told = self.env.get("COLUMNS").and_then(|columns| columns.parse().ok());
+        let terminal = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        told.or_else(terminal).filter(|columns| *columns >= 20).unwrap_or(100).min(120)
+    }
+
     /// How errors are written.
     pub(crate) fn error_format(&self) -> ErrorFormat {
         ErrorFormat::parse(self.flags.get("error-format").unwrap_or("text"))

@@ -7,6 +7,7 @@ mod ask;
 mod base;
 mod commands;
 mod cx;
+mod description;
 mod error;
 mod kinds;
 mod print;

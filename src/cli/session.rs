@@ -31,6 +31,10 @@ pub(crate) struct Session {
     pub(crate) ops: Ops,
     pub(crate) style: Style,
     pub(crate) options: RunOptions,
+    /// The connection below, for what is no verb.
+    pub(crate) client: Client,
+    /// Whether the server is the sandbox in this very process.
+    pub(crate) is_sandbox: bool,
     /// The node that new guests go to unless told otherwise.
     pub(crate) default_node: Option<String>,
     // Serves as long as the session lives.
@@ -85,8 +89,8 @@ impl Session {
                 (client(cx, &resolved, server).await?, name, None, node)
             }
         };
-        let ops = Ops::new(Arc::new(Proxmox::new(client)), recorder, name);
-        Ok(Self { ops, style, options, default_node, _sandbox: served })
+        let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
+        Ok(Self { ops, style, options, client, is_sandbox: served.is_some(), default_node, _sandbox: served })
     }
 }
 

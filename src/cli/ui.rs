@@ -63,6 +63,12 @@ impl Ui {
         }
     }
 
+    /// The same streams for work on the side, about which nobody is told or asked anything.
+    pub(crate) fn silent(&self) -> Self {
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Self { out: self.out, err: self.err, quiet: true, can_ask: false, bars }
+    }
+
     /// Whether somebody sits there who can be asked.
     pub(crate) fn can_ask(&self) -> bool {
         self.can_ask

@@ -7,6 +7,7 @@ mod access;
 mod auth;
 mod builder;
 mod cluster;
+mod description;
 mod endpoint;
 mod guests;
 mod nodes;
@@ -116,9 +117,9 @@ impl Client {
         let Inner { transport, session, .. } = &*self.0;
         let request = Request::new(call)?;
         let credentials = session.credentials(transport).await?;
-        match transport.send(&request, &credentials).await {
+        match transport.send(&request, &credentials, Answer::read).await {
             Err(error) if error.status() == Some(401) => match session.instead_of(&credentials, transport).await? {
-                Some(others) => transport.send(&request, &others).await,
+                Some(others) => transport.send(&request, &others, Answer::read).await,
                 None => Err(error),
             },
             other => other,

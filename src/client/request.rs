@@ -18,6 +18,8 @@ const ANY: &str = "https://pve";
 pub(super) struct Request<'a> {
     /// What it was made from.
     pub(super) call: &'a Call,
+    /// What stands before its path.
+    prefix: &'static str,
     query: Option<String>,
     body: Option<String>,
 }
@@ -43,16 +45,21 @@ impl<'a> Request<'a> {
         let form = path::form(call.params.iter());
         Ok(match call.method {
             Method::Get | Method::Delete => {
-                Self { call, query: Some(form).filter(|form| !form.is_empty()), body: None }
+                Self { call, prefix: PREFIX, query: Some(form).filter(|form| !form.is_empty()), body: None }
             }
-            Method::Post | Method::Put => Self { call, query: None, body: Some(form) },
+            Method::Post | Method::Put => Self { call, prefix: PREFIX, query: None, body: Some(form) },
         })
+    }
+
+    /// The same for a file that lies beside the API; the call's path is its whole path.
+    pub(super) fn file(call: &'a Call) -> Result<Self> {
+        Ok(Self { prefix: "", ..Self::new(call)? })
     }
 
     /// The request for one endpoint.
     pub(super) fn to(&self, endpoint: &Endpoint, credentials: &Credentials) -> reqwest::Request {
         let mut url = endpoint.url.clone();
-        url.set_path(&format!("{}{PREFIX}{}", endpoint.url.path().trim_end_matches('/'), self.call.path));
+        url.set_path(&format!("{}{}{}", endpoint.url.path().trim_end_matches('/'), self.prefix, self.call.path));
         url.set_query(self.query.as_deref());
         let method = match self.call.method {
             Method::Get => reqwest::Method::GET,

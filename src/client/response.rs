@@ -77,6 +77,20 @@ impl Answer {
         }
     }
 
+    /// Reads a text file that lies beside the API.
+    ///
+    /// # Errors
+    /// When there is none, or something else in its place.
+    pub(super) fn file(&self, call: &Call, endpoint: &Endpoint) -> Result<String> {
+        let what = || format!("{endpoint}{}", call.path);
+        match (self.status, std::str::from_utf8(&self.body)) {
+            (200..=299, Ok(text)) if self.foreign().is_none() => Ok(text.to_owned()),
+            (300..=399, _) => Err(self.redirect(call, endpoint)),
+            (status, _) => Err(Error::new(Class::NotFound, format!("there is no file {} (status {status})", what()))
+                .with_sent(Sent::Answered)),
+        }
+    }
+
     fn unreadable(&self, call: &Call, endpoint: &Endpoint, error: serde_json::Error) -> Error {
         let what = format!("`{} {}`", call.method, call.path);
         let broken = |text: String| Error::new(Class::Unreachable, text).with_sent(Sent::Maybe);

@@ -5,6 +5,7 @@
 
 mod connection;
 mod credentials;
+mod descriptions;
 mod edit;
 mod endpoint;
 mod env;
@@ -18,6 +19,7 @@ mod yaml;
 
 pub use connection::{Connection, Identity, Origin, Proxmox, SecretSource, Sourced};
 pub use credentials::{Credentials, Login, Stored, parse_token};
+pub use descriptions::Descriptions;
 pub use endpoint::Endpoint;
 pub use env::{Env, EnvVar, TABLE as ENV};
 pub use file::{Context, File, Kind, RESERVED};

@@ -31,7 +31,8 @@ pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
     })
 }
 
-fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+/// The same for bytes.
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     private_directory(directory)?;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Endpoint, Format, Kind, Schema, formats, index::embedded, pattern};
+use super::{Endpoint, Format, Keys, Kind, Schema, formats, pattern};
 use crate::model::Params;
 
 const MISSING: &str = "property is missing and it is not optional";
@@ -18,7 +18,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Per parameter what a real server answers under `errors`, with status 400.
-    pub fn check(&'static self, params: &Params) -> Result<(), BTreeMap<String, String>> {
+    pub fn check(&self, params: &Params) -> Result<(), BTreeMap<String, String>> {
         let mut given: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, value) in params.iter() {
             given.entry(name).or_default().push(value);
@@ -63,7 +63,7 @@ fn demand(schema: &Schema, name: &str, has: impl Fn(&str) -> bool, errors: &mut 
 }
 
 /// Checks what was given for one name, which may have been given several times.
-fn check_values(schema: &'static Schema, values: &[&str], name: &str, errors: &mut Errors) {
+fn check_values(schema: &Schema, values: &[&str], name: &str, errors: &mut Errors) {
     if schema.kind == Kind::Array {
         for (at, value) in values.iter().enumerate() {
             if let Some(complaint) = schema.items.as_deref().and_then(|item| complaint(item, value, name)) {
@@ -81,16 +81,13 @@ fn check_values(schema: &'static Schema, values: &[&str], name: &str, errors: &m
 }
 
 /// What is wrong with one value. The order of the checks is the server's: type, format, pattern, length, range, enum.
-fn complaint(schema: &'static Schema, value: &str, name: &str) -> Option<String> {
+pub(super) fn complaint(schema: &Schema, value: &str, name: &str) -> Option<String> {
     if !is_of(schema.kind, value) {
         return Some(format!("type check ('{}') failed - got '{value}'", schema.kind.as_str()));
     }
     let malformed = match &schema.format {
-        Some(Format::Inline(keys)) => property_string(keys, value, name).err(),
-        Some(Format::Named(format)) => match embedded().format(format) {
-            Some(keys) => property_string(keys, value, name).err(),
-            None => formats::check(format, value).err(),
-        },
+        Some(Format::Keys(keys)) => property_string(keys, value, name).err(),
+        Some(Format::Named(format)) => formats::check(format, value).err(),
         None => None,
     };
     if let Some(why) = malformed {
@@ -132,7 +129,7 @@ fn is_of(kind: Kind, value: &str) -> bool {
 }
 
 /// Checks `key=value,…` against its keys. The complaint is what follows `invalid format - `.
-fn property_string(keys: &'static BTreeMap<String, Schema>, text: &str, name: &str) -> Result<(), String> {
+fn property_string(keys: &Keys, text: &str, name: &str) -> Result<(), String> {
     let mut given: BTreeMap<&str, &str> = BTreeMap::new();
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
         match part.split_once('=') {

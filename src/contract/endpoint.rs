@@ -2,12 +2,12 @@
 //!
 //! Read from one line of the description; checking values against it is in `check`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Permissions, Schema, indexed};
+use super::{Keys, Permissions, Schema, indexed};
 use crate::model::{Method, tolerant};
 
 /// A method of the API.
@@ -16,13 +16,17 @@ pub struct Endpoint {
     /// The method.
     pub method: Method,
     /// The path with its parameters in braces: `/nodes/{node}/qemu/{vmid}/config`.
-    pub path: &'static str,
+    pub path: String,
     /// Proxmox's own name of it: `update_vm`.
     pub name: String,
+    /// What it does, in the server's words. Only a server's own description has prose.
+    pub description: Option<String>,
     /// The parameters, those of the path too.
     pub parameters: Parameters,
     /// Who may call it.
     pub permissions: Permissions,
+    /// The same in the server's words; only a server's own description has them.
+    pub permissions_description: Option<String>,
     /// The declared answer; real answers have more keys and looser types.
     pub returns: Schema,
     /// Whether it runs with root's rights on the server.
@@ -48,7 +52,14 @@ pub struct Parameters {
 impl Parameters {
     /// The declaration of a parameter by the name a call uses: `memory`, `net0`.
     pub fn get(&self, concrete: &str) -> Option<&Schema> {
-        self.properties.get(concrete).or_else(|| self.properties.get(&indexed::declared_name(concrete)?))
+        self.declared(concrete).map(|(_, schema)| schema)
+    }
+
+    /// The same with the declared name: `net[n]` for `net0`.
+    pub fn declared(&self, concrete: &str) -> Option<(&str, &Schema)> {
+        let found = self.properties.get_key_value(concrete);
+        let found = found.or_else(|| self.properties.get_key_value(&indexed::declared_name(concrete)?));
+        found.map(|(name, schema)| (name.as_str(), schema))
     }
 
     /// Reads the declaration. Two methods put theirs together from parts with variants; their parts are united, and
@@ -88,6 +99,8 @@ impl Parameters {
 #[derive(Deserialize)]
 struct Declared {
     name: String,
+    #[serde(default)]
+    description: Option<String>,
     parameters: Value,
     #[serde(default)]
     permissions: Value,
@@ -102,19 +115,16 @@ struct Declared {
 
 impl Endpoint {
     /// Reads one line of the description.
-    pub(super) fn read(
-        method: Method,
-        path: &'static str,
-        json: &str,
-        tasks: Option<Vec<String>>,
-    ) -> serde_json::Result<Self> {
+    pub(super) fn read(method: Method, path: &str, json: &str, tasks: Option<Vec<String>>) -> serde_json::Result<Self> {
         let declared: Declared = serde_json::from_str(json)?;
         Ok(Self {
             method,
-            path,
+            path: path.to_owned(),
             name: declared.name,
+            description: declared.description,
             parameters: Parameters::read(&declared.parameters),
             permissions: Permissions::read(&declared.permissions),
+            permissions_description: declared.permissions["description"].as_str().map(str::to_owned),
             returns: declared.returns,
             protected: declared.protected,
             allowtoken: declared.allowtoken,
@@ -123,8 +133,14 @@ impl Endpoint {
         })
     }
 
+    /// Puts the keys of named property strings in place of their names.
+    pub(super) fn resolve(&mut self, named: &dyn Fn(&str) -> Option<Arc<Keys>>) {
+        self.parameters.properties.values_mut().for_each(|schema| schema.resolve(named));
+        self.returns.resolve(named);
+    }
+
     /// The names in the path: `node`, `vmid`.
-    pub fn path_params(&self) -> impl Iterator<Item = &'static str> {
+    pub fn path_params(&self) -> impl Iterator<Item = &str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
     }
 

@@ -37,7 +37,7 @@ const fn test(name: &'static str, test: fn(&str) -> bool, complaint: &'static st
 
 /// Source of the words: a real 9.2 server's answers where `pve/recordings` has them, else its documentation and
 /// source (`PVE::JSONSchema` and the modules that register formats).
-static RULES: [Rule; 35] = [
+static RULES: [Rule; 41] = [
     test("CIDR", is_cidr, "value does not look like a valid CIDR network"),
     test("CIDRv4", is_cidr4, "value does not look like a valid IPv4 network"),
     test("CIDRv6", is_cidr6, "value does not look like a valid IPv6 network"),
@@ -66,7 +66,15 @@ static RULES: [Rule; 35] = [
     ),
     like("pve-bridge-id", r"[-_.\w]+", "invalid bridge ID '{}'"),
     like("pve-configid", "[A-Za-z][A-Za-z0-9_-]+", "invalid configuration ID '{}'"),
+    like("pve-cpuset", r"\s*\d+(-\d+)?(\s*,\s*\d+(-\d+)?)*\s*", "unable to parse cpu-set '{}'"),
+    like("pve-day-of-week", "(mon|tue|wed|thu|fri|sat|sun)", "invalid day of week '{}'"),
     like("pve-groupid", r"[A-Za-z0-9.\-_]+", "group name '{}' contains invalid characters"),
+    like("pve-ha-resource-id", "(vm|ct):[1-9][0-9]{2,8}", "value does not look like a valid ha resource id"),
+    like(
+        "pve-ha-resource-or-vm-id",
+        "((vm|ct):)?[1-9][0-9]{2,8}",
+        "value does not look like a valid ha resource id or VM ID",
+    ),
     like("pve-iface", r"[A-Za-z][A-Za-z0-9_]{1,20}([:.]\d+)?", "invalid network interface name '{}'"),
     test(
         "pve-ipv4-config",
@@ -88,6 +96,7 @@ static RULES: [Rule; 35] = [
         r"((order=)?\d+|up=\d+|down=\d+)(,((order=)?\d+|up=\d+|down=\d+))*",
         "unable to parse startup options",
     ),
+    like("pve-storage-content", "(images|rootdir|vztmpl|iso|backup|snippets|import|none)", "invalid content type '{}'"),
     like("pve-storage-id", r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]", "storage ID '{}' contains illegal characters"),
     like("pve-tag", r"[A-Za-z0-9_][A-Za-z0-9_\-+.]*", "invalid characters in tag"),
     like(
@@ -96,6 +105,7 @@ static RULES: [Rule; 35] = [
         "value '{}' does not look like a valid token ID",
     ),
     like("pve-userid", r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+", "value '{}' does not look like a valid user name"),
+    like("pve-vlan-id-or-range", r"\d+(-\d+)?", "value '{}' is no VLAN ID or range of them"),
     like("pve-vmid", "[1-9][0-9]{2,8}", "value does not look like a valid VM ID"),
     like("pve-volume-id", VOLUME_ID, "unable to parse volume ID '{}'"),
     like(
@@ -207,6 +217,11 @@ mod tests {
             ("pve-vmid-list", "", "x"),
             ("pve-userid", "root@pam", "root"),
             ("pve-startup-order", "order=1,up=30", "first"),
+            ("pve-cpuset", "0-3, 5", "all"),
+            ("pve-ha-resource-or-vm-id", "100", "vm:5"),
+            ("pve-storage-content-list", "iso,vztmpl", "movies"),
+            ("urlencoded", "ssh-ed25519%20AAAA", "ssh-ed25519 AAAA"),
+            ("pve-day-of-week-list", "mon,fri", "monday"),
         ] {
             assert_eq!(check(format, good), Ok(()), "{format} {good}");
             assert!(check(format, bad).is_err(), "{format} {bad}");

@@ -3,49 +3,53 @@
 //! Finding only; what a method says is in `endpoint`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    io::Read,
-    sync::OnceLock,
+    collections::HashMap,
+    io::{self, Read, Write},
+    ops::Range,
+    sync::{Arc, OnceLock},
 };
 
-use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder, read::GzDecoder};
 use percent_encoding::percent_decode_str;
 
-use super::{Endpoint, Schema};
+use super::{Endpoint, Keys};
 use crate::model::{Method, Params};
 
 /// Made by `examples/pack_contract.rs`.
 const PACKED: &[u8] = include_bytes!("pve-9.2.bin");
 
-/// The methods of the API, 661 of them.
+/// A description of the API: its methods (661 in PVE 9.2) and the named formats of its property strings.
+///
+/// It keeps the text it was read from and reads a method when it is asked for, each once.
 #[derive(Debug)]
 pub struct Contract {
+    text: Box<str>,
     methods: Vec<Line>,
-    formats: HashMap<&'static str, Named>,
-    tasks: HashMap<&'static str, &'static str>,
+    formats: HashMap<String, Named>,
+    tasks: HashMap<String, Range<usize>>,
 }
 
-/// A method that has not necessarily been read yet.
+/// A method that has not necessarily been read yet. Path and JSON are places in the contract's text.
 #[derive(Debug)]
 struct Line {
     method: Method,
-    path: &'static str,
-    json: &'static str,
+    path: Range<usize>,
+    json: Range<usize>,
     read: OnceLock<Option<Endpoint>>,
 }
 
 /// A named property-string format that has not necessarily been read yet.
 #[derive(Debug)]
 struct Named {
-    json: &'static str,
-    read: OnceLock<Option<BTreeMap<String, Schema>>>,
+    json: Range<usize>,
+    read: OnceLock<Option<Arc<Keys>>>,
 }
 
 /// A method that was found by a concrete path.
 #[derive(Debug)]
-pub struct Found {
+pub struct Found<'a> {
     /// The method.
-    pub endpoint: &'static Endpoint,
+    pub endpoint: &'a Endpoint,
     /// What stands in the path for the names in braces, decoded.
     pub path_params: Params,
 }
@@ -53,25 +57,57 @@ pub struct Found {
 /// The description of PVE 9.2. The first call unpacks it, which takes a millisecond or two.
 pub fn embedded() -> &'static Contract {
     static CONTRACT: OnceLock<Contract> = OnceLock::new();
-    CONTRACT.get_or_init(|| Contract::read(unpacked().leak()))
+    CONTRACT.get_or_init(|| Contract::read(unpacked()))
 }
 
 /// The text that is packed.
 pub(super) fn unpacked() -> String {
-    let mut text = String::new();
     // What is built in can be read: a test compares it with its source.
-    let _ = GzDecoder::new(PACKED).read_to_string(&mut text);
-    text
+    unpack(PACKED).unwrap_or_default()
+}
+
+fn unpack(packed: &[u8]) -> io::Result<String> {
+    let mut text = String::new();
+    GzDecoder::new(packed).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 impl Contract {
-    fn read(text: &'static str) -> Self {
-        let mut contract = Self { methods: Vec::new(), formats: HashMap::new(), tasks: HashMap::new() };
-        for (head, json) in text.lines().filter_map(|line| line.split_once('\t')) {
+    /// Takes a description that [`packed`](Self::packed) has made.
+    ///
+    /// # Errors
+    /// When it is not whole.
+    pub fn unpacked(packed: &[u8]) -> io::Result<Self> {
+        unpack(packed).map(Self::read)
+    }
+
+    /// The whole description, compressed: some 60 KiB without prose, 250 KiB with it.
+    pub fn packed(&self) -> Vec<u8> {
+        let mut packed = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
+        // Writing into memory does not fail.
+        let written = packed.write_all(self.text.as_bytes()).and_then(|()| packed.finish());
+        written.unwrap_or_default()
+    }
+
+    /// Takes the text of a description, one entry a line: `METHOD path<tab>JSON`, `format name<tab>JSON`,
+    /// `task METHOD path<tab>JSON`. Lines of another form are passed over.
+    pub(super) fn read(text: String) -> Self {
+        let mut contract =
+            Self { text: text.into(), methods: Vec::new(), formats: HashMap::new(), tasks: HashMap::new() };
+        let text = &*contract.text;
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            let start = at;
+            at += line.len();
+            let Some((head, json)) = line.trim_end_matches('\n').split_once('\t') else { continue };
+            let json = start + head.len() + 1..start + head.len() + 1 + json.len();
             match head.split_once(' ') {
-                Some(("format", name)) => drop(contract.formats.insert(name, Named { json, read: OnceLock::new() })),
-                Some(("task", what)) => drop(contract.tasks.insert(what, json)),
+                Some(("format", name)) => {
+                    contract.formats.insert(name.to_owned(), Named { json, read: OnceLock::new() });
+                }
+                Some(("task", what)) => drop(contract.tasks.insert(what.to_owned(), json)),
                 Some((word, path)) => {
+                    let path = start + word.len() + 1..start + word.len() + 1 + path.len();
                     let method = METHODS.iter().find(|method| method.as_str() == word);
                     contract.methods.extend(method.map(|&method| Line { method, path, json, read: OnceLock::new() }));
                 }
@@ -81,19 +117,28 @@ impl Contract {
         contract
     }
 
+    /// The text as [`read`](Self::read) takes it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn path(&self, line: &Line) -> &str {
+        &self.text[line.path.clone()]
+    }
+
     /// Finds the method for a path like `/nodes/pve1/qemu/150/config`. Doubled and trailing slashes do not count and
     /// the path is percent-decoded as a whole, as on a real server; only a volume at the end may contain slashes.
-    pub fn find(&'static self, method: Method, path: &str) -> Option<Found> {
+    pub fn find(&self, method: Method, path: &str) -> Option<Found<'_>> {
         self.find_decoded(method, &percent_decode_str(path).decode_utf8_lossy())
     }
 
     /// The same for a path that has been percent-decoded.
-    pub fn find_decoded(&'static self, method: Method, path: &str) -> Option<Found> {
+    pub fn find_decoded(&self, method: Method, path: &str) -> Option<Found<'_>> {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let line = self.best(&segments, |line| line.method == method)?;
         let endpoint = self.endpoint_of(line)?;
         let mut path_params = Params::new();
-        for (at, wanted) in template_segments(line.path).enumerate() {
+        for (at, wanted) in template_segments(self.path(line)).enumerate() {
             if let Some(name) = placeholder(wanted) {
                 let value = if name == VOLUME { segments[at..].join("/") } else { segments[at].to_owned() };
                 path_params.push(name, value);
@@ -110,45 +155,53 @@ impl Contract {
     }
 
     /// The method with exactly this path template.
-    pub fn endpoint(&'static self, method: Method, template: &str) -> Option<&'static Endpoint> {
-        self.endpoint_of(self.methods.iter().find(|line| line.method == method && line.path == template)?)
+    pub fn endpoint(&self, method: Method, template: &str) -> Option<&Endpoint> {
+        self.endpoint_of(self.methods.iter().find(|line| line.method == method && self.path(line) == template)?)
     }
 
     /// Every method, by method and path. Reads them all, so not for every day.
-    pub fn endpoints(&'static self) -> impl Iterator<Item = &'static Endpoint> {
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.methods.iter().filter_map(|line| self.endpoint_of(line))
     }
 
     /// Every method's name and path template, without reading what they say.
-    pub fn templates(&self) -> impl Iterator<Item = (Method, &'static str)> {
-        self.methods.iter().map(|line| (line.method, line.path))
+    pub fn templates(&self) -> impl Iterator<Item = (Method, &str)> {
+        self.methods.iter().map(|line| (line.method, self.path(line)))
     }
 
     /// The keys of a named property-string format; `None` for formats that are plain texts.
-    pub fn format(&'static self, name: &str) -> Option<&'static BTreeMap<String, Schema>> {
+    pub fn format(&self, name: &str) -> Option<Arc<Keys>> {
         let named = self.formats.get(name)?;
-        named.read.get_or_init(|| serde_json::from_str(named.json).ok()).as_ref()
+        let read = || {
+            let mut keys: Keys = serde_json::from_str(&self.text[named.json.clone()]).ok()?;
+            keys.values_mut().for_each(|schema| schema.resolve(&|name| self.format(name)));
+            Some(Arc::new(keys))
+        };
+        named.read.get_or_init(read).clone()
     }
 
-    fn endpoint_of(&'static self, line: &'static Line) -> Option<&'static Endpoint> {
+    fn endpoint_of<'a>(&'a self, line: &'a Line) -> Option<&'a Endpoint> {
         let read = || {
-            let tasks = self.tasks.get(format!("{} {}", line.method, line.path).as_str());
-            let tasks = tasks.and_then(|json| serde_json::from_str(json).ok());
-            Endpoint::read(line.method, line.path, line.json, tasks).ok()
+            let path = self.path(line);
+            let tasks = self.tasks.get(format!("{} {path}", line.method).as_str());
+            let tasks = tasks.and_then(|json| serde_json::from_str(&self.text[json.clone()]).ok());
+            let mut endpoint = Endpoint::read(line.method, path, &self.text[line.json.clone()], tasks).ok()?;
+            endpoint.resolve(&|name| self.format(name));
+            Some(endpoint)
         };
         line.read.get_or_init(read).as_ref()
     }
 
     /// The line that fits; where several do, the one that is literal earliest, as the server's router prefers.
     fn best(&self, segments: &[&str], wanted: impl Fn(&Line) -> bool) -> Option<&Line> {
-        let fitting = self.methods.iter().filter(|line| wanted(line) && fits(line.path, segments));
+        let fitting = self.methods.iter().filter(|line| wanted(line) && fits(self.path(line), segments));
         fitting.max_by_key(|line| {
-            template_segments(line.path).map(|segment| placeholder(segment).is_none()).collect::<Vec<_>>()
+            template_segments(self.path(line)).map(|segment| placeholder(segment).is_none()).collect::<Vec<_>>()
         })
     }
 }
 
-const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
+pub(super) const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
 /// The one path parameter that may contain slashes.
 const VOLUME: &str = "volume";

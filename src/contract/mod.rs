@@ -3,8 +3,12 @@
 //! It says whether a call is well formed, in the server's own words; it does not know the state of any server, and it
 //! sends nothing. The data lies compressed in the executable and is unpacked when it is first asked for.
 
+mod apidoc;
 mod check;
+mod differences;
 mod endpoint;
+mod example;
+mod explain;
 mod formats;
 mod index;
 mod indexed;
@@ -14,11 +18,14 @@ mod schema;
 
 use std::collections::BTreeMap;
 
+pub use apidoc::{APIDOC_PATH, NoDescription};
+pub use differences::{Change, MethodDifference, ParameterDifference};
 pub use endpoint::{Endpoint, Parameters};
+pub use explain::{Explained, ExplainedKey, ExplainedMethod, SetBy};
 pub use index::{Contract, Found, embedded};
 pub use indexed::last_index;
 pub use permissions::{Check, Permissions};
-pub use schema::{Format, Kind, Schema};
+pub use schema::{Format, Keys, Kind, Schema};
 
 use crate::model::Call;
 
@@ -55,3 +62,5 @@ mod pack;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

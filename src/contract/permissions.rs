@@ -2,6 +2,8 @@
 //!
 //! The declaration only: whether somebody has a privilege is known to whoever keeps the access control list.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// Who may call a method.
@@ -96,6 +98,52 @@ impl Check {
             "userid-group" => Self::UserGroup { privileges: texts(0), from_param: option(1, "groups_param").is_some() },
             "perm-modify" => Self::ModifyPermissions { path: text(0) },
             other => Self::Unknown(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Permissions {
+    /// In words: `VM.PowerMgmt on /vms/{vmid}`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => f.write_str("root@pam only"),
+            Self::World => f.write_str("everybody, without a login"),
+            Self::All => f.write_str("everybody who is logged in; the method may look closer itself"),
+            Self::Check(check) => check.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let joined = |checks: &[Self], word: &str| {
+            let part = |check: &Self| match check {
+                Self::And(_) | Self::Or(_) if checks.len() > 1 => format!("({check})"),
+                other => other.to_string(),
+            };
+            checks.iter().map(part).collect::<Vec<_>>().join(word)
+        };
+        match self {
+            Self::And(checks) => f.write_str(&joined(checks, " and ")),
+            Self::Or(checks) => f.write_str(&joined(checks, " or ")),
+            Self::Privileges { path, privileges, any, require_param } => {
+                if privileges.len() > 1 {
+                    f.write_str(if *any { "one of " } else { "all of " })?;
+                }
+                write!(f, "{} on {path}", privileges.join(", "))?;
+                match require_param {
+                    Some(param) => write!(f, " (with `{param}`)"),
+                    None => Ok(()),
+                }
+            }
+            Self::OwnUser => f.write_str("being the user in question"),
+            Self::UserRealm { privilege } => write!(f, "{privilege} on the user's realm"),
+            Self::UserGroup { privileges, from_param } => {
+                let groups = if *from_param { "each of the groups" } else { "a group of the user" };
+                write!(f, "{} on {groups}, or on /access/groups", privileges.join(" or "))
+            }
+            Self::ModifyPermissions { path } => write!(f, "the right to change permissions on {path}"),
+            Self::Unknown(word) => write!(f, "a check that is unknown here ({word})"),
         }
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Plain data read from the description; what it means for a value is in `check`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::index::embedded;
 use crate::model::tolerant;
 
 /// A declared type.
@@ -64,14 +63,23 @@ impl<'de> Deserialize<'de> for Kind {
     }
 }
 
+/// The keys of a property string, by name.
+pub type Keys = BTreeMap<String, Schema>;
+
 /// What a text must look like.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Format {
-    /// A name: `pve-vmid`, `pve-node-list`, `pve-qm-ide`.
+    /// The name of a plain text's look, or of a list's: `pve-vmid`, `pve-node-list`.
     Named(String),
-    /// The keys of a property string, written out in place.
-    Inline(BTreeMap<String, Schema>),
+    /// A property string, `key=value,…`, with these keys. The description has them in place or under a name; once a
+    /// method is read there is no difference.
+    #[serde(deserialize_with = "keys")]
+    Keys(Arc<Keys>),
+}
+
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Keys>, D::Error> {
+    Keys::deserialize(deserializer).map(Arc::new)
 }
 
 /// A declared shape.
@@ -124,15 +132,57 @@ pub struct Schema {
     /// The variants that have this parameter; empty for all.
     #[serde(rename = "instance-types")]
     pub instance_types: Vec<String>,
+    /// What it is, in the server's words. Only a server's own description has prose.
+    pub description: Option<String>,
+    /// The same at greater length.
+    #[serde(rename = "verbose_description")]
+    pub verbose_description: Option<String>,
+    /// What stands for the value: `bridge`, `seconds`.
+    #[serde(rename = "format_description")]
+    pub format_description: Option<String>,
 }
 
 impl Schema {
     /// The keys of the property string that this text is, if it is one.
-    pub fn keys(&'static self) -> Option<&'static BTreeMap<String, Self>> {
+    pub fn keys(&self) -> Option<&Keys> {
         match self.format.as_ref()? {
-            Format::Inline(keys) => Some(keys),
-            Format::Named(name) => embedded().format(name),
+            Format::Keys(keys) => Some(keys),
+            Format::Named(_) => None,
         }
+    }
+
+    /// Puts the keys of named property strings in place of their names, here and below.
+    pub(super) fn resolve(&mut self, named: &dyn Fn(&str) -> Option<Arc<Keys>>) {
+        match &mut self.format {
+            Some(Format::Named(name)) => {
+                if let Some(keys) = named(name) {
+                    self.format = Some(Format::Keys(keys));
+                }
+            }
+            Some(Format::Keys(keys)) => {
+                if let Some(keys) = Arc::get_mut(keys) {
+                    keys.values_mut().for_each(|schema| schema.resolve(named));
+                }
+            }
+            None => {}
+        }
+        self.items.iter_mut().for_each(|schema| schema.resolve(named));
+        self.properties.values_mut().for_each(|schema| schema.resolve(named));
+    }
+
+    /// The default as the text that a call would have.
+    pub fn default_text(&self) -> Option<String> {
+        match self.default.as_ref()? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            Value::Bool(set) => Some(u8::from(*set).to_string()),
+            other => Some(other.to_string()),
+        }
+    }
+
+    /// Whether the check takes a value.
+    pub fn takes(&self, value: &str) -> bool {
+        super::check::complaint(self, value, "value").is_none()
     }
 
     /// Whether the text is a list (`a,b;c d`) by its format's name.

@@ -64,7 +64,10 @@ fn tasks_are_known_by_their_type() {
 fn concrete_paths_find_their_template() {
     let find = |path: &str| {
         let found = embedded().find(Method::Get, path)?;
-        Some((found.endpoint.path, found.path_params.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>()))
+        Some((
+            found.endpoint.path.as_str(),
+            found.path_params.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(),
+        ))
     };
     let config = Some(("/nodes/{node}/qemu/{vmid}/config", vec!["node=pve1".to_owned(), "vmid=150".to_owned()]));
     assert_eq!(find("/nodes/pve1/qemu/150/config"), config);

@@ -10,6 +10,7 @@ mod error;
 mod guest;
 mod id;
 mod node;
+mod privilege;
 mod property;
 mod record;
 mod size;
@@ -25,6 +26,9 @@ pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use node::{Node, Storage, Volume};
+#[cfg(feature = "sandbox")]
+pub(crate) use privilege::is_listed;
+pub use privilege::{config_privilege, is_root_only_key};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
 pub use size::{Size, SizeError};

@@ -21,7 +21,7 @@ use super::{
     response::{Answer, Envelope},
 };
 use crate::{
-    contract::{self, Endpoint, Found, Permissions},
+    contract::{self, APIDOC_PATH, Endpoint, Found, Permissions},
     model::{Method, Params},
 };
 
@@ -130,6 +130,9 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
         return Answer::text(501, "chunked transfer encoding not supported");
     }
     let Some(format) = &target.format else {
+        if target.path == APIDOC_PATH && method == Method::Get {
+            return Answer::script(kit.description());
+        }
         return Answer::text(404, &format!("no such file '{}'", target.path));
     };
     let found = contract::embedded().find_decoded(method, &target.path);
@@ -212,7 +215,13 @@ async fn drain(body: Body) {
 }
 
 /// The API proper: permissions, node, parameters, and then the service.
-fn call(kit: &Kit, found: Found, given: Params, identity: Option<Identity>, has_token: bool) -> Result<Reply, Fault> {
+fn call(
+    kit: &Kit,
+    found: Found<'static>,
+    given: Params,
+    identity: Option<Identity>,
+    has_token: bool,
+) -> Result<Reply, Fault> {
     let endpoint = found.endpoint;
     let mut params = found.path_params;
     for (name, value) in given.iter() {
@@ -226,14 +235,14 @@ fn call(kit: &Kit, found: Found, given: Params, identity: Option<Identity>, has_
         }
     }
     if has_token && !endpoint.allowtoken && identity.is_none() {
-        let message = format!("Permission check failed ({})", permit::no_tokens(endpoint.path, &params));
+        let message = format!("Permission check failed ({})", permit::no_tokens(&endpoint.path, &params));
         return Err(Fault { status: 403, ..Fault::die(message) });
     }
     permit(kit.service(), endpoint, identity.as_ref(), &params)?;
     find_node(kit, endpoint, &mut params)?;
     endpoint.check(&params).map_err(Fault::parameters)?;
     let params = join_lists(endpoint, params);
-    match (endpoint.method, endpoint.path) {
+    match (endpoint.method, endpoint.path.as_str()) {
         (Method::Post, "/access/ticket") => login::log_in(kit, &params),
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
         (method, template) => kit.service().handle(&Request { method, template, params, identity }),

@@ -13,7 +13,10 @@ use axum::Router;
 use jiff::Timestamp;
 
 use super::{Faults, Service, exchange};
-use crate::model::{Clock, SystemClock};
+use crate::{
+    contract::embedded,
+    model::{Clock, SystemClock},
+};
 
 /// How many requests the log keeps.
 const LOG_LENGTH: usize = 1024;
@@ -90,6 +93,7 @@ struct Inner {
     service: Arc<dyn Service>,
     options: Options,
     secret: OnceLock<Option<Vec<u8>>>,
+    description: OnceLock<String>,
     log: Mutex<Log>,
 }
 
@@ -102,7 +106,13 @@ struct Log {
 impl Kit {
     /// A kit over this service. Costs nothing: keys are made and the contract is read when they are first needed.
     pub fn new(service: Arc<dyn Service>, options: Options) -> Self {
-        Self(Arc::new(Inner { service, options, secret: OnceLock::new(), log: Mutex::default() }))
+        Self(Arc::new(Inner {
+            service,
+            options,
+            secret: OnceLock::new(),
+            description: OnceLock::new(),
+            log: Mutex::default(),
+        }))
     }
 
     /// As a router that can be served, or nested beside other routes. Faults that cut connections and the limits of a
@@ -159,6 +169,11 @@ impl Kit {
             })
         };
         self.0.secret.get_or_init(make).as_deref()
+    }
+
+    /// The description of what it serves, as the file that a real server has beside its API.
+    pub(super) fn description(&self) -> &str {
+        self.0.description.get_or_init(|| embedded().to_apidoc())
     }
 
     fn log(&self) -> std::sync::MutexGuard<'_, Log> {

@@ -36,7 +36,7 @@ pub(super) fn permit(
     }
     let Some(who) = who else { return denied(Some("user != null".to_owned())) };
     if who.token.is_some() && !endpoint.allowtoken {
-        return denied(Some(no_tokens(endpoint.path, params)));
+        return denied(Some(no_tokens(&endpoint.path, params)));
     }
     // A token of root's is somebody else than root.
     if who.user == ROOT && who.token.is_none() {

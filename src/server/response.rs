@@ -19,6 +19,7 @@ use super::{Fault, Reply};
 const PLAIN: usize = 1024;
 const SERVER: &str = "pve-api-daemon/3.0";
 const JSON: &str = "application/json;charset=UTF-8";
+const SCRIPT: &str = "application/javascript";
 
 /// Statuses of the proxy in front of the API, which no standard knows.
 const PROXY_REASONS: &[(u16, &str)] =
@@ -50,8 +51,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) reason: String,
     pub(super) body: Vec<u8>,
-    /// Whether the body is JSON; other bodies come without a `Content-Type`.
-    pub(super) is_json: bool,
+    /// The `Content-Type`; what the layer below the API says comes without one.
+    pub(super) content_type: Option<&'static str>,
     /// Whether it is compressed whatever the caller accepts.
     pub(super) always_gzip: bool,
 }
@@ -64,7 +65,12 @@ impl Answer {
 
     /// Status and reason phrase alone.
     pub(super) fn empty(status: u16, reason: &str) -> Self {
-        Self { status, reason: reason.to_owned(), body: Vec::new(), is_json: false, always_gzip: false }
+        Self { status, reason: reason.to_owned(), body: Vec::new(), content_type: None, always_gzip: false }
+    }
+
+    /// A file of JavaScript.
+    pub(super) fn script(text: &str) -> Self {
+        Self { body: text.as_bytes().to_vec(), content_type: Some(SCRIPT), ..Self::empty(200, "OK") }
     }
 
     /// A status without a body, with the reason that a proxy in front of a real server gives.
@@ -97,7 +103,7 @@ impl Answer {
                 (fault.status, reason)
             }
         };
-        let mut answer = Self { is_json: true, ..Self::empty(status, &reason) };
+        let mut answer = Self { content_type: Some(JSON), ..Self::empty(status, &reason) };
         if envelope == Envelope::ExtJs {
             body.insert("success".to_owned(), u8::from(status == 200).into());
             match status {
@@ -105,7 +111,7 @@ impl Answer {
                 400 => drop(body.insert("status".to_owned(), "400".into())),
                 other => drop(body.insert("status".to_owned(), other.into())),
             }
-            answer = Self { is_json: true, ..Self::empty(200, "OK") };
+            answer = Self { content_type: Some(JSON), ..Self::empty(200, "OK") };
         }
         answer.body = Value::from(body).to_string().into_bytes();
         answer
@@ -129,8 +135,8 @@ impl Answer {
         if let Ok(date) = HeaderValue::from_str(&http_date(now)) {
             headers.insert(header::DATE, date);
         }
-        if self.is_json {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        if let Some(kind) = self.content_type {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         if packed.is_some() {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -174,6 +174,14 @@ fn the_sandbox_takes_every_key() {
                 assert!(!config[key].is_null(), "{noun} {verb}: `{key}` is not in {config}");
             }
             assert_eq!(config["description"], format!("from {verb}"));
+            if verb == "update" {
+                let removable: Vec<&str> = keys.keys().map(String::as_str).filter(|key| *key != "rootfs").collect();
+                let _ = env.run(&format!("{noun} update {vmid} --unset {}", removable.join(","))).ok();
+                let config = &env.json(&format!("{noun} get {vmid}"))["config"];
+                let left: Vec<&&str> = removable.iter().filter(|key| !config[**key].is_null()).collect();
+                // A detached disk becomes an unused one.
+                assert!(left.iter().all(|key| key.starts_with("unused")), "{left:?} in {config}");
+            }
         }
     }
 }

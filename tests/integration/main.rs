@@ -10,6 +10,7 @@ mod contexts;
 mod contract;
 mod data;
 mod docs;
+mod explain;
 mod faults;
 mod flags;
 mod harness;

@@ -1,6 +1,7 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
 mod config;
+mod explain;
 mod help;
 mod sandbox;
 mod verb_first;
@@ -13,6 +14,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    explain::ENTRY,
     config::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,

@@ -1,6 +1,7 @@
 //! Figures as people read them: sizes, shares, spans of time. Data for machines never passes through here.
 
 use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr;
 
 use crate::model::Size;
 
@@ -37,9 +38,40 @@ pub(crate) fn ago(then: Timestamp) -> String {
     }
 }
 
+/// Text in lines of at most this many columns, broken at blanks; its own line ends stay, and a line
+/// that is short enough stays as it is. A longer word gets a line of
+/// its own.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines().map(str::trim_end) {
+        if paragraph.width() <= width {
+            lines.push(paragraph.to_owned());
+            continue;
+        }
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.width() + 1 + word.width() > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_broken_at_blanks() {
+        assert_eq!(wrapped("one two three\n\nfour", 8), ["one two", "three", "", "four"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+    }
 
     #[test]
     fn spans_have_two_units_at_most() {

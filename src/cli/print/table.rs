@@ -56,7 +56,7 @@ pub(crate) fn status_colour(status: &str) -> Option<Colour> {
     })
 }
 
-pub(super) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
+pub(crate) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
     let columns: Vec<&Column<T>> =
         columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
     let header: Vec<Cell> = columns.iter().map(|column| Cell::new(column.title.to_owned())).collect();

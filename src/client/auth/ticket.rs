@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{Credentials, SecondFactor, StoredTicket, TicketStore, secret_header};
 use crate::{
-    client::{path, request::Request, transport::Transport},
+    client::{path, request::Request, response::Answer, transport::Transport},
     model::{Call, Class, Error, Hint, Method, Params, Result, Sent, tolerant},
 };
 
@@ -146,7 +146,7 @@ impl Session {
         let params =
             Params::new().with("username", &self.user).with("password", password).with_some("tfa-challenge", challenge);
         let call = Call::new(Method::Post, "/access/ticket").with_params(params);
-        let (envelope, _) = transport.send::<Grant>(&Request::new(&call)?, &Credentials::None).await?;
+        let (envelope, _) = transport.send(&Request::new(&call)?, &Credentials::None, Answer::read::<Grant>).await?;
         Ok(envelope.data)
     }
 

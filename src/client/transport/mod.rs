@@ -10,7 +10,6 @@ mod trace;
 
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::{
@@ -18,13 +17,8 @@ use self::{
     failure::{Failure, Phase},
     retry::{Attempts, Next},
 };
-use super::{
-    Endpoint, Trust,
-    auth::Credentials,
-    request::Request,
-    response::{Answer, Envelope},
-};
-use crate::model::{Method, Result};
+use super::{Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
+use crate::model::{Call, Method, Result};
 
 /// What the transport is told when it is made.
 #[derive(Clone)]
@@ -34,6 +28,9 @@ pub(super) struct Options {
     pub(super) request_timeout: Duration,
     pub(super) user_agent: String,
 }
+
+/// How an answer is read: [`Answer::read`] for the API, [`Answer::file`] for what lies beside it.
+pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 
 /// The way to a cluster.
 pub(super) struct Transport {
@@ -64,11 +61,12 @@ impl Transport {
     ///
     /// # Errors
     /// The last failure, or all endpoints' failures in one.
-    pub(super) async fn send<T: DeserializeOwned>(
+    pub(super) async fn send<T>(
         &self,
         request: &Request<'_>,
         credentials: &Credentials,
-    ) -> Result<(Envelope<T>, Answer)> {
+        read: Read<T>,
+    ) -> Result<(T, Answer)> {
         let method = request.call.method;
         let deadline = Instant::now() + self.options.request_timeout;
         let first = self.wires.good();
@@ -77,7 +75,7 @@ impl Transport {
             let at = (first + attempts.made()) % self.wires.len();
             let wire = self.wires.get(at);
             let until = attempt_limit(method, attempts.elsewhere(), deadline);
-            match self.once(wire, request, credentials, until).await {
+            match self.once(wire, request, credentials, read, until).await {
                 Ok(answered) => {
                     self.wires.remember(at);
                     return Ok(answered);
@@ -102,13 +100,14 @@ impl Transport {
     }
 
     /// The stack of one attempt, from the outside in.
-    async fn once<T: DeserializeOwned>(
+    async fn once<T>(
         &self,
         wire: &Wire,
         request: &Request<'_>,
         credentials: &Credentials,
+        read: Read<T>,
         until: Instant,
-    ) -> Result<(Envelope<T>, Answer), Failure> {
+    ) -> Result<(T, Answer), Failure> {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
         let outgoing = request.to(endpoint, credentials);
@@ -120,8 +119,8 @@ impl Transport {
         };
         let answer = received.inspect_err(|failure| span.failed(failure.error()))?;
         span.answered(&answer);
-        let envelope = answer.read(call, endpoint).map_err(Failure::passing)?;
-        Ok((envelope, answer))
+        let content = read(&answer, call, endpoint).map_err(Failure::passing)?;
+        Ok((content, answer))
     }
 }
 

@@ -11,9 +11,10 @@ use crate::{
     model::{
         GuestKind,
         Method::{Get, Post, Put},
+        config_privilege, is_root_only_key,
     },
     sandbox::world::{
-        config::{Change, Refusal, as_json, is_drive, is_net, is_root_only, privilege, typed},
+        config::{Change, Refusal, as_json, is_drive, is_net, typed},
         effect::Effect,
         task::Order,
     },
@@ -152,13 +153,13 @@ pub(super) fn may_set<'v>(
     values: impl Iterator<Item = (&'v str, &'v str)>,
 ) -> Result<(), Fault> {
     for (key, value) in values {
-        if is_root_only(key) {
+        if is_root_only_key(key) {
             if !context.is_root() {
                 return Err(Fault::die(format!("only root can set '{key}' config")));
             }
             continue;
         }
-        context.require(path, &[privilege(key, value)])?;
+        context.require(path, &[config_privilege(key, value)])?;
         let parts: crate::model::PropertyString = value.parse().unwrap_or_default();
         if is_drive(key)
             && let Some((storage, _)) =

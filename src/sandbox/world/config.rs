@@ -12,7 +12,7 @@ use super::{
     guest::{Config, Guest, volid_in},
     node::{Volume, volume_key},
 };
-use crate::model::{GuestKind, is_disk_key};
+use crate::model::{GuestKind, is_disk_key, is_listed};
 
 /// Keys whose values are JSON numbers in a VM's configuration; all others are strings, `memory` and `cpulimit` too.
 const QEMU_NUMBERS: &[&str] = &[
@@ -103,31 +103,6 @@ const LXC_AT_ONCE: &[&str] = &[
     "unused#",
 ];
 
-/// Which privilege a key's change needs. The first match counts; without one it is `VM.Config.Options`.
-const PRIVILEGES: &[(&str, &[&str])] = &[
-    (
-        "VM.Config.CPU",
-        &["affinity", "cores", "cpu", "cpulimit", "cpuunits", "numa", "numa#", "smp", "sockets", "vcpus"],
-    ),
-    ("VM.Config.Memory", &["balloon", "hugepages", "keephugepages", "memory", "shares", "swap"]),
-    ("VM.Config.Network", &["hostname", "nameserver", "net#", "searchdomain"]),
-    (
-        "VM.Config.HWType",
-        &[
-            "acpi", "arch", "audio0", "bios", "hotplug", "hostpci#", "kvm", "machine", "rng0", "scsihw", "serial#",
-            "smbios1", "tablet", "usb#", "vga", "watchdog",
-        ],
-    ),
-    (
-        "VM.Config.Disk",
-        &["efidisk#", "ide#", "mp#", "rootfs", "sata#", "scsi#", "tpmstate#", "unused#", "virtio#", "vmstatestorage"],
-    ),
-    ("VM.Config.Cloudinit", &["cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "ipconfig#", "sshkeys"]),
-];
-
-/// Keys that only `root@pam` itself, never a token, may change.
-const ROOT_ONLY: &[&str] = &["args", "lock"];
-
 /// What can be asked of a guest's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Change {
@@ -163,20 +138,6 @@ impl From<String> for Refusal {
     }
 }
 
-/// Whether a pattern such as `net#` names a key.
-fn is_named(pattern: &str, key: &str) -> bool {
-    match pattern.strip_suffix('#') {
-        None => pattern == key,
-        Some(stem) => key
-            .strip_prefix(stem)
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())),
-    }
-}
-
-fn is_listed(patterns: &[&str], key: &str) -> bool {
-    patterns.iter().any(|pattern| is_named(pattern, key))
-}
-
 /// A value as JSON: a number where the server gives one.
 pub(crate) fn typed(kind: GuestKind, key: &str, value: &str) -> Value {
     let numbers = match kind {
@@ -195,20 +156,6 @@ pub(crate) fn as_json(kind: GuestKind, config: &Config) -> Map<String, Value> {
     config.iter().map(|(key, value)| (key.clone(), typed(kind, key, value))).collect()
 }
 
-/// The privilege that a key's change needs.
-pub(crate) fn privilege(key: &str, value: &str) -> &'static str {
-    if is_disk_key(key) && value.contains("media=cdrom") && !value.contains("cloudinit") {
-        return "VM.Config.CDROM";
-    }
-    let found = PRIVILEGES.iter().find(|(_, patterns)| is_listed(patterns, key));
-    found.map_or("VM.Config.Options", |(privilege, _)| privilege)
-}
-
-/// Whether only `root@pam` itself may change a key.
-pub(crate) fn is_root_only(key: &str) -> bool {
-    ROOT_ONLY.contains(&key)
-}
-
 fn changes_at_once(kind: GuestKind, key: &str) -> bool {
     let patterns = match kind {
         GuestKind::Qemu => QEMU_AT_ONCE,
@@ -219,7 +166,7 @@ fn changes_at_once(kind: GuestKind, key: &str) -> bool {
 
 /// Whether a key is a network device.
 pub(crate) fn is_net(key: &str) -> bool {
-    is_named("net#", key)
+    is_listed(&["net#"], key)
 }
 
 /// Whether a key is a drive or mount point that may need a volume.
@@ -377,19 +324,5 @@ mod tests {
         assert_eq!(typed(GuestKind::Lxc, "memory", "256"), Value::from(256));
         assert_eq!(typed(GuestKind::Qemu, "cpulimit", "1"), Value::from("1"));
         assert_eq!(typed(GuestKind::Qemu, "onboot", "1"), Value::from(1));
-    }
-
-    #[test]
-    fn every_key_needs_the_privilege_of_its_sort() {
-        for (key, value, want) in [
-            ("memory", "256", "VM.Config.Memory"),
-            ("net0", "virtio,bridge=vmbr0", "VM.Config.Network"),
-            ("scsi1", "local-lvm:1", "VM.Config.Disk"),
-            ("ide2", "local:iso/debian.iso,media=cdrom", "VM.Config.CDROM"),
-            ("tags", "a", "VM.Config.Options"),
-            ("ipconfig0", "ip=dhcp", "VM.Config.Cloudinit"),
-        ] {
-            assert_eq!(privilege(key, value), want, "{key}");
-        }
     }
 }

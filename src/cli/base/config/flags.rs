@@ -208,10 +208,12 @@ fn complete(command: Command, kind: GuestKind, verb: Verb) -> Command {
     let command = command.mut_args(|there| take(there.get_id().as_str()).unwrap_or(there));
     let command = command.args(args.into_iter().flatten());
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let more = format!("Every flag there is: pvectl {} {} --help", kind.noun(), command.get_name());
+    let noun = kind.noun();
+    let takes = format!("What a key takes: pvectl explain {noun}.net0");
+    let more = format!("Every flag there is: pvectl {noun} {} --help\n{takes}", command.get_name());
     command
         .after_help(format!("{examples}\n\n{more}").trim_start().to_owned())
-        .after_long_help(format!("{}\n\n{examples}", elsewhere(kind, verb)).trim_end().to_owned())
+        .after_long_help(format!("{}\n\n{examples}\n\n{takes}", elsewhere(kind, verb)))
 }
 
 /// The keys that have no flag of their own name, and how they are given.

@@ -1,0 +1,60 @@
+//! The description of the API that holds for a server: its own, fetched once for each version and kept.
+//!
+//! Nobody is asked anything for it, and nothing fails for want of it: the embedded one is always there.
+
+use std::time::Duration;
+
+use super::{
+    cx::Cx,
+    session::{Access, Session},
+};
+use crate::{
+    config::Descriptions,
+    contract::Contract,
+    model::{Class, Error, Result},
+};
+
+/// How long a server may take to tell its version.
+const VERSION: Duration = Duration::from_secs(3);
+/// How long it may take to send its description, which is some 4 MB.
+const DESCRIPTION: Duration = Duration::from_secs(30);
+
+/// A server's own description.
+pub(crate) struct Described {
+    pub(crate) contract: Contract,
+    /// The server's version: `9.2.11`.
+    pub(crate) version: String,
+}
+
+/// The description of the context's server, `None` for the sandbox, which has the embedded one. `refresh` fetches it
+/// even if it is at hand.
+///
+/// # Errors
+/// When there is no server to ask, or no good answer.
+pub(crate) async fn of_context(cx: &Cx, refresh: bool) -> Result<Option<Described>> {
+    let session = cx.silent().session(Access::Read).await?;
+    of_session(cx, &session, refresh).await
+}
+
+/// The same for a server that is connected already.
+pub(crate) async fn of_session(cx: &Cx, session: &Session, refresh: bool) -> Result<Option<Described>> {
+    if session.is_sandbox {
+        return Ok(None);
+    }
+    let answered = within(VERSION, session.client.version()).await?;
+    let version = answered.version;
+    let kept = Descriptions::new(&cx.paths()?);
+    let key = format!("{version}-{}", answered.repoid);
+    if !refresh && let Some(contract) = kept.load(&key).and_then(|packed| Contract::unpacked(&packed).ok()) {
+        return Ok(Some(Described { contract, version }));
+    }
+    cx.ui.say(format_args!("reading the server's own description, once for version {version}"));
+    let contract = within(DESCRIPTION, session.client.description()).await?;
+    kept.save(&key, &contract.packed());
+    Ok(Some(Described { contract, version }))
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::new(Class::Unreachable, "the server does not answer in time");
+    tokio::time::timeout(limit, answer).await.map_err(late)?
+}
