@@ -175,6 +175,7 @@ fn the_sandbox_takes_every_key() {
             }
             assert_eq!(config["description"], format!("from {verb}"));
             if verb == "update" {
+                let _ = env.run(&format!("{noun} update {vmid} --protection=no")).ok();
                 let removable: Vec<&str> = keys.keys().map(String::as_str).filter(|key| *key != "rootfs").collect();
                 let _ = env.run(&format!("{noun} update {vmid} --unset {}", removable.join(","))).ok();
                 let config = &env.json(&format!("{noun} get {vmid}"))["config"];
