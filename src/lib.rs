@@ -1,8 +1,8 @@
 //! Virtual machines and containers on Proxmox VE, from Rust: the library under the `pvectl` command.
 //!
 //! It speaks to a cluster over its REST API, follows tasks to their end, and does what a verb of the command line
-//! does, without a terminal: whatever the command line can do, this can do. It is no binding of every API method; what
-//! has no function of its own goes through [`client::Client::call`].
+//! does, without a terminal: whatever the command line can do, this can do. What has no function of its own goes through
+//! [`client::Client::call`], which knows every method of the API.
 //!
 //! ```
 //! # #[cfg(feature = "sandbox")]

@@ -13,6 +13,7 @@ pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
 pub use proxmox::Proxmox;
 
 use crate::{
+    client::Reply,
     model::{
         Call, ConfigView, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot, Storage,
         Submitted, TaskEntry, Vmid, Volume,
@@ -81,6 +82,12 @@ pub trait Backend: TaskSource {
     /// # Errors
     /// As [`call`](Self::call), and whatever the server says.
     async fn submit(&self, step: &Step) -> Result<Submitted>;
+
+    /// Makes a call of the API as it is, unchecked.
+    ///
+    /// # Errors
+    /// Whatever the server says, with what is known about the request.
+    async fn send(&self, call: &Call) -> Result<Reply>;
 
     /// What serves here: the answer of `GET /version`.
     async fn version(&self) -> Result<Map<String, Value>>;

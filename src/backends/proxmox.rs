@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
 use crate::{
-    client::{Client, TaskFilter, TaskList, path},
+    client::{Client, Reply, TaskFilter, TaskList, path},
     model::{
         Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node, NodeName,
         Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
@@ -88,6 +88,10 @@ impl Backend for Proxmox {
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.client.submit(&self.call(step)?).await.map_err(|error| name_privilege(step, error))
+    }
+
+    async fn send(&self, call: &Call) -> Result<Reply> {
+        self.client.send(call).await
     }
 
     async fn version(&self) -> Result<Map<String, Value>> {

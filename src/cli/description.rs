@@ -38,7 +38,7 @@ pub(crate) async fn of_context(cx: &Cx, refresh: bool) -> Result<Option<Describe
 
 /// The same for a server that is connected already.
 pub(crate) async fn of_session(cx: &Cx, session: &Session, refresh: bool) -> Result<Option<Described>> {
-    if session.is_sandbox {
+    if session.url.is_none() {
         return Ok(None);
     }
     let answered = within(VERSION, session.client.version()).await?;

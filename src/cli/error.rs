@@ -97,6 +97,9 @@ pub(crate) fn words(hint: &Hint) -> String {
         Hint::MayHaveHappened => "the request was sent and its answer lost: it may have been carried out. Look first \
              (`pvectl task list`, `pvectl operation list`), it is not sent again"
             .to_owned(),
+        Hint::UnknownParameter => {
+            "a server that is newer than PVE 9.2 may know it: --force-param KEY=VALUE sends it unchecked".to_owned()
+        }
         Hint::Resume(upid) => format!("come back to it with `pvectl task watch {upid}`"),
         Hint::Text(text) => text.clone(),
     }

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::ui::{Ui, style, styled};
 use crate::{
     backends::{Action, Step},
-    model::{Error, Hint, LogLine, Upid},
+    model::{Call, Error, Hint, LogLine, Upid},
     ops::{Observer, Outcome, Plan, Status, Words},
     tasks::{Progress, Watch},
 };
@@ -36,6 +36,14 @@ impl Show {
     fn bar(&self, index: usize) -> ProgressBar {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         bars.entry(index).or_insert_with(|| bar(&self.ui)).clone()
+    }
+
+    /// Takes a bar away.
+    pub(crate) fn clear(&self, index: usize) {
+        if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).remove(&index) {
+            bar.finish_and_clear();
+            self.ui.bars().remove(&bar);
+        }
     }
 }
 
@@ -87,11 +95,21 @@ impl Observer for Show {
         Box::new(TaskLine { ui: self.ui.clone(), label: plan.label(), bar, wants_log, lines: false })
     }
 
-    fn outcome(&self, index: usize, outcome: &Outcome) {
-        if let Some(bar) = self.bars.lock().unwrap_or_else(PoisonError::into_inner).remove(&index) {
-            bar.finish_and_clear();
-            self.ui.bars().remove(&bar);
+    fn call_task(&self, call: &Call, upid: &Upid) -> Box<dyn Watch> {
+        let label = format!("{} {}", call.method, call.path);
+        if !self.ui.draws() {
+            self.ui.say(format_args!("{label}: task {upid}"));
         }
+        let bar = self.ui.draws().then(|| self.bar(0));
+        if let Some(bar) = &bar {
+            bar.set_message(label.clone());
+        }
+        // What its log tells is not known beforehand.
+        Box::new(TaskLine { ui: self.ui.clone(), label, wants_log: bar.is_some(), bar, lines: false })
+    }
+
+    fn outcome(&self, index: usize, outcome: &Outcome) {
+        self.clear(index);
         if !outcome.changed && outcome.error.is_none() {
             return;
         }

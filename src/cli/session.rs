@@ -33,10 +33,10 @@ pub(crate) struct Session {
     pub(crate) options: RunOptions,
     /// The connection below, for what is no verb.
     pub(crate) client: Client,
-    /// Whether the server is the sandbox in this very process.
-    pub(crate) is_sandbox: bool,
     /// The node that new guests go to unless told otherwise.
     pub(crate) default_node: Option<String>,
+    /// Where the first endpoint is; `None` for the sandbox, which is gone when the command is.
+    pub(crate) url: Option<String>,
     // Serves as long as the session lives.
     _sandbox: Option<sandbox::Session>,
 }
@@ -56,6 +56,10 @@ impl Session {
             }
             Access::Write if !cx.switches.dry_run => Arc::new(open_journal(cx)?),
             _ => Arc::new(NullRecorder),
+        };
+        let url = match &resolved.connection {
+            Connection::Proxmox(server) => server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()),
+            _ => None,
         };
         let (client, name, served, default_node) = match &resolved.connection {
             Connection::Sandbox { implicit } => {
@@ -90,7 +94,7 @@ impl Session {
             }
         };
         let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
-        Ok(Self { ops, style, options, client, is_sandbox: served.is_some(), default_node, _sandbox: served })
+        Ok(Self { ops, style, options, client, default_node, url, _sandbox: served })
     }
 }
 
@@ -124,7 +128,7 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
         }
         None => {
             // First see that there is a server and that it is the right one; only then is a password asked for.
-            builder.clone().auth(Auth::None).build()?.call(&Call::new(Method::Get, "/access/domains")).await?;
+            builder.clone().auth(Auth::None).build()?.send(&Call::new(Method::Get, "/access/domains")).await?;
             let user = match &server.identity {
                 Some(identity) => identity.value.to_string(),
                 None => ask_user(cx, server)?,

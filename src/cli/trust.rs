@@ -19,7 +19,7 @@ pub(super) async fn pin_unknown(cx: &Cx, endpoints: Vec<Endpoint>) -> Result<Vec
 
 async fn pin_one(cx: &Cx, endpoint: Endpoint) -> Result<Endpoint> {
     let client = Client::builder().endpoint(client::Endpoint::parse(endpoint.url())?).auth(Auth::None).build()?;
-    let Err(error) = client.call(&Call::new(Method::Get, "/access/domains")).await else { return Ok(endpoint) };
+    let Err(error) = client.send(&Call::new(Method::Get, "/access/domains")).await else { return Ok(endpoint) };
     let unknown = error.hints().iter().find_map(|hint| match hint {
         Hint::UnknownCertificate { fingerprint, .. } => Some(fingerprint.clone()),
         _ => None,

@@ -28,7 +28,7 @@ impl Client {
     /// What the caller may do, on one path or, without one, on all that it has anything on.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn permissions(&self, path: Option<&str>) -> Result<Permissions> {
         let params = Params::new().with_some("path", path);
         self.read(&Call::new(Method::Get, "/access/permissions").with_params(params)).await

@@ -7,7 +7,10 @@ use super::{
     auth::{Auth, Session, TicketStore},
     transport::{Options, Transport},
 };
-use crate::model::{Error, Result};
+use crate::{
+    contract::Contract,
+    model::{Error, Result},
+};
 
 /// Collects what a [`Client`] needs.
 #[derive(Clone)]
@@ -17,6 +20,7 @@ pub struct ClientBuilder {
     auth: Auth,
     store: Option<Arc<dyn TicketStore>>,
     options: Options,
+    contract: Option<Arc<Contract>>,
 }
 
 impl ClientBuilder {
@@ -27,7 +31,7 @@ impl ClientBuilder {
             request_timeout: Duration::from_secs(60),
             user_agent: concat!("pvectl/", env!("CARGO_PKG_VERSION")).to_owned(),
         };
-        Self { endpoints: Vec::new(), auth: Auth::None, store: None, options }
+        Self { endpoints: Vec::new(), auth: Auth::None, store: None, options, contract: None }
     }
 
     /// Adds an endpoint. With several, the next one is tried when one cannot be reached, and the one that answered is
@@ -76,6 +80,13 @@ impl ClientBuilder {
         self
     }
 
+    /// The description that [`Client::call`] checks against, such as the server's own; that of PVE 9.2 unless told
+    /// otherwise.
+    pub fn contract(mut self, contract: Arc<Contract>) -> Self {
+        self.contract = Some(contract);
+        self
+    }
+
     /// Makes the client. Nothing is opened, read or sent before the first call.
     ///
     /// # Errors
@@ -89,6 +100,6 @@ impl ClientBuilder {
         let user = self.auth.user().to_owned();
         let session = Session::new(self.auth, self.store, &first.to_string())?;
         let transport = Transport::new(self.endpoints, self.options);
-        Ok(Client(Arc::new(Inner { transport, session, user })))
+        Ok(Client(Arc::new(Inner { transport, session, user, contract: self.contract })))
     }
 }

@@ -21,7 +21,7 @@ impl Client {
     /// The version of the endpoint that answers.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn version(&self) -> Result<Version> {
         self.read(&Call::new(Method::Get, "/version")).await
     }
@@ -29,7 +29,7 @@ impl Client {
     /// All guests that the caller may see. A guest that was changed a moment ago may still have its old status here.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guests(&self) -> Result<Vec<Guest>> {
         self.read(&Call::new(Method::Get, "/cluster/resources").with_params(Params::new().with("type", "vm"))).await
     }
@@ -37,7 +37,7 @@ impl Client {
     /// A VMID that is free now. It is not reserved: only a successful create makes it yours.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn next_vmid(&self) -> Result<Vmid> {
         self.read(&Call::new(Method::Get, "/cluster/nextid")).await
     }
@@ -45,7 +45,7 @@ impl Client {
     /// Whether nobody has this VMID now, also where the caller may not see who has it.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn vmid_is_free(&self, vmid: Vmid) -> Result<bool> {
         let params = Params::new().with("vmid", vmid);
         match self.read::<Vmid>(&Call::new(Method::Get, "/cluster/nextid").with_params(params)).await {

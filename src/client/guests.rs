@@ -9,7 +9,7 @@ impl Client {
     /// A guest's status at this moment, in the server's own keys.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
         self.read(&about(guest, &["status", "current"])).await
     }
@@ -17,7 +17,7 @@ impl Client {
     /// A guest's configuration.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {
         let params = Params::new().with_flag("current", view == ConfigView::Current);
         self.read(&about(guest, &["config"]).with_params(params)).await
@@ -26,7 +26,7 @@ impl Client {
     /// A guest's configuration with the changes that wait for its next start.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>> {
         self.read(&about(guest, &["pending"])).await
     }
@@ -34,7 +34,7 @@ impl Client {
     /// A guest's snapshots, with the server's entry for "now" among them.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>> {
         self.read(&about(guest, &["snapshot"])).await
     }

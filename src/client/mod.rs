@@ -41,7 +41,10 @@ use self::{
     response::{Answer, Envelope},
     transport::Transport,
 };
-use crate::model::{Call, Class, Error, Result, Sent, Submitted};
+use crate::{
+    contract::{Arguments, Contract, embedded},
+    model::{Call, Method, Params, Result, Submitted},
+};
 
 /// A connection to a cluster. Cheap to clone; clones share connections and tickets.
 #[derive(Clone)]
@@ -51,6 +54,7 @@ struct Inner {
     transport: Transport,
     session: Session,
     user: String,
+    contract: Option<Arc<Contract>>,
 }
 
 /// An answer.
@@ -80,12 +84,65 @@ impl Client {
         self.0.transport.endpoints()
     }
 
-    /// Makes a call and gives the answer as it came.
+    /// Calls any method of the API, parameters checked before anything is sent. The path is concrete
+    /// (`/nodes/pve1/qemu/100/config`) or a template whose names are taken out of the arguments
+    /// (`/nodes/{node}/qemu/{vmid}/config`). The check is against the description of PVE 9.2, unless the builder was
+    /// given another; what that does not know goes through [`send`](Self::send).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sandbox")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use pvectl::client::{Auth, Client, Endpoint};
+    /// use pvectl::{
+    ///     contract::Arguments,
+    ///     model::{Method, Params},
+    /// };
+    /// use serde_json::json;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let cluster = pvectl::sandbox::Session::start(&directory.path().join("sandbox.db")).await?;
+    /// # let auth = Auth::Token { id: cluster.token_id().to_owned(), secret: cluster.secret().clone() };
+    /// # let client = Client::builder().endpoint(Endpoint::parse(cluster.url())?).auth(auth).build()?;
+    ///
+    /// // Values as JSON: booleans, lists and property strings become what the server takes.
+    /// let change = Arguments::json(json!({
+    ///     "onboot": true,
+    ///     "tags": ["web", "prod"],
+    ///     "net0": {"model": "virtio", "bridge": "vmbr0", "tag": 20},
+    /// }))?;
+    /// client.call(Method::Put, "/nodes/pve1/qemu/100/config", change).await?;
+    ///
+    /// // A template takes its names out of the arguments.
+    /// let guest = Params::new().with("node", "pve1").with("vmid", 100);
+    /// let config = client.call(Method::Get, "/nodes/{node}/qemu/{vmid}/config", guest.clone()).await?;
+    /// assert_eq!(config.data["onboot"], 1);
+    ///
+    /// // What is wrong is said before anything is sent.
+    /// let wrong = client.call(Method::Put, "/nodes/{node}/qemu/{vmid}/config", guest.with("memroy", 2048)).await;
+    /// assert_eq!(wrong.unwrap_err().message(), "unknown parameter `memroy`");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "sandbox"))]
+    /// # fn main() {}
+    /// ```
     ///
     /// # Errors
-    /// What the server refused, by the table of [`crate::model::classify`]; [`Class::Unreachable`] when there was no
-    /// good answer, with [`Error::sent`] telling whether the call may have been processed.
-    pub async fn call(&self, call: &Call) -> Result<Reply> {
+    /// [`Class::Usage`](crate::model::Class::Usage) for a path, a method or a parameter that is not described so, with what is expected; then
+    /// nothing was sent. Otherwise as [`send`](Self::send).
+    pub async fn call(&self, method: Method, path: &str, arguments: impl Into<Arguments>) -> Result<Reply> {
+        let mut arguments = arguments.into();
+        let contract = self.0.contract.as_deref().unwrap_or_else(|| embedded());
+        let route = contract.route(method, path, &mut arguments)?;
+        let params = route.params(arguments, &Params::new())?;
+        self.send(&Call::new(method, path::segments(&route.segments()?)).with_params(params)).await
+    }
+
+    /// Makes a call as it is, unchecked, and gives the answer as it came.
+    ///
+    /// # Errors
+    /// What the server refused, by the table of [`crate::model::classify`]; [`Class::Unreachable`](crate::model::Class::Unreachable) when there was no
+    /// good answer, with [`Error::sent`](crate::Error::sent) telling whether the call may have been processed.
+    pub async fn send(&self, call: &Call) -> Result<Reply> {
         let (envelope, answer) = self.exchange(call).await?;
         Ok(Reply { data: envelope.data, total: envelope.total, server_time: answer.server_time() })
     }
@@ -93,7 +150,7 @@ impl Client {
     /// Makes a call and reads the answer straight into a type, without a [`Value`] in between.
     ///
     /// # Errors
-    /// As [`call`](Self::call), and [`Class::Failed`] when the answer has another form.
+    /// As [`send`](Self::send), and [`Class::Failed`](crate::model::Class::Failed) when the answer has another form.
     pub async fn read<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
         Ok(self.page(call).await?.0)
     }
@@ -101,9 +158,9 @@ impl Client {
     /// Makes a change. Some are done at once, others start a task, some may do either.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// As [`send`](Self::send).
     pub async fn submit(&self, call: &Call) -> Result<Submitted> {
-        submitted(self.call(call).await?.data)
+        Submitted::from_answer(self.send(call).await?.data)
     }
 
     /// As [`read`](Self::read), with the number of all rows where the answer is a page.
@@ -130,22 +187,5 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.endpoints().map(ToString::to_string)).finish()
-    }
-}
-
-/// Tells a task from a result: a UPID alone, or in an object as the methods of bulk work have it.
-fn submitted(data: Value) -> Result<Submitted> {
-    let named = match &data {
-        Value::String(text) => Some(text.as_str()),
-        Value::Object(map) => map.get("upid").and_then(Value::as_str),
-        _ => None,
-    };
-    match named.filter(|text| text.starts_with("UPID:")) {
-        None => Ok(Submitted::Done(data)),
-        Some(text) => text.parse().map(Submitted::Task).map_err(|error| {
-            Error::new(Class::Failed, "the server started a task under a name that cannot be read")
-                .with_source(error)
-                .with_sent(Sent::Maybe)
-        }),
     }
 }

@@ -9,7 +9,7 @@ impl Client {
     /// All nodes, those that are offline too.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn nodes(&self) -> Result<Vec<Node>> {
         self.read(&Call::new(Method::Get, "/nodes")).await
     }
@@ -17,7 +17,7 @@ impl Client {
     /// One node's status, in the server's own keys.
     ///
     /// # Errors
-    /// As [`Client::call`]; a node that is down is [`Class::Unreachable`](crate::model::Class::Unreachable).
+    /// As [`Client::send`]; a node that is down is [`Class::Unreachable`](crate::model::Class::Unreachable).
     pub async fn node_status(&self, node: &NodeName) -> Result<Map<String, Value>> {
         self.read(&Call::new(Method::Get, segments(&["nodes", node.as_str(), "status"]))).await
     }

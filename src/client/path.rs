@@ -68,4 +68,39 @@ mod tests {
         assert_eq!(node("/nodes"), None);
         assert_eq!(node("/cluster/resources"), None);
     }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+        use crate::{
+            contract::{Arguments, embedded},
+            model::{Method, Params},
+        };
+
+        proptest! {
+            /// Whatever stands in a path, the server reads what was meant.
+            #[test]
+            fn any_segment_survives(node in "[^/]{1,20}", volume in "[^/]{1,20}(/[^/]{1,9}){0,2}") {
+                prop_assume!(node != "." && node != ".." && volume.split('/').all(|part| part != "." && part != ".."));
+                let path = segments(&["nodes", &node, "storage", "local", "content", &volume]);
+                prop_assert!(path.is_ascii());
+                let found = embedded().find(Method::Get, &path).unwrap();
+                prop_assert_eq!(&found.endpoint.path, "/nodes/{node}/storage/{storage}/content/{volume}");
+                let want = Params::new().with("node", &node).with("storage", "local").with("volume", &volume);
+                prop_assert_eq!(found.path_params, want);
+            }
+
+            /// The same through a template, whose names are taken out of the arguments.
+            #[test]
+            fn any_value_fills_a_template(node in "[^/]{1,20}", volume in "[^/]{1,20}(/[^/]{1,9}){0,2}") {
+                prop_assume!(node != "." && node != ".." && volume.split('/').all(|part| part != "." && part != ".."));
+                let template = "/nodes/{node}/storage/{storage}/content/{volume}";
+                let given = Params::new().with("node", &node).with("storage", "local").with("volume", &volume);
+                let route = embedded().route(Method::Get, template, &mut Arguments::from(given.clone())).unwrap();
+                let path = segments(&route.segments().unwrap());
+                prop_assert_eq!(embedded().find(Method::Get, &path).unwrap().path_params, given);
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ impl Client {
     /// The storages of a node.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn storages(&self, node: &NodeName) -> Result<Vec<Storage>> {
         self.read(&Call::new(Method::Get, segments(&["nodes", node.as_str(), "storage"]))).await
     }
@@ -15,7 +15,7 @@ impl Client {
     /// The volumes on a storage, all or those of one kind of content: `iso`, `vztmpl`, `backup`, `images`, …
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn volumes(&self, node: &NodeName, storage: &str, content: Option<&str>) -> Result<Vec<Volume>> {
         let path = segments(&["nodes", node.as_str(), "storage", storage, "content"]);
         self.read(&Call::new(Method::Get, path).with_params(Params::new().with_some("content", content))).await

@@ -83,7 +83,7 @@ impl Client {
     /// A node's tasks, newest first, and how many fit the filter altogether.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn node_tasks(&self, node: &NodeName, filter: &TaskFilter) -> Result<(Vec<TaskEntry>, u64)> {
         let path = segments(&["nodes", node.as_str(), "tasks"]);
         let (rows, total) = self.page::<Rows>(&Call::new(Method::Get, path).with_params(filter.params())).await?;
@@ -96,7 +96,7 @@ impl Client {
     /// The tasks of the whole cluster: all that run, and of each node the last 25 that ended.
     ///
     /// # Errors
-    /// As [`Client::call`].
+    /// As [`Client::send`].
     pub async fn cluster_tasks(&self) -> Result<Vec<TaskEntry>> {
         let Rows(rows) = self.read(&Call::new(Method::Get, "/cluster/tasks")).await?;
         Ok(rows)
@@ -144,7 +144,7 @@ impl TaskSource for Client {
     }
 
     async fn stop_task(&self, upid: &Upid) -> Result<()> {
-        self.call(&about(Method::Delete, upid, &[])).await.map(drop)
+        self.send(&about(Method::Delete, upid, &[])).await.map(drop)
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Contract, index::METHODS};
+use super::Contract;
+use crate::model::Method;
 
 /// Where a server has it, beside `/api2`. No login is needed there.
 pub const APIDOC_PATH: &str = "/pve-docs/api-viewer/apidoc.js";
@@ -79,7 +80,7 @@ fn collect(mut node: Value, lines: &mut Vec<String>) {
     let path = node["path"].as_str().unwrap_or_default().to_owned();
     if let Some(Value::Object(methods)) = node.get_mut("info").map(Value::take) {
         for (word, mut info) in methods {
-            let known = METHODS.iter().any(|method| method.as_str() == word);
+            let known = Method::ALL.iter().any(|method| method.as_str() == word);
             if let Some(info) = info.as_object_mut().filter(|_| known && path.starts_with('/')) {
                 info.shift_remove("method");
                 lines.push(format!("{word} {path}\t{}\n", Value::Object(std::mem::take(info))));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{Endpoint, Format, Keys, Kind, Schema, formats, pattern};
 use crate::model::Params;
 
-const MISSING: &str = "property is missing and it is not optional";
+pub(super) const MISSING: &str = "property is missing and it is not optional";
 pub(super) const UNKNOWN: &str =
     "property is not defined in schema and the schema does not allow additional properties";
 
@@ -179,7 +179,7 @@ fn property_string(keys: &Keys, text: &str, name: &str) -> Result<(), String> {
 }
 
 /// Inside a property string a boolean may be a word.
-fn truth(word: &str) -> Option<&'static str> {
+pub(super) fn truth(word: &str) -> Option<&'static str> {
     const WORDS: [(&str, &[&str]); 2] = [("1", &["1", "on", "yes", "true"]), ("0", &["0", "off", "no", "false"])];
     WORDS.iter().find(|(_, words)| words.iter().any(|known| word.eq_ignore_ascii_case(known))).map(|(digit, _)| *digit)
 }

@@ -108,8 +108,8 @@ impl Contract {
                 Some(("task", what)) => drop(contract.tasks.insert(what.to_owned(), json)),
                 Some((word, path)) => {
                     let path = start + word.len() + 1..start + word.len() + 1 + path.len();
-                    let method = METHODS.iter().find(|method| method.as_str() == word);
-                    contract.methods.extend(method.map(|&method| Line { method, path, json, read: OnceLock::new() }));
+                    let method = Method::ALL.into_iter().find(|method| method.as_str() == word);
+                    contract.methods.extend(method.map(|method| Line { method, path, json, read: OnceLock::new() }));
                 }
                 None => {}
             }
@@ -127,7 +127,8 @@ impl Contract {
     }
 
     /// Finds the method for a path like `/nodes/pve1/qemu/150/config`. Doubled and trailing slashes do not count and
-    /// the path is percent-decoded as a whole, as on a real server; only a volume at the end may contain slashes.
+    /// the path is percent-decoded as a whole, as on a real server; only a volume or a network at the end may contain
+    /// slashes.
     pub fn find(&self, method: Method, path: &str) -> Option<Found<'_>> {
         self.find_decoded(method, &percent_decode_str(path).decode_utf8_lossy())
     }
@@ -140,11 +141,17 @@ impl Contract {
         let mut path_params = Params::new();
         for (at, wanted) in template_segments(self.path(line)).enumerate() {
             if let Some(name) = placeholder(wanted) {
-                let value = if name == VOLUME { segments[at..].join("/") } else { segments[at].to_owned() };
+                let value = if SLASHED.contains(&name) { segments[at..].join("/") } else { segments[at].to_owned() };
                 path_params.push(name, value);
             }
         }
         Some(Found { endpoint, path_params })
+    }
+
+    /// The methods that a decoded path has.
+    pub(super) fn methods_of(&self, segments: &[&str]) -> Vec<Method> {
+        let path = self.best(segments, |_| true).map(|line| self.path(line));
+        self.methods.iter().filter(|line| Some(self.path(line)) == path).map(|line| line.method).collect()
     }
 
     /// Whether the path has any method.
@@ -201,16 +208,14 @@ impl Contract {
     }
 }
 
-pub(super) const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
+/// The path parameters that may contain slashes: volumes, and networks in an IP set.
+pub(super) const SLASHED: [&str; 2] = ["volume", "cidr"];
 
-/// The one path parameter that may contain slashes.
-const VOLUME: &str = "volume";
-
-fn template_segments(template: &str) -> impl Iterator<Item = &str> {
+pub(super) fn template_segments(template: &str) -> impl Iterator<Item = &str> {
     template.split('/').filter(|segment| !segment.is_empty())
 }
 
-fn placeholder(segment: &str) -> Option<&str> {
+pub(super) fn placeholder(segment: &str) -> Option<&str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
@@ -219,7 +224,7 @@ fn fits(template: &str, segments: &[&str]) -> bool {
     for wanted in template_segments(template) {
         match (placeholder(wanted), have.next()) {
             (_, None) => return false,
-            (Some(VOLUME), Some(_)) => return true,
+            (Some(name), Some(_)) if SLASHED.contains(&name) => return true,
             (Some(_), Some(_)) => {}
             (None, Some(segment)) if *segment == wanted => {}
             (None, Some(_)) => return false,

@@ -4,6 +4,7 @@
 //! sends nothing. The data lies compressed in the executable and is unpacked when it is first asked for.
 
 mod apidoc;
+mod arguments;
 mod check;
 mod differences;
 mod endpoint;
@@ -14,17 +15,21 @@ mod index;
 mod indexed;
 mod pattern;
 mod permissions;
+mod route;
 mod schema;
+mod words;
 
 use std::collections::BTreeMap;
 
 pub use apidoc::{APIDOC_PATH, NoDescription};
+pub use arguments::Arguments;
 pub use differences::{Change, MethodDifference, ParameterDifference};
 pub use endpoint::{Endpoint, Parameters};
 pub use explain::{Explained, ExplainedKey, ExplainedMethod, SetBy};
 pub use index::{Contract, Found, embedded};
 pub use indexed::last_index;
 pub use permissions::{Check, Permissions};
+pub use route::{Route, plain_path};
 pub use schema::{Format, Keys, Kind, Schema};
 
 use crate::model::Call;

@@ -1,6 +1,6 @@
 //! Tests that walk all methods of the API: a good call for each, and every way in which a parameter can be wrong.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::Params;
@@ -153,71 +153,6 @@ fn every_parameter_takes_a_good_value_and_refuses_bad_ones() {
         }
     }
     assert!(good > 3000 && bad > 2800, "{good} {bad}");
-}
-
-/// The table of `docs/reference/api-coverage.md`: what of the API is checked and how it can be reached.
-fn coverage() -> String {
-    #[derive(Default)]
-    struct Area {
-        methods: usize,
-        reads: usize,
-        tasks: usize,
-        parameters: usize,
-        checked: usize,
-    }
-    let mut areas: BTreeMap<String, Area> = BTreeMap::new();
-    for endpoint in embedded().endpoints() {
-        let depth = if endpoint.path.starts_with("/nodes/{node}/") { 3 } else { 2 };
-        let area: Vec<&str> = endpoint.path.split('/').skip(1).take(depth).collect();
-        let area = areas.entry(format!("/{}", area.join("/"))).or_default();
-        area.methods += 1;
-        area.reads += usize::from(endpoint.method == crate::model::Method::Get);
-        area.tasks += usize::from(endpoint.tasks.is_some());
-        area.parameters += endpoint.parameters.properties.len();
-        area.checked += endpoint.parameters.properties.values().filter(|schema| is_checked(schema)).count();
-    }
-    let mut text = "\
-# How much of the API is covered
-
-Every method of Proxmox VE 9.2 can be called with `pvectl api` and with `client.call`, and is shown by `pvectl explain`.
-A test builds the least call of each from the description and mutates its parameters one by one. *Checked* counts the
-parameters of which more than the name is checked before anything is sent: type, limits, allowed values, pattern, a
-known format, or the keys of a property string. The rest are free texts, or of formats that only the server knows.
-This page is written by a test: see [the design notes](../design/README.md).
-
-| path | methods | reads | start tasks | parameters | checked |
-|---|--:|--:|--:|--:|--:|
-"
-    .to_owned();
-    let mut sum = Area::default();
-    for (path, area) in &areas {
-        let Area { methods, reads, tasks, parameters, checked } = area;
-        text += &format!("| `{path}` | {methods} | {reads} | {tasks} | {parameters} | {checked} |\n");
-        sum.methods += methods;
-        sum.reads += reads;
-        sum.tasks += tasks;
-        sum.parameters += parameters;
-        sum.checked += checked;
-    }
-    let Area { methods, reads, tasks, parameters, checked } = sum;
-    text + &format!("| **all** | **{methods}** | **{reads}** | **{tasks}** | **{parameters}** | **{checked}** |\n")
-}
-
-/// Whether there is a text that the declaration refuses.
-fn is_checked(schema: &Schema) -> bool {
-    let odd = "\u{7} \u{7}".repeat(5000);
-    ["", odd.as_str()].iter().any(|text| !schema.takes(text))
-}
-
-#[test]
-fn the_coverage_table_is_fresh() {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/api-coverage.md"));
-    let want = coverage();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path, &want).unwrap();
-    }
-    let have = fs::read_to_string(path).unwrap_or_default();
-    assert!(have == want, "run: UPDATE_DOCS=1 cargo test --lib coverage");
 }
 
 #[test]

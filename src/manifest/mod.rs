@@ -3,6 +3,8 @@
 //! Reads and names mistakes; what the keys mean is for `ops`. JSON is read as the YAML it also is, so that both have
 //! the same errors.
 
+mod object;
+
 use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{
@@ -10,6 +12,8 @@ use serde::{
     de::{self, MapAccess, SeqAccess, Visitor},
 };
 use serde_yaml::{Location, Spanned};
+
+pub use self::object::read_object;
 
 use crate::model::{Error, GuestKind, NodeName, Params, Result, Vmid};
 

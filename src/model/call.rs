@@ -22,6 +22,9 @@ pub enum Method {
 }
 
 impl Method {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Get, Self::Post, Self::Put, Self::Delete];
+
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -103,6 +103,8 @@ pub enum Hint {
     VmidTaken(String),
     /// The server's answer was lost: look before doing it again.
     MayHaveHappened,
+    /// The built-in description of the API does not have a parameter; a newer server may.
+    UnknownParameter,
     /// How to come back to a task that was left.
     Resume(String),
     /// Anything else, in words.

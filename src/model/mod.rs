@@ -6,6 +6,7 @@
 
 mod call;
 mod clock;
+mod close;
 mod error;
 mod guest;
 mod id;
@@ -22,6 +23,7 @@ mod upid;
 
 pub use call::{Call, Method, Params, is_secret_at, is_secret_key};
 pub use clock::{Clock, SystemClock};
+pub use close::closest;
 pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};

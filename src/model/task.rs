@@ -7,7 +7,7 @@ use std::{convert::Infallible, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Upid, tolerant};
+use super::{Class, Error, Sent, Upid, tolerant};
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,29 @@ pub enum Submitted {
     Done(Value),
     /// At work under this name.
     Task(Upid),
+}
+
+impl Submitted {
+    /// Tells a task from a result: a UPID alone, or in an object as the methods of bulk work have it. A UPID beside a
+    /// ticket is a console's, whose task lasts as long as somebody looks: that is a result.
+    ///
+    /// # Errors
+    /// When it is a UPID that cannot be read: something is at work, and nobody can ask about it.
+    pub fn from_answer(data: Value) -> Result<Self, Error> {
+        let named = match &data {
+            Value::String(text) => Some(text.as_str()),
+            Value::Object(map) if !map.contains_key("ticket") => map.get("upid").and_then(Value::as_str),
+            _ => None,
+        };
+        match named.filter(|text| text.starts_with("UPID:")) {
+            None => Ok(Self::Done(data)),
+            Some(text) => text.parse().map(Self::Task).map_err(|error| {
+                Error::new(Class::Failed, "the server started a task under a name that cannot be read")
+                    .with_source(error)
+                    .with_sent(Sent::Maybe)
+            }),
+        }
+    }
 }
 
 /// The answer to "how is this task doing": `GET /nodes/{node}/tasks/{upid}/status`.
@@ -142,6 +165,8 @@ pub struct LogPage {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -151,6 +176,20 @@ mod tests {
         assert!(status("WARNINGS: 3").is_success());
         assert!(!status("WARNINGS: many").is_success());
         assert!(!status("unexpected status").is_success());
+    }
+
+    #[test]
+    fn a_task_is_told_from_a_result() {
+        let submitted = Submitted::from_answer;
+        let upid = "UPID:pve1:000003EC:00041609:6B003243:qmshutdown:100:root@pam!ci:";
+        let task = Submitted::Task(upid.parse().unwrap());
+        assert_eq!(submitted(json!(upid)).unwrap(), task);
+        assert_eq!(submitted(json!({"upid": upid, "volid": "a:b"})).unwrap(), task);
+        let console = json!({"upid": upid, "ticket": "PVEVNC:x", "port": "5900"});
+        for done in [json!(null), json!("local:iso/x.iso"), json!({"port": "5900"}), json!({"upid": null}), console] {
+            assert_eq!(submitted(done.clone()).unwrap(), Submitted::Done(done));
+        }
+        assert!(submitted(json!("UPID:pve1:cut")).unwrap_err().may_have_happened());
     }
 
     #[test]

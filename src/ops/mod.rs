@@ -11,7 +11,9 @@ mod outcome;
 mod params;
 mod place;
 mod plan;
+mod raw;
 mod reconcile;
+mod recorded;
 mod request;
 mod run;
 mod targets;
@@ -20,6 +22,7 @@ mod verbs;
 
 use std::sync::Arc;
 
+pub use crate::model::closest;
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use labels::LabelChange;
@@ -27,8 +30,9 @@ pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
+pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
-pub use targets::{Resolved, Target, Which, closest, resolve};
+pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, power_verb};
 
 use crate::{

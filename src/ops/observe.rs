@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{Outcome, Plan};
 use crate::{
     backends::Step,
-    model::Upid,
+    model::{Call, Upid},
     tasks::{NoWatch, Watch},
 };
 
@@ -18,6 +18,11 @@ pub trait Observer: Send + Sync {
 
     /// A task is at work; the answer watches it.
     fn task(&self, _index: usize, _plan: &Plan, _upid: &Upid) -> Box<dyn Watch> {
+        Box::new(NoWatch)
+    }
+
+    /// A call that is no plan's step has a task at work; the answer watches it.
+    fn call_task(&self, _call: &Call, _upid: &Upid) -> Box<dyn Watch> {
         Box::new(NoWatch)
     }
 

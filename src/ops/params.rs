@@ -1,24 +1,15 @@
 //! Configuration keys before they are sent: friendly values to PVE's, and everything checked against the contract.
 //!
-//! Says what is wrong in words for people; the contract says it in the server's.
+//! What is wrong is said by the contract, in words for people.
 
-use std::collections::BTreeMap;
-
-use super::closest;
 use crate::{
     backends::Action,
     contract::{Endpoint, Kind, Schema, embedded},
-    model::{Error, GuestKind, Hint, Params, Result, Size, is_disk_key, is_secret_key},
+    model::{Error, GuestKind, Hint, Params, Result, Size, is_disk_key},
 };
 
 /// Keys whose unit is MiB and for which people write `8G`.
 const MEBIBYTES: [&str; 4] = ["memory", "swap", "balloon", "maxmem"];
-/// How the server says that a property string has no such part.
-const UNDEFINED: &str = "property is not defined in schema";
-/// Of more parts than this only the names are shown.
-const MANY_PARTS: usize = 16;
-/// Longer lists of allowed values are cut.
-const SHOWN_VALUES: usize = 24;
 
 /// Turns what a person may write into what PVE takes: `yes` for a boolean, `8G` where MiB are meant. Everything else
 /// is left as it is, for the check to judge.
@@ -120,118 +111,14 @@ pub fn check_params(kind: GuestKind, action: Action, params: Params, forced: &Pa
     // What is forced counts as given where another parameter asks for it.
     errors.retain(|key, _| forced.get(key).is_none());
     if !errors.is_empty() {
-        return Err(explain(endpoint, &checked, &errors));
+        let refusal = endpoint.refusal("key", &checked, &errors);
+        let unknown = errors.keys().find(|key| endpoint.parameters.get(key).is_none());
+        let hint =
+            unknown.map(|key| format!("a key that only a newer server has is sent with --force-param {key}=VALUE"));
+        return Err(hint.into_iter().fold(refusal, |refusal, hint| refusal.with_hint(Hint::Text(hint))));
     }
     checked.extend(forced.iter());
     Ok(checked)
-}
-
-/// One error for all wrong keys, in words for people.
-fn explain(endpoint: &'static Endpoint, params: &Params, errors: &BTreeMap<String, String>) -> Error {
-    let mut lines = Vec::new();
-    let mut hints = Vec::new();
-    let mut unknown = Vec::new();
-    for (key, said) in errors {
-        let Some(schema) = endpoint.parameters.get(key) else {
-            lines.push(format!("unknown key `{key}`"));
-            let close = endpoint.suggest(key);
-            if !close.is_empty() {
-                hints.push(Hint::DidYouMean(close));
-            }
-            unknown.push(key.as_str());
-            continue;
-        };
-        let shown = params
-            .get(key)
-            .map_or(String::new(), |value| if is_secret_key(key) { String::new() } else { format!(" `{value}`") });
-        let complaints = complaints(key, said);
-        let reasons: Vec<String> = complaints.iter().map(|(part, text)| reason(part, text)).collect();
-        lines.push(format!("`{key}`{shown}: {}", reasons.join(", ")));
-        if !is_secret_key(key) {
-            let close = complaints.iter().flat_map(|(part, text)| close_words(schema, part, text)).collect::<Vec<_>>();
-            hints.extend((!close.is_empty()).then_some(Hint::DidYouMean(close)));
-        }
-        hints.push(Hint::Text(expectation(key, schema)));
-    }
-    if let Some(key) = unknown.first() {
-        hints.push(Hint::Text(format!("a key that only a newer server has is sent with --force-param {key}=VALUE")));
-    }
-    hints.into_iter().fold(Error::usage(lines.join("; ")), Error::with_hint)
-}
-
-/// The server's words by the part of the property string that they are about; the part is empty for the whole value.
-fn complaints<'s>(key: &str, said: &'s str) -> Vec<(&'s str, &'s str)> {
-    let said = said.trim().trim_start_matches("invalid format - format error").trim();
-    let split = |line: &'s str| match line.split_once(": ").map(|(at, text)| (at.strip_prefix(key), text)) {
-        Some((Some(part), text)) => (part.trim_start_matches('.'), text),
-        _ => ("", line),
-    };
-    said.lines().map(split).collect()
-}
-
-/// The server's words without their ceremony: `net0.bogus: property is not defined in …` → ``unknown part `bogus` ``.
-fn reason(part: &str, text: &str) -> String {
-    match (part, text.contains(UNDEFINED)) {
-        ("", _) => text.to_owned(),
-        (part, true) => format!("unknown part `{part}`"),
-        (part, false) => format!("part `{part}`: {text}"),
-    }
-}
-
-/// What may have been meant by an unknown part, or by a value that is not one of those allowed.
-fn close_words(schema: &'static Schema, part: &str, text: &str) -> Vec<String> {
-    let keys = schema.keys();
-    if text.contains(UNDEFINED) {
-        return closest(part, keys.into_iter().flat_map(|keys| keys.keys().cloned()));
-    }
-    let schema = if part.is_empty() { Some(schema) } else { keys.and_then(|keys| keys.get(part)) };
-    let value = text.strip_prefix("value '").and_then(|rest| rest.split_once("' does not have a value in"));
-    match (schema, value) {
-        (Some(schema), Some((value, _))) => closest(value, schema.values.iter().cloned()),
-        _ => Vec::new(),
-    }
-}
-
-/// What a key takes, in one line.
-fn expectation(key: &str, schema: &'static Schema) -> String {
-    if let Some(keys) = schema.keys() {
-        let shape = |(name, part): (&String, &Schema)| {
-            if part.default_key { format!("[{name}=]{}", one(part)) } else { format!("{name}={}", one(part)) }
-        };
-        let (mut first, rest): (Vec<_>, Vec<_>) =
-            keys.iter().filter(|(_, part)| part.alias.is_none()).partition(|(_, part)| part.default_key);
-        first.extend(rest);
-        // A disk has some forty parts: their names alone are long enough.
-        let parts: Vec<String> = match first.len() {
-            ..=MANY_PARTS => first.into_iter().map(shape).collect(),
-            _ => first.into_iter().map(|(name, _)| name.clone()).collect(),
-        };
-        return format!("`{key}` takes {}", cut(&parts, ","));
-    }
-    format!("`{key}` takes {}", one(schema))
-}
-
-fn one(schema: &Schema) -> String {
-    if !schema.values.is_empty() {
-        return cut(&schema.values, "|");
-    }
-    let range = match (schema.minimum, schema.maximum) {
-        (Some(low), Some(high)) => format!(" ({low} to {high})"),
-        (Some(low), None) => format!(" ({low} or more)"),
-        (None, Some(high)) => format!(" (up to {high})"),
-        (None, None) => String::new(),
-    };
-    match schema.kind {
-        Kind::Boolean => "0|1".to_owned(),
-        Kind::Integer => format!("INTEGER{range}"),
-        Kind::Number => format!("NUMBER{range}"),
-        _ => "TEXT".to_owned(),
-    }
-}
-
-fn cut(items: &[String], separator: &str) -> String {
-    let shown = items.iter().take(SHOWN_VALUES).map(String::as_str).collect::<Vec<_>>().join(separator);
-    if items.len() > SHOWN_VALUES { format!("{shown}{separator}…") } else { shown }
 }
 
 #[cfg(test)]

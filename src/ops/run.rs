@@ -1,24 +1,21 @@
-//! Running plans: every step recorded before it goes out, followed to its end, and told about.
+//! Running plans: step by step, each recorded and followed to its end, several plans at once.
 //!
-//! The only place that submits steps. A step whose answer was lost is never sent again.
-
-use std::time::Duration;
+//! Knows what steps mean to a guest; how one request is recorded, sent and followed is in `recorded`.
 
 use futures_util::{StreamExt, stream};
 
-use super::{Interrupt, Observer, Ops, Outcome, Plan, Status};
+use super::{
+    Interrupt, Observer, Ops, Outcome, Plan, Status,
+    recorded::{Ending, Halt, Recorded},
+};
 use crate::{
     backends::Action,
-    model::{
-        Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict, Vmid,
-    },
-    tasks::{Limits, tail},
+    model::{Class, Error, Event, Hint, Intent, Result, StepId, Vmid},
+    tasks::Limits,
 };
 
 /// How often a create is tried with the next VMID when somebody else was faster.
 const VMID_TRIES: u32 = 10;
-/// How many log lines of a failed task go with its error.
-const LOG_TAIL: u64 = 10;
 
 /// How plans are run.
 #[derive(Debug, Clone, Copy)]
@@ -39,29 +36,9 @@ impl Default for RunOptions {
 
 /// Where a run stands.
 struct Run<'a> {
-    ops: &'a Ops,
     index: usize,
     plan: Plan,
-    options: &'a RunOptions,
-    observer: &'a dyn Observer,
-    interrupt: &'a Interrupt,
-    operation: OperationId,
-    upid: Option<Upid>,
-    exit_status: Option<String>,
-    warned: bool,
-    changed: bool,
-}
-
-/// Why the steps ended before their end.
-enum Halt {
-    /// A step failed.
-    Failed(Error),
-    /// The answer was lost.
-    Unknown(Error),
-    /// Sent, and left alone.
-    Left(Option<Error>),
-    /// Interrupted between steps.
-    Cancelled,
+    recorded: Recorded<'a>,
 }
 
 impl Ops {
@@ -95,46 +72,31 @@ impl Ops {
         observer: &dyn Observer,
         interrupt: &Interrupt,
     ) -> Outcome {
+        let mut recorded = Recorded::new(self, options, observer, interrupt);
         let steps = plan.steps.len();
-        let mut run = Run {
-            ops: self,
-            index,
-            plan,
-            options,
-            observer,
-            interrupt,
-            operation: OperationId(0),
-            upid: None,
-            exit_status: None,
-            warned: false,
-            changed: false,
+        let ready = if steps == 0 {
+            Err((Status::Ok, None))
+        } else if interrupt.is_raised() {
+            Err((Status::Cancelled, None))
+        } else {
+            let planned = self.intent(&plan).and_then(|intent| recorded.plan(&intent));
+            planned.map_err(|error| (Status::Failed, Some(error)))
         };
-        if steps == 0 {
-            return run.outcome(Status::Ok, None, Vec::new());
+        if let Err((status, error)) = ready {
+            return self.outcome(plan, recorded.ending(status, error, Vec::new()));
         }
-        if interrupt.is_raised() {
-            return run.outcome(Status::Cancelled, None, Vec::new());
+        let mut run = Run { index, plan, recorded };
+        let (mut at, mut ended) = (0, Ok(()));
+        while ended.is_ok() && at < steps {
+            ended = run.step(at).await;
+            at += 1;
         }
-        match run.intent().and_then(|intent| self.recorder.plan(&intent)) {
-            Ok(operation) => run.operation = operation,
-            Err(error) => return run.outcome(Status::Failed, Some(error), Vec::new()),
-        }
-        for step in 0..steps {
-            if let Err(halt) = run.step(step).await {
-                return run.halted(halt, step).await;
-            }
-        }
-        let (verdict, status) =
-            if run.warned { (Verdict::Warning, Status::Warning) } else { (Verdict::Ok, Status::Ok) };
-        run.record(&Event::Ended { verdict, exit_status: run.exit_status.clone(), error: None });
-        run.outcome(status, None, Vec::new())
+        let Run { plan, recorded, .. } = run;
+        let ending = recorded.end(ended, |error| explain(error, &plan, at - 1)).await;
+        self.outcome(plan, ending)
     }
-}
 
-impl Run<'_> {
-    fn intent(&self) -> Result<Intent> {
-        let plan = &self.plan;
-        let backend = self.ops.backend();
+    fn intent(&self, plan: &Plan) -> Result<Intent> {
         Ok(Intent {
             verb: plan.words.name.to_owned(),
             target: plan.target.clone(),
@@ -142,24 +104,66 @@ impl Run<'_> {
             vmid: Some(plan.guest.vmid.get()),
             name: plan.name.clone(),
             node: Some(plan.guest.node.to_string()),
-            context: self.ops.context.clone(),
-            user: backend.user(),
-            steps: plan.calls(backend)?,
+            context: self.context.clone(),
+            user: self.backend.user(),
+            steps: plan.calls(self.backend())?,
             config_before: plan.config_before.as_ref().map(|config| config.0.clone().into()),
         })
     }
 
-    /// Records what has happened. It has happened whether the journal takes it or not, so a failure is only told.
-    fn record(&self, event: &Event) {
-        if let Err(error) = self.ops.recorder.event(self.operation, event) {
-            self.observer.warning(&format!("the journal did not take an event: {error}"));
+    fn outcome(&self, plan: Plan, ending: Ending) -> Outcome {
+        Outcome {
+            vmid: plan.guest.vmid,
+            name: plan.name,
+            node: plan.guest.node,
+            verb: plan.words,
+            status: ending.status,
+            upid: ending.upid,
+            exit_status: ending.exit_status,
+            changed: ending.changed,
+            context: self.context.clone(),
+            kind: plan.guest.kind,
+            operation: ending.operation,
+            error: ending.error,
+            log: ending.log,
         }
     }
+}
 
+/// What was tried goes before the error, what is left behind after it.
+fn explain(error: Error, plan: &Plan, at: usize) -> Error {
+    let error = error.context(format_args!("cannot {} {}", plan.words.name, plan.label()));
+    match leftover(plan, at) {
+        Some(leftover) => error.with_hint(Hint::Text(leftover)),
+        None => error,
+    }
+}
+
+/// What the steps that went well have left behind when a later one fails.
+fn leftover(plan: &Plan, at: usize) -> Option<String> {
+    let made = plan.steps[..at].iter().any(|step| matches!(step.action, Action::Create | Action::Clone));
+    let stopped = plan.steps[..at].iter().any(|step| step.action == Action::Stop);
+    let starts = plan.steps[at..].iter().any(|step| step.action == Action::Start);
+    let guest = &plan.guest;
+    match (made, stopped) {
+        (true, _) if starts => Some(format!(
+            "{} was made and is kept; when the cause is mended, `pvectl {} start {}`",
+            plan.label(),
+            guest.kind,
+            guest.vmid
+        )),
+        (true, _) => Some(format!("{} was made and is kept", plan.label())),
+        (_, true) => Some(format!("{} was stopped", plan.label())),
+        _ => None,
+    }
+}
+
+impl Run<'_> {
+    /// Does a step; a create once more where that is known to be harmless.
     async fn step(&mut self, at: usize) -> Result<(), Halt> {
         let id = at as StepId + 1;
         for attempt in 1.. {
-            if self.interrupt.is_raised() {
+            if self.recorded.interrupt.is_raised() {
                 return Err(Halt::Cancelled);
             }
             let ended = self.send(at, id).await;
@@ -177,55 +181,9 @@ impl Run<'_> {
     /// Sends a step and follows its task.
     async fn send(&mut self, at: usize, id: StepId) -> Result<(), Halt> {
         let step = self.plan.steps[at].clone();
-        self.observer.step(self.index, &self.plan, &step);
-        // Before the request, and only then the request: whatever happens in between, the journal errs on the side
-        // of "may have been sent".
-        self.ops.recorder.event(self.operation, &Event::Sent { step: id }).map_err(Halt::Failed)?;
-        let submitted = match self.ops.backend.submit(&step).await {
-            Ok(submitted) => submitted,
-            Err(error) if error.may_have_happened() => {
-                return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
-            }
-            Err(error) => return Err(Halt::Failed(error)),
-        };
-        let upid = match submitted {
-            Submitted::Done(_) => {
-                self.changed = true;
-                self.record(&Event::Step { step: id, verdict: Verdict::Ok, exit_status: None });
-                return Ok(());
-            }
-            Submitted::Task(upid) => upid,
-        };
-        self.record(&Event::Upid { step: id, upid: upid.clone() });
-        self.upid = Some(upid.clone());
-        self.exit_status = None;
-        if !self.options.wait {
-            self.changed = true;
-            return Err(Halt::Left(None));
-        }
-        let mut watch = self.observer.task(self.index, &self.plan, &upid);
-        let waited = tokio::select! {
-            waited = self.ops.follower.wait(&upid, &self.options.limits, &mut *watch) => waited,
-            () = self.interrupt.raised() => {
-                let error = Error::new(Class::Interrupted, "interrupted: the task goes on")
-                    .with_hint(Hint::Resume(upid.to_string()));
-                self.changed = true;
-                return Err(Halt::Left(Some(error)));
-            }
-        };
-        // Not waited for to the end: it is being done.
-        self.changed |= waited.is_err();
-        let end = waited.map_err(|error| Halt::Left(Some(error)))?;
-        self.changed |= end.is_success();
-        self.exit_status = Some(end.to_string());
-        let (verdict, failure) = match &end {
-            ExitStatus::Ok => (Verdict::Ok, None),
-            ExitStatus::Warnings(_) => (Verdict::Warning, None),
-            ExitStatus::Failed(text) => (Verdict::Failed, Some(Error::from_exit_status(text))),
-        };
-        self.warned |= verdict == Verdict::Warning;
-        self.record(&Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });
-        failure.map_or(Ok(()), |error| Err(Halt::Failed(error)))
+        let (ops, observer, index, plan) = (self.recorded.ops, self.recorded.observer, self.index, &self.plan);
+        observer.step(index, plan, &step);
+        self.recorded.send(id, ops.backend.submit(&step), |upid| observer.task(index, plan, upid)).await
     }
 
     /// Only a received "already exists" about the very guest that a first step makes allows another number.
@@ -240,83 +198,15 @@ impl Run<'_> {
 
     async fn take_another_vmid(&mut self, taken: Error) -> Result<(), Halt> {
         let old = self.plan.guest.vmid;
-        let next = match self.ops.backend.next_vmid().await {
+        let next = match self.recorded.ops.backend.next_vmid().await {
             Ok(next) if next != old => next,
             // The server offers what it refuses: another try would only repeat that.
             Ok(_) => return Err(Halt::Failed(taken)),
             Err(error) => return Err(Halt::Failed(error)),
         };
         self.plan.set_vmid(next);
-        self.record(&Event::Target { vmid: next.get(), node: self.plan.guest.node.to_string() });
+        self.recorded.record(&Event::Target { vmid: next.get(), node: self.plan.guest.node.to_string() });
         Ok(())
-    }
-
-    /// Records and reports an end before the end.
-    async fn halted(self, halt: Halt, at: usize) -> Outcome {
-        let words = self.plan.words;
-        let (verdict, status, error) = match halt {
-            // In flight: whoever comes back to the task records its end.
-            Halt::Left(error) => return self.outcome(Status::Running, error, Vec::new()),
-            Halt::Cancelled => (Verdict::Cancelled, Status::Cancelled, None),
-            Halt::Unknown(error) => (Verdict::Unknown, Status::Unknown, Some(error)),
-            Halt::Failed(error) => (Verdict::Failed, Status::Failed, Some(error)),
-        };
-        let mut log = Vec::new();
-        if let (Status::Failed, Some(upid), Some(_)) = (status, &self.upid, &self.exit_status) {
-            let lines = tail(&*self.ops.backend, upid, LOG_TAIL);
-            let lines = tokio::time::timeout(Duration::from_secs(5), lines).await.unwrap_or_default();
-            log = lines.into_iter().map(|line| line.t).collect();
-        }
-        let error = error.map(|error| {
-            let error = error.context(format_args!("cannot {} {}", words.name, self.plan.label()));
-            match self.leftover(at) {
-                Some(leftover) => error.with_hint(Hint::Text(leftover)),
-                None => error,
-            }
-        });
-        self.record(&Event::Ended {
-            verdict,
-            exit_status: self.exit_status.clone(),
-            error: error.as_ref().map(ToString::to_string),
-        });
-        self.outcome(status, error, log)
-    }
-
-    /// What the steps that went well have left behind when a later one fails.
-    fn leftover(&self, at: usize) -> Option<String> {
-        let made = self.plan.steps[..at].iter().any(|step| matches!(step.action, Action::Create | Action::Clone));
-        let stopped = self.plan.steps[..at].iter().any(|step| step.action == Action::Stop);
-        let starts = self.plan.steps[at..].iter().any(|step| step.action == Action::Start);
-        let guest = &self.plan.guest;
-        match (made, stopped) {
-            (true, _) if starts => Some(format!(
-                "{} was made and is kept; when the cause is mended, `pvectl {} start {}`",
-                self.plan.label(),
-                guest.kind,
-                guest.vmid
-            )),
-            (true, _) => Some(format!("{} was made and is kept", self.plan.label())),
-            (_, true) => Some(format!("{} was stopped", self.plan.label())),
-            _ => None,
-        }
-    }
-
-    fn outcome(self, status: Status, error: Option<Error>, log: Vec<String>) -> Outcome {
-        Outcome {
-            vmid: self.plan.guest.vmid,
-            name: self.plan.name,
-            node: self.plan.guest.node,
-            verb: self.plan.words,
-            status,
-            upid: self.upid,
-            exit_status: self.exit_status,
-            changed: self.changed,
-            context: self.ops.context.clone(),
-            kind: self.plan.guest.kind,
-            operation: (self.operation.0 != 0).then_some(self.operation),
-            error,
-            log,
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Parsing is pure; resolving looks at one listing of the cluster and finds all targets or none.
 
-use crate::model::{Error, Guest, GuestKind, Hint, NodeName, Result, Vmid};
+use crate::model::{Error, Guest, GuestKind, Hint, NodeName, Result, Vmid, closest};
 
 /// One thing a person typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,18 +141,6 @@ fn close_names(target: &Target, kind: GuestKind, guests: &[Guest]) -> Vec<String
         Which::Vmid(vmid) => closest(&vmid.to_string(), mine.map(|guest| guest.vmid.to_string())),
         Which::Range(..) => Vec::new(),
     }
-}
-
-/// The three candidates most like a word, if they are like it at all.
-pub fn closest(word: &str, candidates: impl Iterator<Item = String>) -> Vec<String> {
-    const LIKE_ENOUGH: f64 = 0.8;
-    let mut scored: Vec<(f64, String)> = candidates
-        .map(|candidate| (strsim::jaro_winkler(word, &candidate), candidate))
-        .filter(|(score, _)| *score >= LIKE_ENOUGH)
-        .collect();
-    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    scored.dedup_by(|(_, a), (_, b)| a == b);
-    scored.into_iter().take(3).map(|(_, candidate)| candidate).collect()
 }
 
 #[cfg(test)]

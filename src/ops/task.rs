@@ -1,10 +1,10 @@
 //! Stopping a task: the one change that is about a task and not about a guest.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Ops;
+use super::{Interrupt, Ops, RunOptions, Silent, recorded::Recorded};
 use crate::{
-    model::{Event, ExitStatus, Hint, Intent, Result, Upid, Verdict},
+    model::{ExitStatus, Intent, Result, Submitted, Upid},
     tasks::{Limits, NoWatch},
 };
 
@@ -15,7 +15,10 @@ impl Ops {
     /// As any change; [`Class::Unfinished`](crate::model::Class::Unfinished) if it does not stop in time.
     pub async fn stop_task(&self, upid: &Upid, limits: &Limits) -> Result<ExitStatus> {
         let path = format!("/nodes/{}/tasks/{upid}", upid.node);
-        let operation = self.recorder.plan(&Intent {
+        let options = RunOptions::default();
+        let interrupt = Interrupt::default();
+        let mut recorded = Recorded::new(self, &options, &Silent, &interrupt);
+        recorded.plan(&Intent {
             verb: "stop".to_owned(),
             target: upid.to_string(),
             kind: "task".to_owned(),
@@ -26,19 +29,11 @@ impl Ops {
             steps: vec![json!({"method": "DELETE", "path": path, "params": {}})],
             ..Intent::default()
         })?;
-        self.recorder.event(operation, &Event::Sent { step: 1 })?;
-        let stopped = self.backend.stop_task(upid).await;
-        let verdict = match &stopped {
-            Ok(()) => Verdict::Ok,
-            Err(error) if error.may_have_happened() => Verdict::Unknown,
-            Err(_) => Verdict::Failed,
-        };
-        let error = stopped.as_ref().err().map(ToString::to_string);
-        // The request is over; that the journal takes no more does not undo it.
-        let _ = self.recorder.event(operation, &Event::Ended { verdict, exit_status: None, error });
-        stopped.map_err(
-            |error| if verdict == Verdict::Unknown { error.with_hint(Hint::MayHaveHappened) } else { error },
-        )?;
+        let request = async { self.backend.stop_task(upid).await.map(|()| Submitted::Done(Value::Null)) };
+        let ended = recorded.send(1, request, |_| Box::new(NoWatch)).await;
+        if let Some(error) = recorded.end(ended, |error| error).await.error {
+            return Err(error);
+        }
         self.follower.wait(upid, limits, &mut NoWatch).await
     }
 }

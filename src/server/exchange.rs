@@ -122,7 +122,7 @@ impl Target {
 /// Everything between the head of a request and its answer.
 async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
     let word = parts.method.as_str();
-    let Some(method) = METHODS.into_iter().find(|method| method.as_str() == word) else {
+    let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == word) else {
         return Answer::empty(501, &format!("method '{word}' not available"));
     };
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -169,8 +169,6 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
     };
     Answer { always_gzip, ..Answer::api(envelope, outcome) }
 }
-
-const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
 
 /// The path with single slashes.
 fn normal(path: &str) -> String {

@@ -4,6 +4,7 @@
 //! With `UPDATE_DOCS=1` in the environment, generated parts are written instead of compared.
 
 mod commands;
+mod coverage;
 mod links;
 mod output;
 mod picture;

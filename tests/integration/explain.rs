@@ -151,13 +151,12 @@ fn what_is_not_there_is_named_with_a_way_out() {
     exit 2
     --- stderr
     error: the API has no path /nodes/pve1/qemo
-    hint: walk the paths with `pvectl api ls`
+    hint: did you mean `/nodes/pve1/qemu`?
     ");
     assert_snapshot!(env.run("explain /version post"), @"
     exit 2
     --- stderr
-    error: the API has no POST /version
-    hint: it has GET
+    error: /version has no POST, it has GET
     ");
     assert_snapshot!(env.run("explain /version fetch"), @"
     exit 2

@@ -112,7 +112,7 @@ async fn an_expired_token_is_not_let_in() {
     let client = Client::builder().endpoint(Endpoint::parse(&server.url).unwrap()).auth(root).build().unwrap();
     let expired =
         Call::new(Method::Post, "/access/users/root@pam/token/old").with_params(Params::new().with("expire", 1));
-    let made = client.call(&expired).await.unwrap().data;
+    let made = client.send(&expired).await.unwrap().data;
     let token = format!("root@pam!old={}", made["value"].as_str().unwrap());
     assert_snapshot!(server.with("PVECTL_TOKEN", &token).run("vm list"), @"
     exit 4

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
 
+mod api;
 mod changes;
 mod containers;
 mod contexts;

@@ -120,7 +120,7 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Optio
 }
 
 /// Refuses a change that asks where nobody can answer, before anything is looked at.
-pub(super) fn require_somebody_to_confirm(cx: &Cx) -> Result<()> {
+pub(crate) fn require_somebody_to_confirm(cx: &Cx) -> Result<()> {
     if cx.switches.confirm || cx.switches.dry_run || cx.ui.can_ask() {
         return Ok(());
     }

@@ -1,26 +1,23 @@
 //! `explain`: what a configuration key or a method of the API takes, with prose from the server where it can be asked.
 //!
-//! What is declared is found by `contract`; here it is laid out.
+//! What is declared is found by `contract`; how it looks is in `layout`.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-};
+mod layout;
 
 use clap::{Arg, ArgMatches};
 use serde_json::{Value, json};
 
+use self::layout::{difference, heading, write_difference};
 use crate::{
     cli::{
         cx::{Cx, flag, text},
         description::{self, Described},
         kinds::KINDS,
-        print::{self, Column, Row, Style, human::wrapped},
-        ui::{style, styled},
+        print::{self, Style},
         verb::{Entry, Exit, Kind, switch},
     },
     contract::{
-        Change, Contract, Explained, ExplainedKey, ExplainedMethod, MethodDifference, ParameterDifference, embedded,
+        Arguments, Contract, Endpoint, Explained, ExplainedKey, ExplainedMethod, ParameterDifference, embedded,
     },
     model::{Error, GuestKind, Hint, Method, Result},
 };
@@ -81,11 +78,8 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let subject = Subject::parse(what, text(matches, "method"))?;
     let server = if flag(matches, "embedded") { None } else { server(cx, flag(matches, "refresh")).await };
     let contract = server.as_ref().map_or(embedded(), |server| &server.contract);
-    let found = match subject.explain(contract) {
-        Ok(Some(found)) => found,
-        // What the server no longer has is still explained.
-        Ok(None) | Err(_) => subject.explain(embedded())?.ok_or_else(|| subject.unknown())?,
-    };
+    // What the server no longer has is still explained.
+    let found = subject.explain(contract).or_else(|_| subject.explain(embedded()))?;
     let notes = server.as_ref().map(|server| subject.notes(server)).unwrap_or_default();
     let mut data = found.data();
     if let (Some(server), Value::Object(data)) = (&server, &mut data) {
@@ -152,84 +146,55 @@ impl Subject {
         }
     }
 
-    /// Looks it up; `None` for a path that is not there.
-    fn explain(&self, contract: &Contract) -> Result<Option<Found>> {
+    /// The methods that it is about, as a description has them.
+    fn endpoints<'c>(&self, contract: &'c Contract) -> Vec<&'c Endpoint> {
+        match self {
+            Self::Guest(guest) | Self::Key(guest, _) => contract.configuring(*guest).collect(),
+            Self::Path(path, wanted) => {
+                let methods = Method::ALL.into_iter().filter(|method| wanted.is_none_or(|wanted| wanted == *method));
+                methods.filter_map(|method| Some(contract.find(method, path)?.endpoint)).collect()
+            }
+        }
+    }
+
+    /// Looks it up.
+    fn explain(&self, contract: &Contract) -> Result<Found> {
         Ok(match self {
             Self::Guest(guest) => {
                 let keys = contract.guest_keys(*guest);
                 let keys = keys.into_iter().map(|key| Ok(contract.explain_key(*guest, key)?.parameter));
-                Some(Found::Guest(*guest, keys.collect::<Result<_>>()?))
+                Found::Guest(*guest, keys.collect::<Result<_>>()?)
             }
-            Self::Key(guest, key) => Some(Found::Key(Box::new(contract.explain_key(*guest, key)?))),
-            Self::Path(path, method) => {
-                let wanted =
-                    METHODS.iter().map(|(_, method)| *method).filter(|m| method.is_none_or(|method| method == *m));
-                let mut methods: Vec<ExplainedMethod> = Vec::new();
-                for found in wanted.filter_map(|method| contract.find(method, path)) {
-                    if !methods.iter().any(|have| have.method == found.endpoint.method) {
-                        methods.push(found.endpoint.explain());
-                    }
+            Self::Key(guest, key) => Found::Key(Box::new(contract.explain_key(*guest, key)?)),
+            Self::Path(path, method) => match self.endpoints(contract).as_slice() {
+                // Whoever looks for a way to call it knows best what is close.
+                [] => {
+                    let method = method.unwrap_or(Method::Get);
+                    let route = contract.route(method, path, &mut Arguments::default())?;
+                    Found::Methods(vec![route.endpoint.explain()])
                 }
-                Some(Found::Methods(methods)).filter(|found| !matches!(found, Found::Methods(none) if none.is_empty()))
-            }
+                found => Found::Methods(found.iter().map(|endpoint| endpoint.explain()).collect()),
+            },
         })
     }
 
     /// What differs on the server, as far as it is about this.
     fn notes(&self, server: &Described) -> Vec<ParameterDifference> {
-        let endpoints = |contract: &'_ Contract| -> Vec<(Method, String)> {
-            match self {
-                Self::Guest(guest) | Self::Key(guest, _) => {
-                    contract.configuring(*guest).map(|endpoint| (endpoint.method, endpoint.path.clone())).collect()
-                }
-                Self::Path(path, method) => {
-                    let methods = METHODS.iter().map(|(_, method)| *method).filter(|m| method.is_none_or(|w| w == *m));
-                    let found = methods.filter_map(|method| contract.find(method, path));
-                    found.map(|found| (found.endpoint.method, found.endpoint.path.clone())).collect()
-                }
-            }
+        let about = |difference: &ParameterDifference| match self {
+            Self::Key(_, key) => is_about(&difference.name, key),
+            Self::Guest(_) | Self::Path(..) => true,
         };
         let mut notes: Vec<ParameterDifference> = Vec::new();
-        for (method, path) in endpoints(embedded()) {
-            let (Some(here), Some(there)) =
-                (embedded().endpoint(method, &path), server.contract.endpoint(method, &path))
-            else {
-                continue;
-            };
-            for difference in here.differences(there) {
-                let about = match self {
-                    Self::Key(_, key) => is_about(&difference.name, key),
-                    Self::Guest(_) | Self::Path(..) => true,
-                };
-                if about && !notes.contains(&difference) {
+        for here in self.endpoints(embedded()) {
+            let there = server.contract.endpoint(here.method, &here.path);
+            for difference in there.map(|there| here.differences(there)).unwrap_or_default() {
+                if about(&difference) && !notes.contains(&difference) {
                     notes.push(difference);
                 }
             }
         }
         notes
     }
-
-    fn unknown(&self) -> Error {
-        match self {
-            Self::Path(path, Some(method)) => {
-                let has = METHODS.iter().filter(|(_, method)| embedded().find(*method, path).is_some());
-                let mut has: Vec<&str> = has.map(|(_, method)| method.as_str()).collect();
-                has.dedup();
-                let error = Error::usage(format!("the API has no {method} {path}"));
-                if has.is_empty() {
-                    error.with_hint(look())
-                } else {
-                    error.with_hint(Hint::Text(format!("it has {}", has.join(", "))))
-                }
-            }
-            Self::Path(path, None) => Error::usage(format!("the API has no path {path}")).with_hint(look()),
-            Self::Guest(_) | Self::Key(..) => Error::usage("there is nothing to explain"),
-        }
-    }
-}
-
-fn look() -> Hint {
-    Hint::Text("walk the paths with `pvectl api ls`".to_owned())
 }
 
 /// Whether a difference of `net[n].bridge` is about `net0`, or the other way round.
@@ -281,232 +246,6 @@ impl Found {
             Self::Methods(methods) => methods.iter().map(|m| format!("{} {}", m.method, m.path)).collect(),
         }
     }
-
-    fn write(&self, out: &mut dyn Write, style: &Style, width: usize) -> io::Result<()> {
-        match self {
-            Self::Guest(guest, keys) => {
-                heading(out, &format!("Configuration keys of a {}", guest.noun()))?;
-                write_rows(out, style, keys)?;
-                writeln!(out, "\nMore about one: pvectl explain {}.KEY", guest.noun())
-            }
-            Self::Key(key) => write_key(out, style, width, key),
-            Self::Methods(methods) => {
-                for (at, method) in methods.iter().enumerate() {
-                    if at > 0 {
-                        writeln!(out)?;
-                    }
-                    write_method(out, style, width, method)?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Row for Explained {
-    fn columns() -> &'static [Column<Self>] {
-        const COLUMNS: &[Column<Explained>] = &[
-            Column::new("NAME", "name", |row: &Explained| {
-                let open = if row.required { "*" } else { "" };
-                if row.default_key { format!("[{}=]{open}", row.name) } else { format!("{}{open}", row.name) }
-            }),
-            Column::new("TYPE", "type", |row: &Explained| row.kind.to_owned()),
-            Column::new("DEFAULT", "default", |row: &Explained| row.default.clone().unwrap_or_default()),
-            Column::new("TAKES", "enum", takes),
-            Column::new("WHAT", "description", |row: &Explained| first_sentence(row.description.as_deref())),
-        ];
-        COLUMNS
-    }
-
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-}
-
-/// What fits into a line of a text.
-fn first_sentence(text: Option<&str>) -> String {
-    const LONG: usize = 70;
-    let sentence = text.unwrap_or_default().split(". ").next().unwrap_or_default();
-    let words = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-    match wrapped(&words, LONG).as_slice() {
-        [first, _, ..] => format!("{first} …"),
-        _ => words.trim_end_matches('.').to_owned(),
-    }
-}
-
-/// The limits of a value in a few words.
-fn takes(row: &Explained) -> String {
-    const SHOWN: usize = 8;
-    let number = |number: f64| number.to_string();
-    let mut words = Vec::new();
-    if !row.values.is_empty() {
-        let more = row.values.len().saturating_sub(SHOWN);
-        let shown = row.values.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("|");
-        words.push(if more > 0 { format!("{shown}|… ({more} more)") } else { shown });
-    }
-    words.extend(range(row.minimum.map(number), row.maximum.map(number), ""));
-    words.extend(range(row.min_length.map(|n| n.to_string()), row.max_length.map(|n| n.to_string()), " characters"));
-    words.extend(row.last_index.map(|last| format!("n from 0 to {last}")));
-    if row.kind == "property string" {
-        words.extend(row.keys.iter().find(|key| key.default_key).map(|key| format!("[{}=]…", key.name)));
-    }
-    words.extend(row.format.clone());
-    words.extend(row.requires.as_ref().map(|wanted| format!("with {wanted}")));
-    words.extend((!row.only_for.is_empty()).then(|| format!("only for {}", row.only_for.join(", "))));
-    words.join("; ")
-}
-
-fn range(low: Option<String>, high: Option<String>, unit: &str) -> Option<String> {
-    match (low, high) {
-        (Some(low), Some(high)) => Some(format!("{low} to {high}{unit}")),
-        (Some(low), None) => Some(format!("at least {low}{unit}")),
-        (None, Some(high)) => Some(format!("at most {high}{unit}")),
-        (None, None) => None,
-    }
-}
-
-fn heading(out: &mut dyn Write, text: &str) -> io::Result<()> {
-    writeln!(out, "{}", styled(style::HEADER, text))
-}
-
-fn write_rows(out: &mut dyn Write, style: &Style, rows: &[Explained]) -> io::Result<()> {
-    let columns = Explained::columns();
-    // Only a server's own description has prose.
-    let shown = if rows.iter().any(|row| row.description.is_some()) { columns.len() } else { columns.len() - 1 };
-    print::table::write(out, &columns[..shown], rows, style)
-}
-
-fn write_facts(out: &mut dyn Write, facts: &[(&str, Option<String>)]) -> io::Result<()> {
-    for (name, value) in facts {
-        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-            writeln!(out, "  {name:9}  {value}")?;
-        }
-    }
-    Ok(())
-}
-
-fn write_prose(out: &mut dyn Write, width: usize, text: Option<&str>) -> io::Result<()> {
-    let Some(text) = text else { return Ok(()) };
-    wrapped(text, width.saturating_sub(2))
-        .iter()
-        .try_for_each(|line| writeln!(out, "{}", format!("  {line}").trim_end()))
-}
-
-fn write_key(out: &mut dyn Write, style: &Style, width: usize, key: &ExplainedKey) -> io::Result<()> {
-    let parameter = &key.parameter;
-    heading(out, &format!("{}.{}", key.guest.noun(), key.key))?;
-    write_prose(out, width, parameter.description.as_deref())?;
-    let is_part = key.key.contains('.');
-    let name = parameter.name.strip_suffix("[n]");
-    let flags = match (is_part, name) {
-        (true, _) => None,
-        (false, _) if embedded().explain_key(key.guest, &key.key).is_err() => {
-            Some(format!("--set {}=VALUE", parameter.name.replace("[n]", "0")))
-        }
-        (false, Some(stem)) => Some(format!("--{stem}0 to --{stem}{}", parameter.last_index.unwrap_or(0))),
-        (false, None) => Some(format!("--{}", parameter.name)),
-    };
-    write_facts(
-        out,
-        &[
-            ("Type", Some(parameter.kind.to_owned())),
-            ("Flag", flags),
-            ("Default", parameter.default.clone()),
-            ("Needs", Some(needs(key.privilege))),
-            ("Takes", Some(takes(&Explained { values: Vec::new(), ..parameter.clone() }))),
-            ("Values", Some(wrapped(&parameter.values.join(", "), width.saturating_sub(13)).join("\n             "))),
-            ("Pattern", parameter.pattern.clone()),
-        ],
-    )?;
-    if !parameter.keys.is_empty() {
-        heading(out, "Parts (* must be there; [name=] may be left out)")?;
-        write_rows(out, style, &parameter.keys)?;
-    }
-    write_short_forms(out, parameter)?;
-    heading(out, "Set by")?;
-    for set_by in &key.set_by {
-        writeln!(out, "  {} {}", set_by.method, set_by.path)?;
-    }
-    Ok(())
-}
-
-fn needs(privilege: &str) -> String {
-    if privilege.contains('@') {
-        format!("{privilege} itself, not a token")
-    } else {
-        format!("{privilege} on /vms/{{vmid}}")
-    }
-}
-
-fn write_short_forms(out: &mut dyn Write, parameter: &Explained) -> io::Result<()> {
-    if parameter.short_forms.is_empty() {
-        return Ok(());
-    }
-    heading(out, "Short forms")?;
-    parameter.short_forms.iter().try_for_each(|form| writeln!(out, "  {form}"))
-}
-
-fn write_method(out: &mut dyn Write, style: &Style, width: usize, method: &ExplainedMethod) -> io::Result<()> {
-    heading(out, &format!("{} {}", method.method, method.path))?;
-    write_prose(out, width, method.description.as_deref())?;
-    let tasks = method.tasks.as_ref().map(|types| match types.as_slice() {
-        [] => "starts a task".to_owned(),
-        types => format!("starts a task ({})", types.join(" or ")),
-    });
-    write_facts(
-        out,
-        &[
-            ("Name", Some(method.name.clone())),
-            ("Needs", Some(method.permissions.clone())),
-            (
-                "",
-                method
-                    .permissions_description
-                    .as_ref()
-                    .map(|text| wrapped(text, width.saturating_sub(13)).join("\n             ")),
-            ),
-            ("Token", (!method.allowtoken).then(|| "not with an API token".to_owned())),
-            ("Task", tasks),
-            ("Answers", Some(method.returns.kind.to_owned())),
-        ],
-    )?;
-    if method.parameters.is_empty() {
-        writeln!(out, "  takes no parameters")?;
-    } else {
-        heading(out, "Parameters (* must be there)")?;
-        write_rows(out, style, &method.parameters)?;
-    }
-    if method.additional {
-        writeln!(out, "  and others, which are not declared")?;
-    }
-    if !method.returns.keys.is_empty() {
-        heading(out, "Answer")?;
-        write_rows(out, style, &method.returns.keys)?;
-    }
-    Ok(())
-}
-
-/// A difference in words.
-fn difference(found: &ParameterDifference) -> String {
-    let name = &found.name;
-    match &found.change {
-        Change::Added => format!("{name}: only there"),
-        Change::Removed => format!("{name}: not there"),
-        Change::Changed { what: "enum", here: Some(here), there: Some(there) } => {
-            let values = |text: &str| text.split(", ").map(str::to_owned).collect::<BTreeSet<_>>();
-            let (here, there) = (values(here), values(there));
-            let only = |some: &BTreeSet<String>, other: &BTreeSet<String>, word: &str| {
-                let only: Vec<String> = some.difference(other).cloned().collect();
-                (!only.is_empty()).then(|| format!("{word} {}", only.join(", ")))
-            };
-            let parts = [only(&there, &here, "also takes"), only(&here, &there, "does not take")];
-            format!("{name}: {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
-        }
-        Change::Changed { what, here, there } => {
-            let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-            format!("{name}: {what} {} → {}", or_none(here), or_none(there))
-        }
-    }
 }
 
 fn differences(cx: &Cx, style: &Style, server: Option<&Described>) -> Result<Exit> {
@@ -523,14 +262,4 @@ fn differences(cx: &Cx, style: &Style, server: Option<&Described>) -> Result<Exi
         cx.ui.say(format_args!("the server's API ({version}) is the one that is built in (9.2)"));
     }
     Ok(0)
-}
-
-fn write_difference(out: &mut dyn Write, found: &MethodDifference) -> io::Result<()> {
-    let whole = match found.change {
-        Some(Change::Added) => "  only there",
-        Some(Change::Removed) => "  not there",
-        _ => "",
-    };
-    writeln!(out, "{} {}{whole}", found.method, found.path)?;
-    found.parameters.iter().try_for_each(|parameter| writeln!(out, "  {}", difference(parameter)))
 }

@@ -1,5 +1,6 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
+mod api;
 mod config;
 mod explain;
 mod help;
@@ -14,6 +15,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    api::ENTRY,
     explain::ENTRY,
     config::ENTRY,
     sandbox::ENTRY,

@@ -74,6 +74,33 @@ pub(crate) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], s
     lines().try_for_each(|line| write_line(out, &columns, &widths, line, colour))
 }
 
+/// Writes rows of texts whose columns are known only now.
+pub(crate) fn write_cells(
+    out: &mut dyn Write,
+    titles: Vec<String>,
+    rows: Vec<Vec<String>>,
+    style: &Style,
+) -> io::Result<()> {
+    let header = titles.into_iter().map(Cell::new).collect::<Vec<_>>();
+    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|row| row.into_iter().map(Cell::new).collect()).collect();
+    let header = style.headers.then_some(&header);
+    let lines = || header.into_iter().chain(&rows);
+    let columns = lines().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|at| lines().filter_map(|line| line.get(at)).map(|cell| cell.width).max().unwrap_or(0))
+        .collect();
+    for (number, line) in lines().enumerate() {
+        let colour = if style.headers && number == 0 { style::HEADER } else { Colour::new() };
+        for (at, Cell { text, width }) in line.iter().enumerate() {
+            let gap = if at == 0 { "" } else { "  " };
+            let after = if at + 1 == line.len() { 0 } else { widths[at] - width };
+            write!(out, "{gap}{}{text}{}{:after$}", colour.render(), colour.render_reset(), "")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
 fn write_line<T>(
     out: &mut dyn Write,
     columns: &[&Column<T>],

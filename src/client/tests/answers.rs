@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn the_envelope_is_opened() {
     let server = Server::start(|_, _| reply("200 OK", r#"{"data":[{"n":1}],"total":63,"changes":"x"}"#));
-    let reply = server.client().call(&get("/nodes/pve1/tasks")).await.unwrap();
+    let reply = server.client().send(&get("/nodes/pve1/tasks")).await.unwrap();
     assert_eq!(reply.data, serde_json::json!([{"n": 1}]));
     assert_eq!(reply.total, Some(63));
     assert_eq!(reply.server_time.unwrap().to_string(), "2026-11-20T12:00:00Z");
@@ -27,9 +27,9 @@ async fn requests_have_the_form_the_server_takes() {
     let client = server.client();
     let params = Params::new().with("tags", "a;b").with("description", "x y");
     for method in [Method::Get, Method::Delete, Method::Post, Method::Put] {
-        client.call(&Call::new(method, "/p").with_params(params.clone())).await.unwrap();
+        client.send(&Call::new(method, "/p").with_params(params.clone())).await.unwrap();
     }
-    client.call(&post("/p")).await.unwrap();
+    client.send(&post("/p")).await.unwrap();
     let seen = server.seen();
     let form = "tags=a%3Bb&description=x%20y";
     for (request, method) in seen.iter().zip(["GET", "DELETE"]) {
@@ -61,7 +61,7 @@ async fn gzip_is_read_even_where_it_was_not_asked_for() {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
         Act::Send([head.into_bytes(), body].concat())
     });
-    assert_eq!(server.client().call(&get("/nodes/pve1/journal")).await.unwrap().data, "packed");
+    assert_eq!(server.client().send(&get("/nodes/pve1/journal")).await.unwrap().data, "packed");
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn what_the_server_has_against_parameters_is_kept() {
             r#"{"data":null,"message":"Parameter verification failed.\n","errors":{"onboot":"type check ('boolean') failed - got 'yes'\n"}}"#,
         )
     });
-    let error = server.client().call(&post("/nodes/pve1/qemu")).await.unwrap_err();
+    let error = server.client().send(&post("/nodes/pve1/qemu")).await.unwrap_err();
     assert_eq!((error.class(), error.status(), error.sent()), (Class::Rejected, Some(400), Some(Sent::Answered)));
     assert_eq!(error.message(), "Parameter verification failed.");
     assert_eq!(error.params()["onboot"], "type check ('boolean') failed - got 'yes'");
@@ -96,7 +96,7 @@ async fn a_message_may_stand_in_the_reason_phrase_alone() {
                 format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes(),
             )
         });
-        let error = server.client().call(&get("/x")).await.unwrap_err();
+        let error = server.client().send(&get("/x")).await.unwrap_err();
         assert_eq!((error.class(), error.message()), (class, message));
         // A token that was refused is refused again; asking twice costs three seconds more.
         assert_eq!(server.seen().len(), 1, "{status}");
@@ -107,7 +107,7 @@ async fn a_message_may_stand_in_the_reason_phrase_alone() {
 async fn a_missing_node_is_named_and_says_whether_the_call_went_through() {
     for (status, sent) in [("595 No route to host", Sent::Answered), ("596 Connection timed out", Sent::Maybe)] {
         let server = Server::start(move |_, _| reply(status, ""));
-        let error = server.client().call(&post("/nodes/pve2/qemu/100/status/start")).await.unwrap_err();
+        let error = server.client().send(&post("/nodes/pve2/qemu/100/status/start")).await.unwrap_err();
         assert_eq!((error.class(), error.sent()), (Class::Unreachable, Some(sent)), "{error}");
         assert!(error.hints().contains(&Hint::NodeUnreachable("pve2".to_owned())));
         assert!(error.message().contains("`pve2`") && error.message().contains(&status[4..]), "{error}");
@@ -126,7 +126,7 @@ async fn a_redirect_is_not_followed() {
                 .into_bytes(),
             )
         });
-        let error = server.client().call(&get("/version")).await.unwrap_err();
+        let error = server.client().send(&get("/version")).await.unwrap_err();
         assert_eq!((error.class(), error.sent()), (Class::Unreachable, Some(Sent::Answered)));
         assert!(error.message().contains("redirects"), "{error}");
         assert_eq!(error.hints(), [Hint::Text("use https://pve1:8006 as the endpoint".to_owned())]);
@@ -143,7 +143,7 @@ async fn a_web_page_is_not_taken_for_the_api() {
                     .into_bytes(),
             )
         });
-        let error = server.client().call(&post("/x")).await.unwrap_err();
+        let error = server.client().send(&post("/x")).await.unwrap_err();
         assert_eq!(error.class(), class, "{error}");
         assert!(error.message().contains("web page") && error.message().contains("Proxmox VE"), "{error}");
     }

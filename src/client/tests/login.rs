@@ -80,8 +80,8 @@ async fn the_first_call_logs_in_and_changes_carry_the_csrf_token() {
     let server = Server::start(|_, seen| if is_login(seen) { granted(TICKET) } else { ok("null") });
     let client = client(&server);
     assert!(server.seen().is_empty());
-    client.call(&get("/x")).await.unwrap();
-    client.call(&post("/x")).await.unwrap();
+    client.send(&get("/x")).await.unwrap();
+    client.send(&post("/x")).await.unwrap();
     let seen = server.seen();
     assert_eq!(seen.len(), 3);
     assert_eq!(form(&seen[0])["password"], "pass word");
@@ -95,14 +95,14 @@ async fn many_calls_at_once_log_in_once() {
     let server = Server::start(|_, seen| if is_login(seen) { granted(TICKET) } else { ok("null") });
     let client = client(&server);
     let calls: Vec<_> = (0..8).map(|n| get(&format!("/x{n}"))).collect();
-    futures_util::future::try_join_all(calls.iter().map(|call| client.call(call))).await.unwrap();
+    futures_util::future::try_join_all(calls.iter().map(|call| client.send(call))).await.unwrap();
     assert_eq!(server.seen().iter().filter(|seen| is_login(seen)).count(), 1);
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_told_at_once_and_nothing_was_sent() {
     let server = Server::start(|_, _| refused());
-    let error = client(&server).call(&post("/x")).await.unwrap_err();
+    let error = client(&server).send(&post("/x")).await.unwrap_err();
     assert_eq!((error.class(), error.sent()), (Class::Unauthenticated, Some(Sent::Never)));
     assert_eq!(error.message(), "cannot log in as `root@pam`: authentication failure");
     assert_eq!(server.seen().len(), 1);
@@ -111,7 +111,7 @@ async fn a_wrong_password_is_told_at_once_and_nothing_was_sent() {
 #[tokio::test]
 async fn a_lost_login_does_not_make_the_change_doubtful() {
     let server = Server::start(|_, _| Act::SendAndClose(Vec::new()));
-    let error = client(&server).call(&post("/x")).await.unwrap_err();
+    let error = client(&server).send(&post("/x")).await.unwrap_err();
     assert_eq!((error.class(), error.sent()), (Class::Unreachable, Some(Sent::Never)));
     assert_eq!(server.seen().len(), 1);
 }
@@ -126,7 +126,7 @@ async fn a_second_factor_is_answered() {
         });
         let auth = password(Some(Arc::new(Code(code))));
         let client = Client::builder().endpoint(server.endpoint()).auth(auth).build().unwrap();
-        assert_eq!(client.call(&get("/x")).await.unwrap().data, 1);
+        assert_eq!(client.send(&get("/x")).await.unwrap().data, 1);
         let seen = server.seen();
         let second = form(&seen[1]);
         assert_eq!((second["password"].as_str(), second["tfa-challenge"].as_str()), ("totp:123456", CHALLENGE));
@@ -139,7 +139,7 @@ async fn a_second_factor_that_nobody_can_give_is_named() {
     let server = Server::start(|_, _| {
         ok(&serde_json::json!({"NeedTFA": 1, "ticket": CHALLENGE, "CSRFPreventionToken": "x"}).to_string())
     });
-    let error = client(&server).call(&get("/x")).await.unwrap_err();
+    let error = client(&server).send(&get("/x")).await.unwrap_err();
     assert_eq!(error.class(), Class::Unauthenticated);
     assert!(error.message().contains("second factor is needed (totp)"), "{error}");
     assert_eq!(server.seen().len(), 1);
@@ -162,7 +162,7 @@ async fn a_kept_ticket_is_used_renewed_or_bought_anew_by_its_age() {
             .ticket_store(Arc::<Memory>::clone(&memory))
             .build()
             .unwrap();
-        client.call(&get("/x")).await.unwrap();
+        client.send(&get("/x")).await.unwrap();
         let logins: Vec<String> =
             server.seen().iter().filter(|seen| is_login(seen)).map(|seen| form(seen)["password"].clone()).collect();
         assert_eq!(logins.first().map(String::as_str), bought_with, "{age}");
@@ -181,7 +181,7 @@ async fn a_renewal_that_is_refused_falls_back_to_the_password() {
     let memory = Memory::with(&server, "PVE:old", SignedDuration::from_mins(100));
     let builder = Client::builder().endpoint(server.endpoint()).auth(password(None));
     let client = builder.ticket_store(Arc::<Memory>::clone(&memory)).build().unwrap();
-    client.call(&get("/x")).await.unwrap();
+    client.send(&get("/x")).await.unwrap();
     assert_eq!(memory.only().as_deref(), Some(TICKET));
 }
 
@@ -195,7 +195,7 @@ async fn a_refused_ticket_is_replaced_once_and_the_change_sent_again() {
     let memory = Memory::with(&server, "PVE:old", SignedDuration::from_mins(10));
     let builder = Client::builder().endpoint(server.endpoint()).auth(password(None));
     let client = builder.ticket_store(Arc::<Memory>::clone(&memory)).build().unwrap();
-    assert_eq!(client.call(&post("/x")).await.unwrap().data, 1);
+    assert_eq!(client.send(&post("/x")).await.unwrap().data, 1);
     assert_eq!(server.seen().len(), 3);
     assert_eq!(memory.only().as_deref(), Some(TICKET));
 }
@@ -205,7 +205,7 @@ async fn a_ticket_that_is_refused_twice_is_the_end() {
     let server = Server::start(|_, seen| {
         if is_login(seen) { granted(TICKET) } else { reply("401 permission denied - invalid csrf token", "") }
     });
-    let error = client(&server).call(&post("/x")).await.unwrap_err();
+    let error = client(&server).send(&post("/x")).await.unwrap_err();
     assert_eq!((error.class(), error.sent()), (Class::Unauthenticated, Some(Sent::Answered)));
     assert_eq!(server.seen().iter().filter(|seen| !is_login(seen)).count(), 2);
 }

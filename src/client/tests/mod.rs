@@ -3,6 +3,7 @@
 //! A scripted server says what to do with the n-th request; the tests look at what it received.
 
 mod answers;
+mod calls;
 mod login;
 mod lost;
 mod recordings;
@@ -184,20 +185,7 @@ fn post(path: &str) -> Call {
     Call::new(Method::Post, path)
 }
 
-use crate::model::{Hint, Method, Params};
-
-#[test]
-fn a_task_is_told_from_a_result() {
-    use serde_json::json;
-    let upid = "UPID:pve1:000003EC:00041609:6B003243:qmshutdown:100:root@pam!ci:";
-    let task = Submitted::Task(upid.parse().unwrap());
-    assert_eq!(submitted(json!(upid)).unwrap(), task);
-    assert_eq!(submitted(json!({"upid": upid, "volid": "a:b"})).unwrap(), task);
-    for done in [json!(null), json!("local:iso/x.iso"), json!({"port": "5900"}), json!({"upid": null})] {
-        assert_eq!(submitted(done.clone()).unwrap(), Submitted::Done(done));
-    }
-    assert!(submitted(json!("UPID:pve1:cut")).unwrap_err().may_have_happened());
-}
+use crate::model::{Class, Hint, Sent};
 
 #[test]
 fn a_client_goes_anywhere_and_shows_no_secret() {
@@ -214,7 +202,7 @@ async fn a_path_that_is_none_is_refused_before_anybody_logs_in() {
     let server = Server::start(|_, _| ok("null"));
     let auth = Auth::Password { user: "root@pam".into(), password: "x".into(), second_factor: None };
     let client = Client::builder().endpoint(server.endpoint()).auth(auth).build().unwrap();
-    assert_eq!(client.call(&post("/nodes/../access")).await.unwrap_err().class(), Class::Usage);
+    assert_eq!(client.send(&post("/nodes/../access")).await.unwrap_err().class(), Class::Usage);
     assert!(server.seen().is_empty());
 }
 

@@ -68,16 +68,16 @@ async fn push_secrets_through() -> Server {
     let auth = Auth::Password { user: "root@pam".into(), password: MARK.into(), second_factor: None };
     let client = Client::builder().endpoint(server.endpoint()).auth(auth).build().unwrap();
     let secret = Params::new().with("cipassword", MARK).with("cores", "4711");
-    client.call(&get("/one")).await.unwrap();
-    client.call(&post("/access/users/a@pam/token/t").with_params(secret.clone())).await.unwrap();
-    let error = client.call(&Call::new(Method::Delete, "/three").with_params(secret.clone())).await.unwrap_err();
+    client.send(&get("/one")).await.unwrap();
+    client.send(&post("/access/users/a@pam/token/t").with_params(secret.clone())).await.unwrap();
+    let error = client.send(&Call::new(Method::Delete, "/three").with_params(secret.clone())).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains(MARK), "{error:?}");
-    let error = client.call(&get("/four").with_params(secret)).await.unwrap_err();
+    let error = client.send(&get("/four").with_params(secret)).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains(MARK), "{error:?}");
     let token = Auth::Token { id: "root@pam!ci".into(), secret: MARK.into() };
     let client = Client::builder().endpoint(server.endpoint()).auth(token).build().unwrap();
     // A secret only because of where it is.
-    client.call(&post("/access/tfa/a@pam").with_params(Params::new().with("value", MARK))).await.unwrap();
+    client.send(&post("/access/tfa/a@pam").with_params(Params::new().with("value", MARK))).await.unwrap();
     server
 }
 
@@ -106,9 +106,9 @@ async fn each_request_is_one_line_at_info() {
     {
         let _listening = captured.listen(tracing::Level::INFO);
         let server = Server::start(|_, _| ok("null"));
-        server.client().call(&get("/version").with_params(Params::new().with("a", "b"))).await.unwrap();
+        server.client().send(&get("/version").with_params(Params::new().with("a", "b"))).await.unwrap();
         let client = Client::builder().endpoint(closed()).build().unwrap();
-        client.call(&get("/nodes")).await.unwrap_err();
+        client.send(&get("/nodes")).await.unwrap_err();
     }
     let text = captured.text();
     let lines: Vec<&str> = text.lines().collect();

@@ -50,7 +50,7 @@ fn https(server: &Server) -> Endpoint {
 }
 
 async fn ask(endpoint: Endpoint, trust: Trust) -> Result<Reply> {
-    Client::builder().endpoint(endpoint).trust(trust).build().unwrap().call(&post("/x")).await
+    Client::builder().endpoint(endpoint).trust(trust).build().unwrap().send(&post("/x")).await
 }
 
 #[tokio::test]
@@ -158,6 +158,6 @@ async fn a_trusted_endpoint_takes_over_from_one_that_is_not() {
         .endpoint(https(&second).with_fingerprint(known.fingerprint()))
         .build()
         .unwrap();
-    client.call(&post("/x")).await.unwrap();
+    client.send(&post("/x")).await.unwrap();
     assert_eq!((first.seen().len(), second.seen().len()), (0, 1));
 }

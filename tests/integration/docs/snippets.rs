@@ -9,10 +9,13 @@ use std::{fs, sync::Arc};
 use pvectl::{
     backends::Proxmox,
     client::{Auth, Client, Endpoint},
+    contract::Arguments,
     model::{Call, GuestKind, Method, NullRecorder, Params, Upid},
     ops::{Interrupt, Ops, Outcome, RunOptions, Silent, Target, power_verb},
     tasks::{Follower, Limits, NoWatch},
 };
+
+use serde_json::json;
 
 use super::{blocks, documents};
 
@@ -34,8 +37,25 @@ async fn client(secret: &str, fingerprint: &str) -> Result<usize> {
     let client = Client::builder().endpoint(endpoint).auth(auth).build()?;
 
     let guests = client.guests().await?;
-    let reply = client.call(&Call::new(Method::Get, "/cluster/status")).await?;
+    let reply = client.call(Method::Get, "/cluster/status", Params::new()).await?;
     Ok(guests.len() + usize::from(reply.data.is_null()))
+}
+
+async fn calls(client: Client) -> Result<()> {
+    let guest = Params::new().with("node", "pve1").with("vmid", 100);
+    let config = client.call(Method::Get, "/nodes/{node}/qemu/{vmid}/config", guest).await?;
+    println!("{}", config.data["cores"]);
+
+    let change = Arguments::json(json!({
+        "onboot": true,
+        "tags": ["web", "prod"],
+        "net0": {"model": "virtio", "bridge": "vmbr0", "tag": 20},
+    }))?;
+    client.call(Method::Put, "/nodes/pve1/qemu/100/config", change).await?;
+
+    let unchecked = Call::new(Method::Put, "/nodes/pve1/qemu/100/config").with_params(Params::new().with("newer", 1));
+    client.send(&unchecked).await?;
+    Ok(())
 }
 
 async fn tasks(client: Client, upid: Upid) -> Result<()> {

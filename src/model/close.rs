@@ -1,0 +1,15 @@
+//! Names that somebody may have meant who typed another.
+//!
+//! Which names there are is the caller's to know.
+
+/// The three candidates most like a word, if they are like it at all.
+pub fn closest(word: &str, candidates: impl Iterator<Item = String>) -> Vec<String> {
+    const LIKE_ENOUGH: f64 = 0.8;
+    let mut scored: Vec<(f64, String)> = candidates
+        .map(|candidate| (strsim::jaro_winkler(word, &candidate), candidate))
+        .filter(|(score, _)| *score >= LIKE_ENOUGH)
+        .collect();
+    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    scored.dedup_by(|(_, a), (_, b)| a == b);
+    scored.into_iter().take(3).map(|(_, candidate)| candidate).collect()
+}

@@ -1,0 +1,184 @@
+//! One recorded operation under way: each request written down before it goes out, its task followed, its end noted.
+//!
+//! The only place that submits. A request whose answer was lost is never sent again. What the requests are about, and
+//! in which order they go, is with `run` and `raw`.
+
+use std::time::Duration;
+
+use super::{Interrupt, Observer, Ops, RunOptions, Status};
+use crate::{
+    model::{Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict},
+    tasks::{Watch, tail},
+};
+
+/// How many log lines of a failed task go with its error.
+const LOG_TAIL: u64 = 10;
+/// How long those lines are waited for.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where an operation stands.
+pub(super) struct Recorded<'a> {
+    pub(super) ops: &'a Ops,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) interrupt: &'a Interrupt,
+    options: &'a RunOptions,
+    operation: OperationId,
+    upid: Option<Upid>,
+    exit_status: Option<String>,
+    warned: bool,
+    changed: bool,
+}
+
+/// Why the requests ended before their end.
+pub(super) enum Halt {
+    /// One failed.
+    Failed(Error),
+    /// The answer was lost.
+    Unknown(Error),
+    /// Sent, and left alone.
+    Left(Option<Error>),
+    /// Interrupted between two.
+    Cancelled,
+}
+
+/// How an operation ended, as far as it was watched.
+pub(super) struct Ending {
+    pub(super) status: Status,
+    pub(super) upid: Option<Upid>,
+    pub(super) exit_status: Option<String>,
+    pub(super) changed: bool,
+    pub(super) operation: Option<OperationId>,
+    pub(super) error: Option<Error>,
+    pub(super) log: Vec<String>,
+}
+
+impl<'a> Recorded<'a> {
+    pub(super) fn new(
+        ops: &'a Ops,
+        options: &'a RunOptions,
+        observer: &'a dyn Observer,
+        interrupt: &'a Interrupt,
+    ) -> Self {
+        let operation = OperationId(0);
+        Self {
+            ops,
+            observer,
+            interrupt,
+            options,
+            operation,
+            upid: None,
+            exit_status: None,
+            warned: false,
+            changed: false,
+        }
+    }
+
+    /// Writes down what is about to be done. Nothing may be sent before.
+    pub(super) fn plan(&mut self, intent: &Intent) -> Result<()> {
+        self.operation = self.ops.recorder.plan(intent)?;
+        Ok(())
+    }
+
+    /// Records what has happened. It has happened whether the journal takes it or not, so a failure is only told.
+    pub(super) fn record(&self, event: &Event) {
+        if let Err(error) = self.ops.recorder.event(self.operation, event) {
+            self.observer.warning(&format!("the journal did not take an event: {error}"));
+        }
+    }
+
+    /// Sends a request, which must be one that does nothing before it is polled, and follows its task.
+    pub(super) async fn send(
+        &mut self,
+        id: StepId,
+        request: impl Future<Output = Result<Submitted>>,
+        watch: impl FnOnce(&Upid) -> Box<dyn Watch>,
+    ) -> Result<(), Halt> {
+        // Before the request, and only then the request: whatever happens in between, the journal errs on the side
+        // of "may have been sent".
+        self.ops.recorder.event(self.operation, &Event::Sent { step: id }).map_err(Halt::Failed)?;
+        let submitted = match request.await {
+            Ok(submitted) => submitted,
+            Err(error) if error.may_have_happened() => {
+                return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
+            }
+            Err(error) => return Err(Halt::Failed(error)),
+        };
+        let upid = match submitted {
+            Submitted::Done(_) => {
+                self.changed = true;
+                self.record(&Event::Step { step: id, verdict: Verdict::Ok, exit_status: None });
+                return Ok(());
+            }
+            Submitted::Task(upid) => upid,
+        };
+        self.record(&Event::Upid { step: id, upid: upid.clone() });
+        self.upid = Some(upid.clone());
+        self.exit_status = None;
+        if !self.options.wait {
+            self.changed = true;
+            return Err(Halt::Left(None));
+        }
+        let mut watch = watch(&upid);
+        let waited = tokio::select! {
+            waited = self.ops.follower.wait(&upid, &self.options.limits, &mut *watch) => waited,
+            () = self.interrupt.raised() => {
+                let error = Error::new(Class::Interrupted, "interrupted: the task goes on")
+                    .with_hint(Hint::Resume(upid.to_string()));
+                self.changed = true;
+                return Err(Halt::Left(Some(error)));
+            }
+        };
+        // Not waited for to the end: it is being done.
+        self.changed |= waited.is_err();
+        let end = waited.map_err(|error| Halt::Left(Some(error)))?;
+        self.changed |= end.is_success();
+        self.exit_status = Some(end.to_string());
+        let (verdict, failure) = match &end {
+            ExitStatus::Ok => (Verdict::Ok, None),
+            ExitStatus::Warnings(_) => (Verdict::Warning, None),
+            ExitStatus::Failed(text) => (Verdict::Failed, Some(Error::from_exit_status(text))),
+        };
+        self.warned |= verdict == Verdict::Warning;
+        self.record(&Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });
+        failure.map_or(Ok(()), |error| Err(Halt::Failed(error)))
+    }
+
+    /// Notes and tells the end. `explain` puts what was tried before an error.
+    pub(super) async fn end(self, ended: Result<(), Halt>, explain: impl FnOnce(Error) -> Error) -> Ending {
+        let (verdict, status, error) = match ended {
+            Ok(()) if self.warned => (Verdict::Warning, Status::Warning, None),
+            Ok(()) => (Verdict::Ok, Status::Ok, None),
+            // In flight: whoever comes back to the task records its end.
+            Err(Halt::Left(error)) => return self.ending(Status::Running, error, Vec::new()),
+            Err(Halt::Cancelled) => (Verdict::Cancelled, Status::Cancelled, None),
+            Err(Halt::Unknown(error)) => (Verdict::Unknown, Status::Unknown, Some(error)),
+            Err(Halt::Failed(error)) => (Verdict::Failed, Status::Failed, Some(error)),
+        };
+        let mut log = Vec::new();
+        if let (Status::Failed, Some(upid), Some(_)) = (status, &self.upid, &self.exit_status) {
+            let lines = tail(&*self.ops.backend, upid, LOG_TAIL);
+            let lines = tokio::time::timeout(LOG_PATIENCE, lines).await.unwrap_or_default();
+            log = lines.into_iter().map(|line| line.t).collect();
+        }
+        let error = error.map(explain);
+        self.record(&Event::Ended {
+            verdict,
+            exit_status: self.exit_status.clone(),
+            error: error.as_ref().map(ToString::to_string),
+        });
+        self.ending(status, error, log)
+    }
+
+    /// An end of which the journal is not told: nothing was planned, or the rest is to come.
+    pub(super) fn ending(self, status: Status, error: Option<Error>, log: Vec<String>) -> Ending {
+        Ending {
+            status,
+            upid: self.upid,
+            exit_status: self.exit_status,
+            changed: self.changed,
+            operation: (self.operation.0 != 0).then_some(self.operation),
+            error,
+            log,
+        }
+    }
+}
