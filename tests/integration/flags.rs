@@ -232,6 +232,7 @@ fn secrets_come_from_files_and_stdin_only() {
         "vm update 101 --cipassword=hunter2",
         "vm update 101 --set cipassword=hunter2",
         "vm update 101 --force-param cipassword=hunter2",
+        "vm update 101 --set cipassword:hunter2",
         "container create --hostname a --template debian-12 --password hunter2",
         "vm create --name a --password=hunter2",
         "vm create --name a --cipassword hunter2 --nonsense",

@@ -235,7 +235,7 @@ fn bad_values_name_the_part_and_what_is_expected() {
         assert_snapshot!(server.run("vm update 101 --set cores"), @"
         exit 2
         --- stderr
-        error: `--set cores`: KEY=VALUE is expected
+        error: `--set` takes KEY=VALUE
         ");
         assert_snapshot!(server.run("vm update 101 --set cipassword=hunter2"), @"
         exit 2

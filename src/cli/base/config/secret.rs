@@ -29,14 +29,15 @@ pub(super) fn secret(cx: &Cx, key: &str, typed: &str) -> Result<String> {
     let what = format!("`{key}`");
     let value = match typed.strip_prefix('@') {
         Some(file) => read(cx, &what, file)?,
-        None if typed == "-" => {
+        // On a terminal everybody could read along.
+        None if typed == "-" && !cx.ui.can_ask() => {
             let mut line = String::new();
             std::io::stdin()
                 .read_line(&mut line)
                 .map_err(|error| Error::new(Class::Failed, format!("{what}: cannot read stdin")).with_source(error))?;
             line
         }
-        None if typed.is_empty() => ask(cx, key)?,
+        None if matches!(typed, "" | "-") => ask(cx, key)?,
         None => {
             return Err(Error::usage(format!("{what} is a secret and is not taken from the command line"))
                 .with_hint(Hint::Text(format!("give @FILE, or - to read it from stdin: --set {key}=@FILE"))));

@@ -125,7 +125,8 @@ fn value_of(cx: &Cx, key: &str, value: String) -> Result<String> {
 fn pairs(matches: &ArgMatches, flag: &str) -> Result<Vec<(String, String)>> {
     let split = |pair: String| match pair.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(Error::usage(format!("`--{flag} {pair}`: KEY=VALUE is expected"))),
+        // What has no key may be a secret, so it is not repeated.
+        _ => Err(Error::usage(format!("`--{flag}` takes KEY=VALUE"))),
     };
     texts(matches, flag).into_iter().map(split).collect()
 }
