@@ -48,12 +48,14 @@
 //! - [`contract`]: the official API description, embedded: look up, check, explain.
 //! - [`client`]: the REST API: endpoints, trust, authentication, failover, one method per call that is used here.
 //! - [`tasks`]: following a UPID to its end, with its log and its progress.
+//! - [`select`]: label selectors, field selectors and sort keys; JSONPath and jq with the feature `query`.
 //! - [`backends`]: the trait behind which guests live, and Proxmox behind it.
 //! - [`ops`]: what a verb does: find the targets, plan, run. The door that most programs want.
 //! - `journal`, `server`, `sandbox`, `manifest`, `config`, `cli`: with the features below.
 //!
 //! # Features
 //! - `cli` (default): the command line, with `config` and `manifest`; turns everything else on.
+//! - `query`: JSONPath templates and jq over data, in [`select`].
 //! - `journal`: the SQLite record of every operation; give `journal::Journal` to [`ops::Ops`] as its recorder.
 //! - `server`: the kit that serves the API: routing and checks from the contract, tickets, tokens, faults.
 //! - `sandbox`: the simulated cluster, with `server`.
@@ -81,6 +83,7 @@ pub mod model;
 pub mod ops;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod select;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod tasks;

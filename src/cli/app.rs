@@ -8,9 +8,10 @@ use clap::{
 };
 
 use super::{
+    base::selector_arg,
     commands::COMMANDS,
     kinds::KINDS,
-    print::FORMATS,
+    print::known_formats,
     verb::{Kind, Verb, with_examples},
 };
 use crate::config::OPTIONS;
@@ -90,7 +91,11 @@ fn noun(kind: &'static Kind) -> Command {
 
 /// `pvectl vm start …`.
 fn verb_command(kind: &Kind, verb: &dyn Verb) -> Command {
-    let built = verb.args(Command::new(verb.name()).about(verb.about(kind)), kind);
+    let mut built = verb.args(Command::new(verb.name()).about(verb.about(kind)), kind);
+    if !kind.has_labels() && ["list", "get"].contains(&verb.name()) {
+        // Known, so that the answer can be why there is none.
+        built = built.arg(selector_arg().hide(true));
+    }
     with_examples(built, &verb.examples(kind))
 }
 
@@ -119,10 +124,7 @@ fn global_args() -> Vec<Arg> {
                 "error-format" => {
                     arg.value_parser(PossibleValuesParser::new(["text", "json"])).hide_possible_values(true)
                 }
-                "output" => {
-                    let names = FORMATS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-                    arg.help(format!("one of {names}"))
-                }
+                "output" => arg.help(format!("one of {}", known_formats())),
                 _ => arg,
             }
         })

@@ -9,13 +9,13 @@ use jiff::SignedDuration;
 
 use super::{
     error::ErrorFormat,
-    print::{Format, Style},
+    print::{Arrange, Format, Style},
     session::{Access, Session},
     ui::Ui,
 };
 use crate::{
     config::{Credentials, Env, File, Flags, OPTIONS, Paths, Resolved, resolve},
-    model::{Error, Result},
+    model::{Error, Hint, Result},
     ops::{Interrupt, RunOptions},
     tasks::Limits,
 };
@@ -130,9 +130,23 @@ impl Cx {
     }
 
     fn style_of(&self, output: Option<&str>) -> Result<Style> {
-        let format = if self.switches.json { Format::Json } else { Format::parse(output.unwrap_or("table"))? };
-        let sort_by = self.flags.get("sort-by").map(str::to_owned);
-        Ok(Style { format, headers: !self.switches.no_headers, colours: self.ui.has_colours(), sort_by })
+        let format = match self.flags.get("jq") {
+            Some(jq) => {
+                // What a variable or a context says gives way to the flag; what stands beside it contradicts it.
+                if let Some(other) = self.flags.get("output").filter(|output| *output != "json") {
+                    return Err(Error::usage(format!("--jq is about JSON, and -o {other} asks for something else"))
+                        .with_hint(Hint::Text("leave -o out".into())));
+                }
+                Format::jq(jq)?
+            }
+            None if self.switches.json => Format::Json,
+            None => Format::parse(output.unwrap_or("table"))?,
+        };
+        let arrange = Arrange {
+            filter: self.flags.get("field-selector").map(str::parse).transpose()?,
+            sort: self.flags.get("sort-by").map(str::parse).transpose()?,
+        };
+        Ok(Style { format, headers: !self.switches.no_headers, colours: self.ui.has_colours(), arrange })
     }
 
     /// How plans are run.

@@ -44,7 +44,7 @@ pub(crate) async fn of_session(cx: &Cx, session: &Session, refresh: bool) -> Res
     let answered = within(VERSION, session.client.version()).await?;
     let version = answered.version;
     let kept = Descriptions::new(&cx.paths()?);
-    let key = format!("{version}-{}", answered.repoid);
+    let key = key(&version, &answered.repoid);
     if !refresh && let Some(contract) = kept.load(&key).and_then(|packed| Contract::unpacked(&packed).ok()) {
         return Ok(Some(Described { contract, version }));
     }
@@ -52,6 +52,22 @@ pub(crate) async fn of_session(cx: &Cx, session: &Session, refresh: bool) -> Res
     let contract = within(DESCRIPTION, session.client.description()).await?;
     kept.save(&key, &contract.packed());
     Ok(Some(Described { contract, version }))
+}
+
+/// What was kept of the context's server. Only its version is asked for, and only where anything was kept at all.
+pub(crate) async fn kept(cx: &Cx) -> Option<Contract> {
+    let kept = Descriptions::new(&cx.paths().ok()?);
+    if kept.is_empty() {
+        return None;
+    }
+    let session = cx.silent().session(Access::Read).await.ok().filter(|session| session.url.is_some())?;
+    let answered = within(VERSION, session.client.version()).await.ok()?;
+    Contract::unpacked(&kept.load(&key(&answered.version, &answered.repoid))?).ok()
+}
+
+/// Under what a description is kept.
+fn key(version: &str, repoid: &str) -> String {
+    format!("{version}-{repoid}")
 }
 
 async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T>>) -> Result<T> {

@@ -93,6 +93,7 @@ async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let missing = || Error::new(Class::Bug, format!("`{word}` has a parser and no action"));
     let kind = kinds::KINDS.iter().find(|kind| kind.is_called(word)).ok_or_else(missing)?;
     let (name, matches) = matches.subcommand().ok_or_else(missing)?;
+    kind.refuse_labels(matches)?;
     kind.verb(name).ok_or_else(missing)?.run(cx, kind, matches).await
 }
 

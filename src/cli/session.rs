@@ -48,6 +48,12 @@ impl Session {
             cx.ui.warn(warning);
         }
         let style = cx.style(&resolved)?;
+        if access == Access::Write && style.arrange.filter.is_some() {
+            // Taken for a choice of what is changed, it would be the opposite: everything named would be.
+            return Err(Error::usage("--field-selector chooses what is printed, not what is changed").with_hint(
+                Hint::Text("choose with a list: `pvectl vm list --field-selector … -o name` prints targets".into()),
+            ));
+        }
         let options = cx.run_options(&resolved)?;
         let recorder: Arc<dyn Recorder> = match access {
             Access::Write if cx.switches.no_journal => {

@@ -90,16 +90,19 @@ impl Ui {
         self.out != ColorChoice::Never
     }
 
-    /// Writes data to stdout, buffered. A reader that went away is no error.
+    /// Writes data to stdout, buffered. A reader that went away is no error. An [`Error`] inside of what `write` gives
+    /// comes out as it is.
     pub(crate) fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         let written = self.bars.suspend(|| {
             let mut out = BufWriter::with_capacity(64 * 1024, AutoStream::new(io::stdout().lock(), self.out));
             write(&mut out).and_then(|()| out.flush())
         });
         match written {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Error::new(Class::Failed, "cannot write to stdout").with_source(error))
-            }
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(match error.downcast::<Error>() {
+                // What was to be written could not be made: a query that does not fit the data.
+                Ok(error) => error,
+                Err(error) => Error::new(Class::Failed, "cannot write to stdout").with_source(error),
+            }),
             _ => Ok(()),
         }
     }

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::future::LocalBoxFuture;
 
-use super::cx::Cx;
-use crate::model::{Class, Error, GuestKind, Result};
+use super::cx::{Cx, texts};
+use crate::model::{Class, Error, GuestKind, Hint, Result};
 
 /// What a command leaves as exit code.
 pub(crate) type Exit = u8;
@@ -36,6 +36,22 @@ impl Kind {
     /// The verb of this name.
     pub(crate) fn verb(&self, name: &str) -> Option<Box<dyn Verb>> {
         (self.verbs)().into_iter().find(|verb| verb.name() == name)
+    }
+
+    /// Whether things of this kind have labels, which are tags.
+    pub(crate) fn has_labels(&self) -> bool {
+        self.guest.is_some()
+    }
+
+    /// Refuses a label selector where there are no labels.
+    pub(crate) fn refuse_labels(&self, matches: &ArgMatches) -> Result<()> {
+        if self.has_labels() || texts(matches, "selector").is_empty() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("a {} has no labels to select by", self.noun)).with_hint(Hint::Text(
+            "labels are the tags of vms and containers; `--field-selector status=…` looks at the fields of any kind"
+                .into(),
+        )))
     }
 
     /// The guest kind of a kind whose verbs are only for guests.

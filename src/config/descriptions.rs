@@ -18,6 +18,11 @@ impl Descriptions {
         Self { directory: paths.cache.join("api") }
     }
 
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        fs::read_dir(&self.directory).map_or(true, |mut entries| entries.next().is_none())
+    }
+
     /// What was kept for a version: `9.2.11-14a22df35955d97d`.
     pub fn load(&self, version: &str) -> Option<Vec<u8>> {
         fs::read(self.path(version)).ok()
@@ -46,8 +51,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let descriptions = Descriptions { directory: home.path().join("api") };
         assert_eq!(descriptions.load("9.2.11-ab"), None);
+        assert!(descriptions.is_empty());
         descriptions.save("9.2.11-ab", b"text");
         assert_eq!(descriptions.load("9.2.11-ab").as_deref(), Some(&b"text"[..]));
+        assert!(!descriptions.is_empty());
         let odd = descriptions.path("../../etc/passwd");
         assert_eq!(odd.parent(), Some(descriptions.directory.as_path()));
     }

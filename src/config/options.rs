@@ -56,14 +56,20 @@ impl GlobalOption {
 pub const TABLE: &[GlobalOption] = &[
     GlobalOption::new("context", "NAME", "context to use").env("PVECTL_CONTEXT"),
     GlobalOption::new("host", "URL", "server to talk to, without or instead of a context's").env("PVECTL_ENDPOINT"),
-    GlobalOption::new("output", "FORMAT", "table, wide, json, yaml, name")
+    GlobalOption::new("output", "FORMAT", "table, wide, json, yaml, name, csv, jsonpath=…, custom-columns=…")
         .short('o')
         .env("PVECTL_OUTPUT")
         .key("output")
         .default("table"),
     GlobalOption::switch("json", "short for --output json"),
-    GlobalOption::switch("no-headers", "no header row in tables"),
-    GlobalOption::new("sort-by", "FIELD", "order of a list"),
+    GlobalOption::new("jq", "EXPRESSION", "print what a jq expression makes of the JSON, texts without quotes"),
+    GlobalOption::switch("no-headers", "no header row in tables and CSV"),
+    GlobalOption::new(
+        "sort-by",
+        "FIELDS",
+        "order of a list by fields or columns, a - before those to go backwards: node,-mem",
+    ),
+    GlobalOption::new("field-selector", "SELECTOR", "only what has such fields: status=running,maxmem>=4G"),
     GlobalOption::switch("quiet", "nothing but errors on stderr").short('q'),
     GlobalOption::switch("verbose", "show requests; -vv headers too, -vvv bodies too (secrets left out)").short('v'),
     GlobalOption::new("color", "WHEN", "auto, always, never").default("auto"),

@@ -1,6 +1,4 @@
-//! Names that somebody may have meant who typed another.
-//!
-//! Which names there are is the caller's to know.
+//! Which of the known names a misspelt one may have meant. It knows no names of its own.
 
 /// The three candidates most like a word, if they are like it at all.
 pub fn closest(word: &str, candidates: impl Iterator<Item = String>) -> Vec<String> {

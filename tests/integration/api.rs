@@ -3,7 +3,10 @@
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
-use crate::harness::{Env, NOBODY, eventually};
+use crate::{
+    explain::Later,
+    harness::{Env, NOBODY, eventually},
+};
 
 const CONFIG: &str = "/nodes/{node}/qemu/{vmid}/config";
 
@@ -97,6 +100,18 @@ fn what_is_forced_is_sent_as_it_is() {
     let line = "api get /cluster/resources --force-param newer=1 --force-param type=odd";
     let _ = server.run(line).exits(7).says(&["newer: property is not defined", "type: value 'odd'"]);
     assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn what_the_server_itself_describes_passes() {
+    let later = Later::start();
+    let post = "api post /nodes/pve1/qemu -p vmid=150 -p warp=9 --dry-run";
+    let _ = later.env.run(post).exits(2).says(&["unknown parameter `warp`"]);
+    assert_eq!(later.requests(), [], "nothing was kept, so nobody is asked");
+    let _ = later.env.run("explain vm.warp").ok();
+    assert_eq!(later.env.json(post)["params"]["warp"], "9");
+    let _ = later.env.run("api post /nodes/pve1/qemu -p vmid=150 -p warp=10").exits(2).says(&["`warp` takes INTEGER"]);
+    assert_eq!(later.env.json("api post /version -p version=10 --dry-run")["path"], "/version");
 }
 
 #[test]

@@ -13,14 +13,14 @@ use wiremock::{
 use crate::harness::{Env, NOBODY};
 
 /// A server of a later version, as far as it describes itself.
-struct Later {
+pub(crate) struct Later {
     runtime: Runtime,
     server: MockServer,
-    env: Env,
+    pub(crate) env: Env,
 }
 
 impl Later {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let server = runtime.block_on(async {
             let server = MockServer::start().await;
@@ -45,7 +45,7 @@ impl Later {
     }
 
     /// The paths that were asked for, and whether credentials went with them.
-    fn requests(&self) -> Vec<(String, bool)> {
+    pub(crate) fn requests(&self) -> Vec<(String, bool)> {
         let received = self.runtime.block_on(self.server.received_requests()).unwrap_or_default();
         received
             .iter()

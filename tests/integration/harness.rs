@@ -300,6 +300,7 @@ const NORMAL: &[(&str, &str)] = &[
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\(\d+\.\ds\)", "(0.0s)"),
+    (r"(Took +)\d+\.\ds", "${1}0.0s"),
     (r"\b\ds ago", "0s ago"),
     (r"\b\d\ds ago", "0s ago "),
     (r"(root@pam!pvectl) from \S+", "$1 from HOST"),

@@ -151,14 +151,14 @@ fn the_command_line_itself() {
     assert_snapshot!(env.run("vm list -o jsn"), @"
     exit 2
     --- stderr
-    error: unknown output format `jsn`, known are table, wide, json, yaml, name
-    hint: did you mean `json`?
+    error: unknown output format `jsn`, known are table, wide, json, yaml, name, csv, jsonpath=TEMPLATE, custom-columns=NAME:PATH,…
+    hint: did you mean `json` or `jsonpath`?
     ");
     assert_snapshot!(env.run("vm list --sort-by memroy"), @"
     exit 2
     --- stderr
     error: no row has a field `memroy` to sort by; columns are vmid, name, status, node, cpus, memory, uptime, tags, cpu%, mem used, disk, pool, lock, type
-    hint: did you mean `memory`?
+    hint: did you mean `memory` or `mem` or `memhost`?
     ");
     assert_snapshot!(env.run("get vmz"), @"
     exit 2

@@ -12,7 +12,7 @@ use crate::{
     backends::TaskQuery,
     cli::{
         cx::{Cx, texts},
-        print::{self, human::uptime},
+        print::{self, Shape, human::uptime},
         session::{Access, Session},
         ui::{style, styled},
         verb::{Exit, Kind, Verb},
@@ -46,21 +46,17 @@ impl Verb for Describe {
         let found = session.ops.find(&Target::parse_all(&texts(matches, "targets"))?, kind.guest()).await?;
         let described = try_join_all(found.iter().map(|found| Described::read(&session, found))).await?;
         let names: Vec<String> = found.iter().map(|found| found.guest.reference().to_string()).collect();
-        let people = |out: &mut dyn Write| {
-            for (at, described) in described.iter().enumerate() {
+        let people = |out: &mut dyn Write, places: &[usize]| {
+            for (at, place) in places.iter().enumerate() {
                 if at > 0 {
                     writeln!(out)?;
                 }
-                described.write(out)?;
+                described[*place].write(out)?;
             }
             Ok(())
         };
-        let format = session.style.format;
         let data: Vec<Value> = described.iter().map(Described::data).collect();
-        match data.as_slice() {
-            [one] => print::data_or(&cx.ui, format, one, &names, people)?,
-            several => print::data_or(&cx.ui, format, &several, &names, people)?,
-        }
+        print::each(&cx.ui, &session.style, Shape::of(data.len()), &data, &names, people)?;
         Ok(0)
     }
 }

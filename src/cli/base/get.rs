@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cli::{
         cx::{Cx, texts},
-        print,
+        print::{self, Format, Row as _, Shape},
         session::{Access, Session},
         verb::{Exit, Kind, Verb},
     },
@@ -44,11 +44,17 @@ impl Verb for Get {
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
-        vec![format!("pvectl {} get 100", kind.noun), format!("pvectl {} get web-1 -o json", kind.noun)]
+        vec![
+            format!("pvectl {} get 100", kind.noun),
+            format!("pvectl {} get web-1 -o json", kind.noun),
+            format!("pvectl {} get 100 --jq '.config.memory'", kind.noun),
+        ]
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(targets_arg(false)).args(filter_args())
+        // What is named is not searched for.
+        let filters = filter_args().into_iter().map(|filter| filter.conflicts_with("targets"));
+        command.arg(targets_arg(false)).args(filters)
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -58,19 +64,24 @@ impl Verb for Get {
         }
         let session = cx.session(Access::Read).await?;
         let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
-        let data = try_join_all(found.iter().map(|found| details(&session, found))).await?;
-        if session.style.format.is_table() {
-            let context: Arc<str> = session.ops.context().into();
+        let mut data = try_join_all(found.iter().map(|found| details(&session, found))).await?;
+        // Chosen and ordered with the configuration, which a row has not.
+        print::arrange::<GuestRow, _>(&session.style, &mut data, print::to_value)?;
+        let style = session.style.arranged();
+        let context: Arc<str> = session.ops.context().into();
+        if style.format.has_columns() {
             let mut rows = data.into_iter().map(|data| row(data, &context)).collect::<Result<Vec<_>>>()?;
-            print::list(&cx.ui, &session.style, &mut rows)?;
+            print::list(&cx.ui, &style, &mut rows)?;
             return Ok(0);
         }
-        let names: Vec<String> = found.iter().map(|found| found.guest.reference().to_string()).collect();
-        let nothing = |_: &mut dyn std::io::Write| Ok(());
-        match data.as_slice() {
-            [one] => print::data_or(&cx.ui, session.style.format, one, &names, nothing)?,
-            several => print::data_or(&cx.ui, session.style.format, &several, &names, nothing)?,
-        }
+        let names = match style.format {
+            Format::Name => data
+                .iter()
+                .map(|data| row(data.clone(), &context).map(|row| row.name()))
+                .collect::<Result<Vec<String>>>()?,
+            _ => Vec::new(),
+        };
+        print::each(&cx.ui, &style, Shape::of(found.len()), &data, &names, |_, _| Ok(()))?;
         Ok(0)
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 
 use super::row::GuestRow;
 use crate::{
     cli::{
-        cx::{Cx, text},
+        cx::{Cx, text, texts},
         print,
         session::Access,
         verb::{Exit, Kind, Verb, value},
     },
     model::Result,
+    select::LabelSelector,
 };
 
 pub(super) struct List;
@@ -32,7 +33,10 @@ impl Verb for List {
         vec![
             format!("pvectl {} list", kind.noun),
             format!("pvectl {} list --status running --node pve1 -o wide", kind.noun),
-            format!("pvectl {} list --template false -o json", kind.noun),
+            format!("pvectl {} list -l 'app=web,tier!=db' --sort-by node,-mem", kind.noun),
+            format!("pvectl {} list --field-selector 'maxmem>=4G' -o csv", kind.noun),
+            format!("pvectl {} list --jq '.[] | select(.template == 0) | .name'", kind.noun),
+            format!("pvectl {} list -o custom-columns=VM:.vmid,NAME:.name,TAGS:.tags", kind.noun),
         ]
     }
 
@@ -52,12 +56,23 @@ pub(crate) fn filter_args() -> Vec<Arg> {
         value("node", "NODE", "Only those on this node"),
         value("pool", "POOL", "Only those in this pool"),
         value("tag", "TAG", "Only those with this tag"),
+        selector_arg().help(
+            "Only those with these labels: app=web, tier!=db, env in (a,b), env notin (a,b), app, !app; the label \
+             app=web is the tag app.web",
+        ),
         value("template", "BOOL", "Only templates, or everything but templates")
             .value_parser(PossibleValuesParser::new(["true", "false"])),
     ]
 }
 
+/// The flag of label selectors.
+pub(crate) fn selector_arg() -> Arg {
+    Arg::new("selector").short('l').long("selector").value_name("SELECTOR").action(ArgAction::Append)
+}
+
 pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+    let selectors: Vec<LabelSelector> =
+        texts(matches, "selector").iter().map(|text| text.parse()).collect::<Result<_>>()?;
     let session = cx.session(Access::Read).await?;
     let context: Arc<str> = session.ops.context().into();
     let mut guests = session.ops.backend().guests().await?;
@@ -72,6 +87,7 @@ pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> R
             && is(pool, guest.pool.as_deref())
             && is(template, Some(if guest.template { "true" } else { "false" }))
             && tag.is_none_or(|tag| guest.tags.contains(tag))
+            && selectors.iter().all(|selector| selector.matches(&guest.tags))
     });
     let mut rows: Vec<GuestRow> =
         guests.into_iter().map(|guest| GuestRow { guest, context: context.clone() }).collect();

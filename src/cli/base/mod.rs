@@ -14,7 +14,7 @@ mod update;
 pub(crate) use config::unknown_flag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
-pub(crate) use list::filter_args;
+pub(crate) use list::{filter_args, selector_arg};
 pub(crate) use mutate::require_somebody_to_confirm;
 
 use super::verb::Verb;

@@ -9,7 +9,7 @@ use crate::{
     cli::{
         cx::Cx,
         error::report,
-        print::{self, Column, Row, table::status_colour},
+        print::{self, Column, Row, Shape, table::status_colour},
         progress::{Show, resume_lines},
         session::Session,
         ui::{style, styled},
@@ -136,8 +136,8 @@ fn show_plans(cx: &Cx, session: &Session, plans: &[Plan]) -> Result<()> {
         .map(|plan| plan.steps.iter().map(|step| backend.call(step).map(|call| call.to_string())).collect())
         .collect::<Result<Vec<Vec<String>>>>()?;
     let names: Vec<String> = plans.iter().map(|plan| plan.guest.to_string()).collect();
-    let people = |out: &mut dyn Write| {
-        for (plan, calls) in plans.iter().zip(&calls) {
+    let people = |out: &mut dyn Write, places: &[usize]| {
+        for (plan, calls) in places.iter().map(|place| (&plans[*place], &calls[*place])) {
             writeln!(out, "{} {} on {}", plan.words.name, plan.label(), plan.guest.node)?;
             for change in &plan.changes {
                 let value = |value: &Option<String>| match value {
@@ -157,10 +157,7 @@ fn show_plans(cx: &Cx, session: &Session, plans: &[Plan]) -> Result<()> {
         }
         Ok(())
     };
-    match data.as_slice() {
-        [one] => print::data_or(&cx.ui, session.style.format, one, &names, people)?,
-        several => print::data_or(&cx.ui, session.style.format, &several, &names, people)?,
-    }
+    print::each(&cx.ui, &session.style, Shape::of(data.len()), &data, &names, people)?;
     cx.ui.say("nothing was sent (--dry-run)");
     Ok(())
 }
@@ -209,14 +206,20 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit
     if outcomes.is_empty() {
         return Ok(0);
     }
-    let code = exit_code(cx, &outcomes);
+    let mut code = exit_code(cx, &outcomes);
     let upids: Vec<String> = outcomes.iter().filter_map(|o| o.upid.as_ref().map(ToString::to_string)).collect();
-    if cx.switches.no_wait && session.style.format.is_table() && upids.len() == outcomes.len() {
-        cx.ui.data(|out| upids.iter().try_for_each(|upid| writeln!(out, "{upid}")))?;
+    let printed = if cx.switches.no_wait && session.style.format.is_table() && upids.len() == outcomes.len() {
+        cx.ui.data(|out| upids.iter().try_for_each(|upid| writeln!(out, "{upid}")))
     } else if let [one] = outcomes.as_slice() {
-        print::one(&cx.ui, &session.style, one)?;
+        print::one(&cx.ui, &session.style, one)
     } else {
-        print::list(&cx.ui, &session.style, &mut outcomes)?;
+        print::list(&cx.ui, &session.style, &mut outcomes)
+    };
+    if let Err(error) = printed {
+        // The changes are made, and what went wrong with them is still to be told: whatever is wrong with how they
+        // should be printed, it must not look as if nothing had been sent.
+        report(&cx.ui, cx.error_format(), &error);
+        code = if code == 0 { Class::Failed.exit_code() } else { code };
     }
     for outcome in &outcomes {
         if !outcome.log.is_empty() && !cx.switches.quiet {

@@ -16,6 +16,7 @@ use crate::{
     cli::{
         base::require_somebody_to_confirm,
         cx::{Cx, flag, text},
+        description,
         error::report,
         print::{self, Format, table},
         progress::Show,
@@ -23,7 +24,7 @@ use crate::{
         ui::{style, styled},
         verb::{Entry, Exit, run_in_group, switch, with_group},
     },
-    contract::{Contract, embedded},
+    contract::embedded,
     model::{Class, Error, Hint, Method, Result},
     ops::{CallOutcome, CallPlan, CallRequest, Status},
 };
@@ -116,10 +117,18 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
     if method == Method::Delete {
         require_somebody_to_confirm(cx)?;
     }
-    let contract: &Contract = embedded();
     let path = text(matches, "path").unwrap_or_default();
     let Input { arguments, forced } = Input::read(cx, matches, path)?;
-    let request = CallRequest::new(contract, method, path, arguments, &forced)?;
+    let read = |contract| CallRequest::new(contract, method, path, arguments.clone(), &forced);
+    let kept;
+    let request = match read(embedded()) {
+        Ok(request) => request,
+        // A server of another version may have told what it takes.
+        Err(refused) => {
+            kept = description::kept(cx).await;
+            kept.as_ref().map_or(Err(refused), read)?
+        }
+    };
     let paginate = flag(matches, "paginate");
     if paginate && !request.has_pages() {
         return Err(Error::usage(format!(
@@ -155,7 +164,7 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
 
 /// The format that was asked for on the command line. What is set for tables elsewhere is not meant for raw data.
 fn given(cx: &Cx) -> Option<Format> {
-    let asked = cx.switches.json || cx.flags.get("output").is_some();
+    let asked = cx.switches.json || ["output", "jq"].iter().any(|flag| cx.flags.get(flag).is_some());
     asked.then(|| cx.plain_style().map_or(Format::Json, |style| style.format))
 }
 
@@ -168,22 +177,24 @@ fn show(cx: &Cx, session: &Session, plan: &CallPlan) -> Result<Exit> {
         writeln!(out, "{}", plan.call)?;
         writeln!(out, "{curl}")
     };
-    let format = given(cx).unwrap_or(Format::Table);
-    print::data_or(&cx.ui, format, &data, std::slice::from_ref(&plan.call.path), people)?;
+    let style = print::Style { format: given(cx).unwrap_or(Format::Table), ..session.style.clone() };
+    print::data_or(&cx.ui, &style, &data, std::slice::from_ref(&plan.call.path), people)?;
     cx.ui.say("nothing was sent (--dry-run)");
     Ok(0)
 }
 
 /// Prints what a change answered, tells what went wrong, and gives the exit code.
 fn finish(cx: &Cx, session: &Session, plan: &CallPlan, outcome: CallOutcome) -> Result<Exit> {
-    if let Some(data) = &outcome.data {
-        match (given(cx), data) {
-            (Some(format), data) => print(cx, session, format, data)?,
-            (None, Value::Null) => {}
-            // A UPID is for the next command.
-            (None, Value::String(text)) => cx.ui.data(|out| writeln!(out, "{text}"))?,
-            (None, data) => print(cx, session, Format::Json, data)?,
-        }
+    let printed = match (given(cx), &outcome.data) {
+        (_, None) | (None, Some(Value::Null)) => Ok(()),
+        (Some(format), Some(data)) => print(cx, session, format, data),
+        // A UPID is for the next command.
+        (None, Some(Value::String(text))) => cx.ui.data(|out| writeln!(out, "{text}")),
+        (None, Some(data)) => print(cx, session, Format::Json, data),
+    };
+    if let Err(error) = &printed {
+        // It is made, however wrong the way is in which it should be printed.
+        report(&cx.ui, cx.error_format(), error);
     }
     if !outcome.log.is_empty() && !cx.switches.quiet {
         cx.ui.err_line(styled(style::DIM, "the last lines of the task:"));
@@ -200,18 +211,20 @@ fn finish(cx: &Cx, session: &Session, plan: &CallPlan, outcome: CallOutcome) -> 
             cx.ui.warn(format_args!("{} {}: {said}", plan.call.method, plan.call.path));
             if cx.switches.fail_on_warnings { Class::TaskFailed.exit_code() } else { 0 }
         }
+        _ if printed.is_err() => Class::Failed.exit_code(),
         _ => 0,
     })
 }
 
 /// Prints the server's data.
 fn print(cx: &Cx, session: &Session, format: Format, data: &Value) -> Result<()> {
-    let names = match format {
-        Format::Name => names(data)?,
+    let data = print::arranged(&session.style, data.clone())?;
+    let style = print::Style { format, ..session.style.arranged() };
+    let names = match style.format {
+        Format::Name => names(&data)?,
         _ => Vec::new(),
     };
-    let style = print::Style { format, ..session.style.clone() };
-    print::data_or(&cx.ui, format, data, &names, |out| match data {
+    print::data_or(&cx.ui, &style, &data, &names, |out| match &data {
         Value::Array(rows) if rows.iter().any(Value::is_object) => {
             let columns = columns(rows);
             let cells = rows.iter().map(|row| columns.iter().map(|key| cell(&row[key.as_str()])).collect());

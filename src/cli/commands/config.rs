@@ -284,7 +284,7 @@ fn view(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             .collect::<Vec<_>>(),
     });
     let width = rows.iter().map(|row| row.key.len()).max().unwrap_or(0).max(7);
-    print::data_or(&cx.ui, style.format, &data, &[], |out| {
+    print::data_or(&cx.ui, &style, &data, &[], |out| {
         writeln!(out, "{:width$}  {}", "file", paths.config.display())?;
         writeln!(out, "{:width$}  {}", "journal", paths.journal().display())?;
         rows.iter().try_for_each(|row| match origin {

@@ -86,7 +86,7 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         data.insert("server".to_owned(), json!({"version": server.version, "differences": notes}));
     }
     let names = found.names();
-    print::data_or(&cx.ui, style.format, &data, &names, |out| {
+    print::data_or(&cx.ui, &style, &data, &names, |out| {
         found.write(out, &style, cx.width())?;
         if let Some(server) = server.as_ref().filter(|_| !notes.is_empty()) {
             heading(out, &format!("Otherwise than in 9.2, on this server ({})", server.version))?;
@@ -255,7 +255,7 @@ fn differences(cx: &Cx, style: &Style, server: Option<&Described>) -> Result<Exi
         None => ("9.2", Vec::new()),
     };
     let names: Vec<String> = found.iter().map(|found| format!("{} {}", found.method, found.path)).collect();
-    print::data_or(&cx.ui, style.format, &found, &names, |out| {
+    print::data_or(&cx.ui, style, &found, &names, |out| {
         found.iter().try_for_each(|found| write_difference(out, found))
     })?;
     if found.is_empty() {

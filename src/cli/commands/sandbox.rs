@@ -85,6 +85,7 @@ fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 }
 
 async fn serve(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let style = cx.plain_style()?;
     let sandbox = Sandbox::open(&cx.paths()?.sandbox(), Arc::new(SystemClock))?;
     let address = text(matches, "listen").unwrap_or("127.0.0.1:8006");
     let no_port =
@@ -116,9 +117,8 @@ async fn serve(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let fingerprint = tls.as_ref().map(|tls| tls.fingerprint().to_owned());
     let certificate = tls.as_ref().map(Tls::certificate);
     let data = json!({"url": url, "token": token, "fingerprint": fingerprint, "certificate": certificate});
-    let style = cx.plain_style()?;
     // The token of a simulation is no secret, and whoever starts the server must be able to use it.
-    print::data_or(&cx.ui, style.format, &data, std::slice::from_ref(&url), |out| {
+    print::data_or(&cx.ui, &style, &data, std::slice::from_ref(&url), |out| {
         writeln!(out, "PVECTL_ENDPOINT={url}")?;
         writeln!(out, "PVECTL_TOKEN={token}")?;
         match &fingerprint {
@@ -146,7 +146,7 @@ fn status(cx: &Cx) -> Result<Exit> {
     let style = cx.plain_style()?;
     let data =
         json!({"path": path, "nodes": census.nodes, "guests": census.guests, "running_tasks": census.running_tasks});
-    print::data_or(&cx.ui, style.format, &data, &[path.display().to_string()], |out| {
+    print::data_or(&cx.ui, &style, &data, &[path.display().to_string()], |out| {
         writeln!(out, "path           {}", path.display())?;
         writeln!(out, "nodes          {}", census.nodes)?;
         writeln!(out, "guests         {}", census.guests)?;

@@ -7,8 +7,9 @@ use crate::{
         base::{delete_args, delete_from_file, filter_args, targets_arg},
         cx::{Cx, text, texts},
         kinds::by_word,
-        verb::{Entry, Exit},
+        verb::{Entry, Exit, Kind},
     },
+    config::OPTIONS,
     model::{Error, Hint, Result},
 };
 
@@ -16,7 +17,10 @@ pub(super) const GET: Entry = Entry {
     name: "get",
     about: "List resources of a kind, or show single ones: get vms, get vm 100",
     examples: &["pvectl get vms", "pvectl get vm 100 -o yaml", "pvectl get nodes"],
-    args: |command| with_kind(command, true).arg(targets_arg(false)).args(filter_args()),
+    args: |command| {
+        let filters = filter_args().into_iter().map(|filter| filter.conflicts_with("targets"));
+        with_kind(command, true).arg(targets_arg(false)).args(filters)
+    },
     run: |cx, matches| Box::pin(run(cx, matches, "get", Some("list"))),
 };
 
@@ -62,10 +66,12 @@ async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<
         Error::usage(format!("a {} has no `{verb}`", kind.noun))
             .with_hint(Hint::Text(format!("it has: {}", verbs.join(", "))))
     })?;
+    kind.refuse_labels(matches)?;
     // The verb reads its own arguments; what this command does not offer counts as not given, except defaults.
-    let mut own = found.args(Command::new(found.name()).no_binary_name(true), kind);
+    let mut own = found.args(Command::new(found.name()).no_binary_name(true).disable_help_flag(true), kind);
+    // Some verbs make their flags only then.
     own.build();
-    let args = rebuild(matches, &own);
+    let args = rebuild(kind, matches, &own)?;
     let own_matches = own.try_get_matches_from(args).map_err(|error| {
         let text = error.render().to_string();
         Error::usage(text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned())
@@ -74,15 +80,22 @@ async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<
 }
 
 /// The arguments that were given here, as the verb's own command line.
-fn rebuild(matches: &ArgMatches, own: &Command) -> Vec<String> {
+fn rebuild(kind: &Kind, matches: &ArgMatches, own: &Command) -> Result<Vec<String>> {
     let mut args = Vec::new();
     let given = |id: &str| {
         matches.try_contains_id(id).unwrap_or(false)
             && matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
     };
-    for id in matches.ids().map(|id| id.as_str()).filter(|id| *id != "kind" && *id != "targets" && given(id)) {
-        let Some(arg) = own.get_arguments().find(|arg| arg.get_id() == id) else { continue };
-        let Some(long) = arg.get_long() else { continue };
+    let is_global = |id: &str| OPTIONS.iter().any(|option| option.name == id);
+    let elsewhere = |id: &str| id == "kind" || id == "targets" || is_global(id);
+    for id in matches.ids().map(|id| id.as_str()).filter(|id| !elsewhere(id) && given(id)) {
+        let arg = own.get_arguments().find(|arg| arg.get_id() == id);
+        let Some((arg, long)) = arg.and_then(|arg| Some((arg, arg.get_long()?))) else {
+            let flags = own.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?)));
+            let flags = flags.collect::<Vec<_>>().join(", ");
+            let error = Error::usage(format!("{} have no --{id}", kind.plural));
+            return Err(if flags.is_empty() { error } else { error.with_hint(Hint::Text(format!("it has {flags}"))) });
+        };
         if arg.get_action().takes_values() {
             args.extend(texts(matches, id).into_iter().map(|value| format!("--{long}={value}")));
         } else {
@@ -90,5 +103,5 @@ fn rebuild(matches: &ArgMatches, own: &Command) -> Vec<String> {
         }
     }
     args.extend(texts(matches, "targets"));
-    args
+    Ok(args)
 }

@@ -16,6 +16,7 @@ pub(super) const ENTRY: Entry = Entry {
     args: |command| command.arg(switch("server", "Ask the server for its version too")),
     run: |cx, matches| {
         Box::pin(async move {
+            let style = cx.plain_style()?;
             let version = env!("CARGO_PKG_VERSION");
             let mut data = json!({"client": {"version": version, "contract": "9.2", "output": print::SCHEMA}});
             let mut lines = vec![format!("pvectl {version} (API description of Proxmox VE 9.2)")];
@@ -32,8 +33,7 @@ pub(super) const ENTRY: Entry = Entry {
                 data["server"] = version.into();
                 data["context"] = session.ops.context().into();
             }
-            let style = cx.plain_style()?;
-            print::data_or(&cx.ui, style.format, &data, &lines, |out| {
+            print::data_or(&cx.ui, &style, &data, &lines, |out| {
                 lines.iter().try_for_each(|line| writeln!(out, "{line}"))
             })?;
             Ok(0)

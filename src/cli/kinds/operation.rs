@@ -171,7 +171,7 @@ async fn show(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             .with_hint(Hint::Text("see `pvectl operation list`".into())));
     };
     let name = details.operation.name();
-    print::data_or(&cx.ui, style.format, &details, &[name], |out| write_details(out, &details))?;
+    print::data_or(&cx.ui, &style, &details, &[name], |out| write_details(out, &details))?;
     Ok(0)
 }
 

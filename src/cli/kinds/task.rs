@@ -9,7 +9,7 @@ use crate::{
     backends::TaskQuery,
     cli::{
         cx::{Cx, flag, text, texts},
-        print::{self, Column, Format, Row, human::ago, table::status_colour},
+        print::{self, Column, Format, Row, Shape, human::ago, table::status_colour},
         progress::{TaskLine, bar},
         reconcile::record_followed,
         session::{Access, Session},
@@ -266,8 +266,13 @@ async fn logs(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         None => backend.task_log(&upid, 0, 0).await?.lines,
     };
     let names: Vec<String> = lines.iter().map(|line| line.t.clone()).collect();
-    let format = if session.style.format == Format::Name { Format::Table } else { session.style.format };
-    print::data_or(&cx.ui, format, &lines, &names, |out| names.iter().try_for_each(|line| writeln!(out, "{line}")))?;
+    let mut style = session.style.clone();
+    if matches!(style.format, Format::Name) {
+        style.format = Format::Table;
+    }
+    print::each(&cx.ui, &style, Shape::Several, &lines, &names, |out, places| {
+        places.iter().try_for_each(|place| writeln!(out, "{}", names[*place]))
+    })?;
     Ok(0)
 }
 

@@ -1,9 +1,15 @@
 //! How data is printed: one file per format, and the table of formats.
 //!
-//! JSON and YAML print the resource's own data; only tables print cells.
+//! Only tables print cells; everything else prints the resource's own data.
 
+mod arrange;
+mod csv;
+mod custom_columns;
+mod format;
 pub(crate) mod human;
+mod jq;
 mod json;
+mod jsonpath;
 mod name;
 pub(crate) mod table;
 mod yaml;
@@ -13,62 +19,30 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use arrange::Arrange;
+pub(crate) use format::{Format, known_formats};
 pub(crate) use table::Column;
 
 use super::ui::Ui;
-use crate::{
-    model::{Class, Error, Result},
-    ops::closest,
-};
+use crate::model::{Class, Error, Hint, Result};
 
 /// The version of what JSON and YAML say: `docs/reference/output.md` describes it and says what changes it.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// An output format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    Table,
-    Wide,
-    Json,
-    Yaml,
-    Name,
-}
-
-/// Every format by name.
-pub(crate) const FORMATS: &[(&str, Format)] = &[
-    ("table", Format::Table),
-    ("wide", Format::Wide),
-    ("json", Format::Json),
-    ("yaml", Format::Yaml),
-    ("name", Format::Name),
-];
-
-impl Format {
-    /// Reads a format's name.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        if let Some((_, format)) = FORMATS.iter().find(|(name, _)| *name == text) {
-            return Ok(*format);
-        }
-        let names = || FORMATS.iter().map(|(name, _)| (*name).to_owned());
-        let known = names().collect::<Vec<_>>().join(", ");
-        let error = Error::usage(format!("unknown output format `{text}`, known are {known}"));
-        let close = closest(text, names());
-        Err(error.did_you_mean(close))
-    }
-
-    /// Whether cells are printed.
-    pub(crate) fn is_table(self) -> bool {
-        matches!(self, Self::Table | Self::Wide)
-    }
-}
-
-/// How a list is printed.
+/// How things are printed.
 #[derive(Debug, Clone)]
 pub(crate) struct Style {
     pub(crate) format: Format,
     pub(crate) headers: bool,
     pub(crate) colours: bool,
-    pub(crate) sort_by: Option<String>,
+    pub(crate) arrange: Arrange,
+}
+
+impl Style {
+    /// The same for what is chosen and ordered already.
+    pub(crate) fn arranged(&self) -> Self {
+        Self { arrange: Arrange::default(), ..self.clone() }
+    }
 }
 
 /// What can be printed as a row, as data and by name.
@@ -82,113 +56,148 @@ pub(crate) trait Row: Serialize + 'static {
     fn name(&self) -> String;
 }
 
+/// Whether one thing was asked for, which is printed as an object, or several, which are an array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    One,
+    Several,
+}
+
+impl Shape {
+    /// The shape of so many things that were asked for.
+    pub(crate) fn of(count: usize) -> Self {
+        if count == 1 { Self::One } else { Self::Several }
+    }
+}
+
 /// Prints a list: an array for machines, a table for people.
 pub(crate) fn list<T: Row>(ui: &Ui, style: &Style, rows: &mut Vec<T>) -> Result<()> {
-    if let Some(key) = &style.sort_by {
-        sort(rows, key)?;
-    }
+    arrange::<T, _>(style, rows, to_value)?;
     ui.data(|out| match style.format {
-        Format::Json => json::write(out, &rows),
-        Format::Yaml => yaml::write(out, &rows),
         Format::Name => rows.iter().try_for_each(|row| name::write(out, &row.name())),
         Format::Table | Format::Wide => table::write(out, T::columns(), rows, style),
+        _ => write_data(out, style, &fields::<T>(), rows),
     })
 }
 
 /// Prints one thing: an object for machines, a table of one row for people.
 pub(crate) fn one<T: Row>(ui: &Ui, style: &Style, row: &T) -> Result<()> {
+    let mut rows = vec![row];
+    arrange::<T, _>(style, &mut rows, to_value)?;
+    if rows.is_empty() {
+        return list::<T>(ui, &style.arranged(), &mut Vec::new());
+    }
     ui.data(|out| match style.format {
-        Format::Json => json::write(out, row),
-        Format::Yaml => yaml::write(out, row),
         Format::Name => name::write(out, &row.name()),
         Format::Table | Format::Wide => table::write(out, T::columns(), std::slice::from_ref(row), style),
+        _ => write_data(out, style, &fields::<T>(), row),
     })
 }
 
-/// Prints data for machines, or what `people` writes.
+/// Prints one thing that has no columns: data for machines, or what `people` writes.
 pub(crate) fn data_or(
     ui: &Ui,
-    format: Format,
+    style: &Style,
     data: &impl Serialize,
     names: &[String],
     people: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    ui.data(|out| match format {
-        Format::Json => json::write(out, data),
-        Format::Yaml => yaml::write(out, data),
+    if style.arrange.is_wanted() {
+        match to_value(data)? {
+            Value::Array(_) if style.format.is_table() => {
+                return Err(Error::usage("there are no rows here to choose or sort for people")
+                    .with_hint(Hint::Text("give an output format for machines, such as -o json".into())));
+            }
+            Value::Array(items) => return each(ui, style, Shape::Several, &items, names, |_, _| Ok(())),
+            one => {
+                let mut kept = vec![one];
+                style.arrange.apply(&mut kept, &[], |one| Ok(one.clone()))?;
+                if kept.is_empty() {
+                    return each(ui, &style.arranged(), Shape::Several, &kept, &[], |_, _| Ok(()));
+                }
+            }
+        }
+    }
+    ui.data(|out| match style.format {
         Format::Name => names.iter().try_for_each(|name| name::write(out, name)),
         Format::Table | Format::Wide => people(out),
+        _ => write_data(out, style, &[], data),
     })
 }
 
-/// Orders rows by a column's name or a field of their data; numbers by value, absent ones last.
-fn sort<T: Row>(rows: &mut Vec<T>, key: &str) -> Result<()> {
-    let (key, backwards) = key.strip_prefix('-').map_or((key, false), |key| (key, true));
-    let field = T::columns().iter().find(|column| column.title.eq_ignore_ascii_case(key)).map_or(key, |c| c.field);
-    let value = |row: &T| serde_json::to_value(row).ok()?.get(field).filter(|value| !value.is_null()).cloned();
-    let mut keyed: Vec<(Option<Value>, T)> = rows.drain(..).map(|row| (value(&row), row)).collect();
-    if !keyed.is_empty() && keyed.iter().all(|(value, _)| value.is_none()) {
-        rows.extend(keyed.into_iter().map(|(_, row)| row));
-        let titles = T::columns().iter().map(|column| column.title.to_lowercase());
-        let known = titles.clone().collect::<Vec<_>>().join(", ");
-        let error = Error::new(Class::Usage, format!("no row has a field `{key}` to sort by; columns are {known}"));
-        let close = closest(&key.to_lowercase(), titles);
-        return Err(error.did_you_mean(close));
+/// What is wanted of data that has no columns, in the order that is wanted: of an array what matches; of one thing the
+/// thing, or an empty array.
+pub(crate) fn arranged(style: &Style, data: Value) -> Result<Value> {
+    if !style.arrange.is_wanted() {
+        return Ok(data);
     }
-    keyed.sort_by(|(a, _), (b, _)| match (a, b) {
-        (Some(a), Some(b)) => {
-            let order = compare(a, b);
-            if backwards { order.reverse() } else { order }
-        }
-        // What has no value stands last, whichever way the rest goes.
-        _ => b.is_some().cmp(&a.is_some()),
-    });
-    rows.extend(keyed.into_iter().map(|(_, row)| row));
-    Ok(())
+    let (mut rows, one) = match data {
+        Value::Array(rows) => (rows, false),
+        one => (vec![one], true),
+    };
+    style.arrange.apply(&mut rows, &[], |row| Ok(row.clone()))?;
+    Ok(if one { rows.pop().unwrap_or_else(|| Value::Array(Vec::new())) } else { Value::Array(rows) })
 }
 
-fn compare(a: &Value, b: &Value) -> std::cmp::Ordering {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => {
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_lowercase);
-            text(a).cmp(&text(b))
-        }
+/// Prints things that have no columns: data for machines; for people what `people` writes of those whose places it is
+/// given.
+pub(crate) fn each<T: Serialize>(
+    ui: &Ui,
+    style: &Style,
+    shape: Shape,
+    things: &[T],
+    names: &[String],
+    people: impl FnOnce(&mut dyn Write, &[usize]) -> io::Result<()>,
+) -> Result<()> {
+    let mut places: Vec<usize> = (0..things.len()).collect();
+    if style.arrange.is_wanted() {
+        style.arrange.apply(&mut places, &[], |place| to_value(&things[*place]))?;
     }
+    ui.data(|out| match (&style.format, shape, places.as_slice()) {
+        (Format::Name, ..) => {
+            places.iter().filter_map(|place| names.get(*place)).try_for_each(|name| name::write(out, name))
+        }
+        (Format::Table | Format::Wide, ..) => people(out, &places),
+        (_, Shape::One, [place]) => write_data(out, style, &[], &things[*place]),
+        _ => write_data(out, style, &[], &places.iter().map(|place| &things[*place]).collect::<Vec<_>>()),
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Hint;
-
-    #[derive(Debug, Serialize, PartialEq)]
-    struct Named {
-        vmid: u32,
-        mem: Option<u32>,
+/// Leaves the rows of a kind that are wanted, in the order that is wanted. `data` is what a row is chosen by.
+pub(crate) fn arrange<T: Row, R>(style: &Style, rows: &mut Vec<R>, data: impl Fn(&R) -> Result<Value>) -> Result<()> {
+    if !style.arrange.is_wanted() {
+        return Ok(());
     }
+    let columns: Vec<_> = T::columns().iter().map(|column| (column.title, column.field)).collect();
+    style.arrange.apply(rows, &columns, data)
+}
 
-    impl Row for Named {
-        fn columns() -> &'static [Column<Self>] {
-            const { &[Column::new("VMID", "vmid", |row: &Self| row.vmid.to_string())] }
-        }
+fn fields<T: Row>() -> Vec<&'static str> {
+    T::columns().iter().map(|column| column.field).collect()
+}
 
-        fn name(&self) -> String {
-            self.vmid.to_string()
-        }
+/// Data as a value, for all that looks into it.
+pub(crate) fn to_value(data: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(data)
+        .map_err(|error| Error::new(Class::Bug, "this cannot be written as JSON").with_source(error))
+}
+
+/// Writes in a format that takes data. `fields` are those of the columns, if there are any.
+fn write_data(out: &mut dyn Write, style: &Style, fields: &[&str], data: &impl Serialize) -> io::Result<()> {
+    // Long lists are written without a value in between.
+    match &style.format {
+        Format::Json => return json::write(out, data),
+        Format::Yaml => return yaml::write(out, data),
+        _ => {}
     }
-
-    #[test]
-    fn sorts_numbers_as_numbers_and_absent_ones_last() {
-        let row = |vmid, mem| Named { vmid, mem };
-        let order = |key: &str| {
-            let mut rows = vec![row(9, Some(2)), row(100, None), row(20, Some(10))];
-            sort(&mut rows, key).map(|()| rows.iter().map(|row| row.vmid).collect::<Vec<_>>())
-        };
-        assert_eq!(order("vmid").unwrap(), [9, 20, 100]);
-        assert_eq!(order("-VMID").unwrap(), [100, 20, 9]);
-        assert_eq!(order("mem").unwrap(), [9, 20, 100]);
-        assert_eq!(order("-mem").unwrap(), [20, 9, 100]);
-        assert_eq!(order("vmdi").unwrap_err().hints(), [Hint::DidYouMean(vec!["vmid".into()])]);
+    let data = to_value(data).map_err(io::Error::other)?;
+    let rows = || data.as_array().map_or(std::slice::from_ref(&data), Vec::as_slice);
+    match &style.format {
+        Format::Csv => csv::write(out, style.headers, fields, rows()),
+        Format::CustomColumns(columns) => custom_columns::write(out, style, columns, rows()),
+        Format::JsonPath(template) => jsonpath::write(out, template, data),
+        Format::Jq(jq) => jq::write(out, jq, &data),
+        // These have no data of their own.
+        Format::Json | Format::Yaml | Format::Name | Format::Table | Format::Wide => Ok(()),
     }
 }

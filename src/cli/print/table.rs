@@ -57,21 +57,14 @@ pub(crate) fn status_colour(status: &str) -> Option<Colour> {
 }
 
 pub(crate) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
-    let columns: Vec<&Column<T>> =
-        columns.iter().filter(|column| style.format == Format::Wide || !column.wide).collect();
+    let wide = matches!(style.format, Format::Wide);
+    let columns: Vec<&Column<T>> = columns.iter().filter(|column| wide || !column.wide).collect();
     let header: Vec<Cell> = columns.iter().map(|column| Cell::new(column.title.to_owned())).collect();
     let header = style.headers.then_some(header.as_slice());
     let mut cells = Vec::with_capacity(rows.len() * columns.len());
     cells.extend(rows.iter().flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))));
-    let lines = || cells.chunks(columns.len().max(1));
-    let widths: Vec<usize> = (0..columns.len())
-        .map(|at| header.into_iter().chain(lines()).map(|line| line[at].width).max().unwrap_or(0))
-        .collect();
-    if let Some(header) = header {
-        write_line(out, &columns, &widths, header, |_, _| Some(style::HEADER))?;
-    }
-    let colour = |column: &Column<T>, text: &str| if style.colours { (column.colour)(text) } else { None };
-    lines().try_for_each(|line| write_line(out, &columns, &widths, line, colour))
+    let colour = |at: usize, text: &str| if style.colours { (columns[at].colour)(text) } else { None };
+    write_lines(out, columns.len(), header, &cells, |at| columns[at].right, colour)
 }
 
 /// Writes rows of texts whose columns are known only now.
@@ -81,40 +74,44 @@ pub(crate) fn write_cells(
     rows: Vec<Vec<String>>,
     style: &Style,
 ) -> io::Result<()> {
-    let header = titles.into_iter().map(Cell::new).collect::<Vec<_>>();
-    let rows: Vec<Vec<Cell>> = rows.into_iter().map(|row| row.into_iter().map(Cell::new).collect()).collect();
-    let header = style.headers.then_some(&header);
-    let lines = || header.into_iter().chain(&rows);
-    let columns = lines().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|at| lines().filter_map(|line| line.get(at)).map(|cell| cell.width).max().unwrap_or(0))
-        .collect();
-    for (number, line) in lines().enumerate() {
-        let colour = if style.headers && number == 0 { style::HEADER } else { Colour::new() };
-        for (at, Cell { text, width }) in line.iter().enumerate() {
-            let gap = if at == 0 { "" } else { "  " };
-            let after = if at + 1 == line.len() { 0 } else { widths[at] - width };
-            write!(out, "{gap}{}{text}{}{:after$}", colour.render(), colour.render_reset(), "")?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
+    let header: Vec<Cell> = titles.into_iter().map(Cell::new).collect();
+    let cells: Vec<Cell> = rows.into_iter().flatten().map(Cell::new).collect();
+    let columns = header.len();
+    write_lines(out, columns, style.headers.then_some(header.as_slice()), &cells, |_| false, |_, _| None)
 }
 
-fn write_line<T>(
+fn write_lines(
     out: &mut dyn Write,
-    columns: &[&Column<T>],
+    columns: usize,
+    header: Option<&[Cell]>,
+    cells: &[Cell],
+    right: impl Fn(usize) -> bool,
+    colour: impl Fn(usize, &str) -> Option<Colour>,
+) -> io::Result<()> {
+    let lines = || cells.chunks(columns.max(1));
+    let widths: Vec<usize> = (0..columns)
+        .map(|at| header.into_iter().chain(lines()).map(|line| line[at].width).max().unwrap_or(0))
+        .collect();
+    if let Some(header) = header {
+        write_line(out, &widths, header, &right, |_, _| Some(style::HEADER))?;
+    }
+    lines().try_for_each(|line| write_line(out, &widths, line, &right, &colour))
+}
+
+fn write_line(
+    out: &mut dyn Write,
     widths: &[usize],
     line: &[Cell],
-    colour: impl Fn(&Column<T>, &str) -> Option<Colour>,
+    right: impl Fn(usize) -> bool,
+    colour: impl Fn(usize, &str) -> Option<Colour>,
 ) -> io::Result<()> {
-    for (at, (column, Cell { text, width })) in columns.iter().zip(line).enumerate() {
+    for (at, Cell { text, width }) in line.iter().enumerate() {
         let gap = if at == 0 { "" } else { "  " };
         let pad = widths[at] - width;
-        let (before, after) = if column.right { (pad, 0) } else { (0, pad) };
+        let (before, after) = if right(at) { (pad, 0) } else { (0, pad) };
         // Nothing but the cell itself: a line has no blanks at its end.
-        let after = if at + 1 == columns.len() { 0 } else { after };
-        let colour = colour(column, text).unwrap_or_default();
+        let after = if at + 1 == line.len() { 0 } else { after };
+        let colour = colour(at, text).unwrap_or_default();
         write!(out, "{gap}{:before$}{}{text}{}{:after$}", "", colour.render(), colour.render_reset(), "")?;
     }
     writeln!(out)

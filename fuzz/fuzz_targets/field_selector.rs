@@ -1,0 +1,7 @@
+//! Fuzzes `field_selector` of `bodies.rs`.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|text: &str| bodies::field_selector(text));
