@@ -73,19 +73,38 @@ fn main() -> ExitCode {
 
 // The parts.
 
-/// What it takes to say the version, and to say how it is used.
+/// What is answered without a server: the words of the command, and what it may take over an empty process.
+const ALONE: [(&[&str], Option<Duration>); 11] = {
+    const START: Option<Duration> = Some(Duration::from_millis(5));
+    [
+        (&["version"], START),
+        (&["help"], START),
+        (&["vm", "--help"], START),
+        (&["vm", "create", "-h"], None),
+        (&["explain", "vm.net0"], None),
+        (&["explain", "vm"], None),
+        (&["explain", "/nodes/{node}/qemu", "post"], None),
+        (&["api", "ls"], None),
+        (&["api", "ls", "/nodes/{node}/qemu/{vmid}"], None),
+        (&["api", "ls", "--recursive"], None),
+        (&["completion", "bash"], None),
+    ]
+};
+
+/// What it takes to say the version, how the program is used, and what the API looks like.
 fn start_up(report: &mut Report) -> Result<()> {
     let home = Home::new()?;
-    let mut commands = [empty(), home.pvectl(&["version"]), home.pvectl(&["help"]), home.pvectl(&["vm", "--help"])];
-    let [nothing, version, help, vm] = taking_turns(200, &mut commands)?;
-    for (name, samples) in [("version", version), ("help", help), ("vm --help", vm)] {
+    let mut commands: [Command; ALONE.len() + 1] = std::array::from_fn(|at| match at {
+        0 => empty(),
+        at => home.pvectl(ALONE[at - 1].0),
+    });
+    let [nothing, alone @ ..] = taking_turns(200, &mut commands)?;
+    for ((words, budget), samples) in ALONE.iter().zip(alone) {
         let over = samples.median().saturating_sub(nothing.median());
-        report.row(
-            &format!("`pvectl {name}` over an empty process"),
-            "≤ 5 ms",
-            over <= Duration::from_millis(5),
-            &format!("{} over {}", ms(over), nothing.told()),
-        );
+        let what = format!("`pvectl {}` over an empty process", words.join(" "));
+        let told = format!("{} over {}", ms(over), nothing.told());
+        let kept = budget.is_none_or(|budget| over <= budget);
+        report.row(&what, if budget.is_some() { "≤ 5 ms" } else { "-" }, kept, &told);
     }
     Ok(())
 }

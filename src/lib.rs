@@ -44,7 +44,8 @@
 //! ```
 //!
 //! # The rooms
-//! - [`model`]: the nouns as plain data: VMID, guest, UPID, size, property string, and the one [`Error`].
+//! - [`model`]: the nouns as plain data: VMID, guest, UPID, size, property string, and the one [`Error`]; in
+//!   [`model::config`] every key of a guest's configuration.
 //! - [`contract`]: the official API description, embedded: look up, check, explain.
 //! - [`client`]: the REST API: endpoints, trust, authentication, failover, one method per call that is used here.
 //! - [`tasks`]: following a UPID to its end, with its log and its progress.

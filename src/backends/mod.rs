@@ -21,6 +21,9 @@ use crate::{
     tasks::TaskSource,
 };
 
+/// What each backend can do.
+pub const BACKENDS: &[Capabilities] = &[Proxmox::CAPABILITIES];
+
 /// One change of one guest, in Proxmox's terms: a pure value that can be printed before it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {

@@ -51,9 +51,12 @@ pub struct Proxmox {
 }
 
 impl Proxmox {
+    /// What every Proxmox VE cluster can do.
+    pub const CAPABILITIES: Capabilities = Capabilities { backend: "proxmox", exceptions: EXCEPTIONS };
+
     /// The cluster that this client talks to.
     pub fn new(client: Client) -> Self {
-        Self { client, capabilities: Capabilities { backend: "proxmox", exceptions: EXCEPTIONS } }
+        Self { client, capabilities: Self::CAPABILITIES }
     }
 
     /// The client, for calls the trait has no word for.

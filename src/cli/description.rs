@@ -9,7 +9,7 @@ use super::{
     session::{Access, Session},
 };
 use crate::{
-    config::Descriptions,
+    config::{Connection, Descriptions},
     contract::Contract,
     model::{Class, Error, Result},
 };
@@ -32,15 +32,7 @@ pub(crate) struct Described {
 /// # Errors
 /// When there is no server to ask, or no good answer.
 pub(crate) async fn of_context(cx: &Cx, refresh: bool) -> Result<Option<Described>> {
-    let session = cx.silent().session(Access::Read).await?;
-    of_session(cx, &session, refresh).await
-}
-
-/// The same for a server that is connected already.
-pub(crate) async fn of_session(cx: &Cx, session: &Session, refresh: bool) -> Result<Option<Described>> {
-    if session.url.is_none() {
-        return Ok(None);
-    }
+    let Some(session) = connect(cx).await? else { return Ok(None) };
     let answered = within(VERSION, session.client.version()).await?;
     let version = answered.version;
     let kept = Descriptions::new(&cx.paths()?);
@@ -60,9 +52,17 @@ pub(crate) async fn kept(cx: &Cx) -> Option<Contract> {
     if kept.is_empty() {
         return None;
     }
-    let session = cx.silent().session(Access::Read).await.ok().filter(|session| session.url.is_some())?;
+    let session = connect(cx).await.ok()??;
     let answered = within(VERSION, session.client.version()).await.ok()?;
     Contract::unpacked(&kept.load(&key(&answered.version, &answered.repoid))?).ok()
+}
+
+/// Connects without a word to the context's server; `None` for the sandbox, which is not even started.
+async fn connect(cx: &Cx) -> Result<Option<Session>> {
+    match cx.resolve()?.connection {
+        Connection::Sandbox { .. } => Ok(None),
+        Connection::Local | Connection::Proxmox(_) => cx.silent().session(Access::Read).await.map(Some),
+    }
 }
 
 /// Under what a description is kept.

@@ -6,6 +6,7 @@ mod app;
 mod ask;
 mod base;
 mod commands;
+mod complete;
 mod cx;
 mod description;
 mod error;
@@ -34,6 +35,9 @@ use crate::{
 /// Runs a command line in an environment and gives its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(shell) = env.get(complete::VARIABLE) {
+        return ExitCode::from(complete::main(shell, &args, &env));
+    }
     let mut app = app::command();
     let matches = match app.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,

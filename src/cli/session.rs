@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{cx::Cx, print::Style, ui::Ui};
+use super::{complete, cx::Cx, print::Style, ui::Ui};
 use crate::{
     backends::Proxmox,
     client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
-    config::{Connection, Login, Resolved, Tickets},
+    config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{Call, Class, Error, Hint, Method, NullRecorder, Recorder, Result, SystemClock},
     ops::{Ops, RunOptions},
@@ -39,6 +39,16 @@ pub(crate) struct Session {
     pub(crate) url: Option<String>,
     // Serves as long as the session lives.
     _sandbox: Option<sandbox::Session>,
+    _seen: Option<Forgetting>,
+}
+
+/// Forgets what completion has seen when a session that changes things ends: a new guest should be there at once.
+struct Forgetting(Cache);
+
+impl Drop for Forgetting {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
 }
 
 impl Session {
@@ -99,8 +109,14 @@ impl Session {
                 (client(cx, &resolved, server).await?, name, None, node)
             }
         };
+        let seen = match access {
+            Access::Write if !cx.switches.dry_run => {
+                Some(Forgetting(complete::cache(&cx.paths()?, &resolved.connection, client.user())))
+            }
+            _ => None,
+        };
         let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
-        Ok(Self { ops, style, options, client, default_node, url, _sandbox: served })
+        Ok(Self { ops, style, options, client, default_node, url, _sandbox: served, _seen: seen })
     }
 }
 
@@ -190,7 +206,7 @@ impl SecondFactor for AskSecondFactor {
 }
 
 /// Keeps tickets between commands in files only this user can read.
-struct TicketFiles(Tickets);
+pub(crate) struct TicketFiles(pub(crate) Tickets);
 
 impl TicketStore for TicketFiles {
     fn load(&self, key: &str) -> Option<StoredTicket> {

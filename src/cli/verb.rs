@@ -5,7 +5,10 @@ use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::future::LocalBoxFuture;
 
-use super::cx::{Cx, texts};
+use super::{
+    cx::{Cx, texts},
+    print::Heading,
+};
 use crate::model::{Class, Error, GuestKind, Hint, Result};
 
 /// What a command leaves as exit code.
@@ -23,6 +26,10 @@ pub(crate) struct Kind {
     pub(crate) about: &'static str,
     /// For the two kinds of guest, which.
     pub(crate) guest: Option<GuestKind>,
+    /// Where it is in the API: its list, and one of it.
+    pub(crate) paths: &'static [&'static str],
+    /// The columns of its table, by which its list can be sorted.
+    pub(crate) columns: fn() -> Vec<Heading>,
     /// What can be done with it.
     pub(crate) verbs: fn() -> Vec<Box<dyn Verb>>,
 }

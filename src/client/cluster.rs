@@ -1,9 +1,12 @@
-//! The cluster as a whole: its version, its guests, free VMIDs.
+//! The cluster as a whole: its version, its resources, its members, its pools, free VMIDs.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::Client;
-use crate::model::{Call, Class, Guest, Method, Params, Result, Vmid};
+use crate::model::{
+    Call, Class, ClusterMember, ClusterResource, Error, Guest, Method, Params, Pool, ResourceKind, Result, Vmid,
+};
 
 /// The server's version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub struct Version {
     /// The commit it was built from.
     #[serde(default)]
     pub repoid: String,
+    /// Everything else the server says.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 impl Client {
@@ -32,6 +38,41 @@ impl Client {
     /// As [`Client::send`].
     pub async fn guests(&self) -> Result<Vec<Guest>> {
         self.read(&Call::new(Method::Get, "/cluster/resources").with_params(Params::new().with("type", "vm"))).await
+    }
+
+    /// All resources that the caller may see, or those of one kind. For guests alone [`guests`](Self::guests) is faster.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn resources(&self, kind: Option<ResourceKind>) -> Result<Vec<ClusterResource>> {
+        let params = Params::new().with_some("type", kind.map(ResourceKind::api));
+        self.read(&Call::new(Method::Get, "/cluster/resources").with_params(params)).await
+    }
+
+    /// The cluster, if there is one, and its nodes: who is there, and whether they have a majority.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn cluster_status(&self) -> Result<Vec<ClusterMember>> {
+        self.read(&Call::new(Method::Get, "/cluster/status")).await
+    }
+
+    /// All pools that the caller may see, without their members.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn pools(&self) -> Result<Vec<Pool>> {
+        self.read(&Call::new(Method::Get, "/pools")).await
+    }
+
+    /// A pool with its members.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`Class::NotFound`] if there is none of this name.
+    pub async fn pool(&self, name: &str) -> Result<Pool> {
+        let call = Call::new(Method::Get, "/pools").with_params(Params::new().with("poolid", name));
+        let found = self.read::<Vec<Pool>>(&call).await?.into_iter().find(|pool| pool.poolid == name);
+        found.ok_or_else(|| Error::not_found(format!("no such pool: {name}")))
     }
 
     /// A VMID that is free now. It is not reserved: only a successful create makes it yours.

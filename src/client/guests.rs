@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::{Client, path::segments};
-use crate::model::{Call, ConfigView, GuestConfig, GuestRef, Method, Params, Pending, Result, Snapshot};
+use crate::model::{
+    Call, ConfigView, Error, GuestConfig, GuestKind, GuestRef, GuestStatus, Method, Params, Pending, Result, Snapshot,
+    config::{LxcConfig, QemuConfig},
+};
 
 impl Client {
     /// A guest's status at this moment, in the server's own keys.
@@ -14,6 +17,14 @@ impl Client {
         self.read(&about(guest, &["status", "current"])).await
     }
 
+    /// The same with the fields that are known read: see [`GuestStatus`].
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn current_status(&self, guest: &GuestRef) -> Result<GuestStatus> {
+        self.read(&about(guest, &["status", "current"])).await
+    }
+
     /// A guest's configuration.
     ///
     /// # Errors
@@ -21,6 +32,32 @@ impl Client {
     pub async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {
         let params = Params::new().with_flag("current", view == ConfigView::Current);
         self.read(&about(guest, &["config"]).with_params(params)).await
+    }
+
+    /// A VM's configuration, with every key typed.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`Class::Usage`](crate::model::Class::Usage) for a container.
+    pub async fn qemu_config(&self, guest: &GuestRef, view: ConfigView) -> Result<QemuConfig> {
+        expect(guest, GuestKind::Qemu)?;
+        self.guest_config(guest, view).await.map(QemuConfig::from)
+    }
+
+    /// A container's configuration, with every key typed.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`Class::Usage`](crate::model::Class::Usage) for a VM.
+    pub async fn lxc_config(&self, guest: &GuestRef, view: ConfigView) -> Result<LxcConfig> {
+        expect(guest, GuestKind::Lxc)?;
+        self.guest_config(guest, view).await.map(LxcConfig::from)
+    }
+
+    /// A guest's configuration as a snapshot kept it.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig> {
+        self.read(&about(guest, &["snapshot", snapshot, "config"])).await
     }
 
     /// A guest's configuration with the changes that wait for its next start.
@@ -38,6 +75,10 @@ impl Client {
     pub async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>> {
         self.read(&about(guest, &["snapshot"])).await
     }
+}
+
+fn expect(guest: &GuestRef, kind: GuestKind) -> Result<()> {
+    if guest.kind == kind { Ok(()) } else { Err(Error::usage(format!("{guest} is no {kind}"))) }
 }
 
 fn about(guest: &GuestRef, what: &[&str]) -> Call {

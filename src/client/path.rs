@@ -70,7 +70,8 @@ mod tests {
     }
 
     mod properties {
-        use proptest::prelude::*;
+        use percent_encoding::percent_decode_str;
+        use proptest::{collection::vec, prelude::*};
 
         use super::*;
         use crate::{
@@ -79,6 +80,19 @@ mod tests {
         };
 
         proptest! {
+            #[test]
+            fn parameters_survive_the_form(pairs in vec(("[a-z][a-z0-9_-]{0,8}", any::<String>()), 0..6)) {
+                let params: Params = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                let text = form(params.iter());
+                let read: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+                prop_assert_eq!(&read, &pairs);
+                // As the server splits it.
+                let decode = |part: &str| percent_decode_str(part).decode_utf8().unwrap().into_owned();
+                let split = text.split(['&', ';']).filter_map(|pair| pair.split_once('='));
+                let read: Vec<(String, String)> = split.map(|(key, value)| (decode(key), decode(value))).collect();
+                prop_assert_eq!(read, pairs);
+            }
+
             /// Whatever stands in a path, the server reads what was meant.
             #[test]
             fn any_segment_survives(node in "[^/]{1,20}", volume in "[^/]{1,20}(/[^/]{1,9}){0,2}") {

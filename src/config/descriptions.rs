@@ -31,7 +31,7 @@ impl Descriptions {
     /// Keeps one.
     pub fn save(&self, version: &str, content: &[u8]) {
         // Without it the next command that needs it asks the server, and that is all.
-        let _ = store::replace(&self.path(version), content, store::PRIVATE);
+        let _ = store::write_soon(&self.path(version), content);
     }
 
     /// A version is a server's word, and no word may leave the directory.

@@ -68,6 +68,12 @@ pub const TABLE: &[EnvVar] = &[
     EnvVar::new("PVECTL_OUTPUT", "output format, as --output", "json"),
     EnvVar::new("PVECTL_TIMEOUT", "how long to wait, as --timeout", "10m"),
     EnvVar::new("PVECTL_NO_PROGRESS", "no progress on stderr", "1"),
+    EnvVar::new(
+        "PVECTL_COMPLETE",
+        "set by the completion scripts: the shell that wants to know what can be typed",
+        "bash",
+    ),
+    EnvVar::new("PVECTL_COMPLETE_WAIT", "how long completion waits for the server at a key press, else 300ms", "1s"),
     EnvVar::new("PVECTL_LOG", "what is logged to stderr, finer than --verbose", "pvectl=debug"),
     EnvVar::new("NO_COLOR", "no colours", "1"),
     EnvVar::new("CLICOLOR_FORCE", "colours also where no terminal is", "1"),

@@ -3,6 +3,7 @@
 //! Opens no connection and knows no client type: [`resolve()`] gives plain values that `cli` turns into a client. The
 //! environment comes in as an [`Env`], so nothing here but [`Env::from_process`] looks at the process's own.
 
+mod cache;
 mod connection;
 mod credentials;
 mod descriptions;
@@ -17,6 +18,7 @@ mod store;
 mod tickets;
 mod yaml;
 
+pub use cache::Cache;
 pub use connection::{Connection, Identity, Origin, Proxmox, SecretSource, Sourced};
 pub use credentials::{Credentials, Login, Stored, parse_token};
 pub use descriptions::Descriptions;

@@ -65,6 +65,11 @@ impl Paths {
         self.state.join("sandbox.db")
     }
 
+    /// The directory of what completion saw last.
+    pub fn completions(&self) -> PathBuf {
+        self.cache.join("complete")
+    }
+
     /// The directory of login tickets.
     pub fn tickets(&self) -> PathBuf {
         self.state.join("tickets")

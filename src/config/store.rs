@@ -3,11 +3,14 @@
 //! Knows nothing of what is in them.
 
 use std::{
+    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
+
+use sha2::{Digest, Sha256};
 
 use crate::model::{Class, Error, Result};
 
@@ -26,24 +29,28 @@ pub(super) fn read(path: &Path) -> Result<Option<String>> {
 /// Writes a file by way of a new one beside it, so that a reader sees the old content or the new, and a crash leaves
 /// one of the two. Missing directories are made for the owner alone. A symbolic link stays one.
 pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
-    replace(path, content.as_bytes(), mode).map_err(|error| {
+    replace(path, content.as_bytes(), mode, true).map_err(|error| {
         Error::new(Class::Failed, format!("cannot write `{}`: {error}", path.display())).with_source(error)
     })
 }
 
-/// The same for bytes.
-pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+/// The same for what may be lost: it is whole for every reader, and nobody waits until it is on the disk.
+pub(super) fn write_soon(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace(path, content, PRIVATE, false)
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     private_directory(directory)?;
     let (temporary, mut file) = create_beside(&path, directory, mode)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
+    let written = file.write_all(content).and_then(|()| if sync { file.sync_all() } else { Ok(()) });
     drop(file);
     let renamed = written.and_then(|()| fs::rename(&temporary, &path));
     if renamed.is_err() {
         // The first failure is the one to tell.
         let _ = fs::remove_file(&temporary);
-    } else if cfg!(unix) {
+    } else if cfg!(unix) && sync {
         // A directory that cannot be synced (some network file systems) is no reason to call the write failed.
         let _ = fs::File::open(directory).and_then(|directory| directory.sync_all());
     }
@@ -100,6 +107,23 @@ pub(super) fn mode(path: &Path) -> Option<u32> {
         let _ = path;
         None
     }
+}
+
+/// A file name for parts that have signs which file names cannot: a hash of them.
+pub(super) fn file_name(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            digest.update([0]);
+        }
+        digest.update(part);
+    }
+    let mut name = String::with_capacity(32);
+    for byte in &digest.finalize()[..16] {
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
 }
 
 /// Removes a file; one that is not there is fine.

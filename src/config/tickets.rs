@@ -2,9 +2,7 @@
 //!
 //! Does not know what a ticket is: the text is the caller's, and so is the question whether it is still good.
 
-use std::{fmt::Write, path::PathBuf};
-
-use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 use super::{Paths, store};
 use crate::model::Result;
@@ -51,13 +49,7 @@ impl Tickets {
 
     /// Endpoints and users have signs that file names cannot; a hash has not, and it does not tell who logs in where.
     fn path(&self, endpoint: &str, user: &str) -> PathBuf {
-        let digest = Sha256::new().chain_update(endpoint).chain_update([0]).chain_update(user).finalize();
-        let mut name = String::with_capacity(37);
-        for byte in &digest[..16] {
-            // Writing to a String cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        self.directory.join(name + ".json")
+        self.directory.join(store::file_name(&[endpoint, user]) + ".json")
     }
 }
 

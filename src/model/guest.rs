@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Digest, NodeName, PropertyString, Tags, Vmid, tolerant};
+use super::{Digest, NodeName, PropertyString, Tags, Vmid, is_secret_key, tolerant};
 
 /// The two kinds of guest, by Proxmox's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -174,10 +174,23 @@ pub enum ConfigView {
     Current,
 }
 
-/// A guest's configuration: PVE's keys and values as the server gives them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// A guest's configuration: PVE's keys and values as the server gives them. Typed access to all keys is in
+/// [`config`](super::config).
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GuestConfig(pub Map<String, Value>);
+
+impl fmt::Debug for GuestConfig {
+    /// Without secrets: one that is about to be sent may have them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = Value::from("***");
+        let mut map = f.debug_map();
+        for (key, value) in &self.0 {
+            map.entry(key, if is_secret_key(key) { &hidden } else { value });
+        }
+        map.finish()
+    }
+}
 
 impl GuestConfig {
     /// A value as text, numbers printed as the server would.

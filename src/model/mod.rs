@@ -7,15 +7,20 @@
 mod call;
 mod clock;
 mod close;
+pub mod config;
 mod error;
 mod guest;
 mod id;
+mod list;
 mod node;
 mod privilege;
 mod property;
 mod record;
+mod resource;
+mod rows;
 mod size;
 mod source;
+mod status;
 mod tags;
 mod task;
 pub mod tolerant;
@@ -27,14 +32,19 @@ pub use close::closest;
 pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
-pub use node::{Node, Storage, Volume};
+pub use list::List;
+pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
 #[cfg(feature = "sandbox")]
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
+pub use resource::{
+    ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
+};
 pub use size::{Size, SizeError};
 pub use source::TaskSource;
+pub use status::{GuestStatus, HaState};
 pub use tags::Tags;
 pub use task::{ExitStatus, LogLine, LogPage, Submitted, TaskEntry, TaskStatus};
 pub use upid::{Upid, UpidError};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{NodeName, Size, Vmid, tolerant};
+use super::{NodeName, Size, Vmid, rows::rows, tolerant};
 
 /// A row of `GET /nodes`. Figures are missing where the caller lacks `Sys.Audit`, or the node is offline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,4 +100,119 @@ pub struct Volume {
     /// Everything else the server says.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+rows! {
+    /// The answer of `GET /nodes/{node}/status`.
+    NodeStatus {
+        /// Share of all its processors in use, 0 to 1.
+        cpu: real,
+        /// Share of the time that its processors waited for input and output, 0 to 1.
+        wait: real,
+        /// The processors.
+        cpuinfo: some CpuInfo,
+        /// The mean number of tasks that run or wait, over 1, 5 and 15 minutes; texts on the wire.
+        #[serde(default, deserialize_with = "tolerant::f64::list", skip_serializing_if = "Vec::is_empty")]
+        loadavg: need Vec<f64>,
+        /// Its memory.
+        memory: some Space,
+        /// Its swap.
+        swap: some Space,
+        /// The file system that it runs from.
+        rootfs: some Space,
+        /// Seconds since it came up.
+        uptime: whole,
+        /// `pve-manager/9.2.11/…`.
+        pveversion: text,
+        /// The kernel in one line.
+        kversion: text,
+    }
+
+    /// A node's processors.
+    CpuInfo {
+        /// As the maker calls it.
+        model: text,
+        /// How many can work at once.
+        cpus: whole,
+        /// How many cores there are in a socket.
+        cores: whole,
+        /// How many sockets.
+        sockets: whole,
+        /// How fast, in MHz; a text on the wire.
+        mhz: real,
+        /// What it can do, separated by spaces.
+        flags: text,
+    }
+
+    /// Memory, swap or a file system, in bytes.
+    Space {
+        /// All of it.
+        total: whole,
+        /// In use.
+        used: whole,
+        /// Not in use.
+        free: whole,
+        /// Of a file system: what may be written.
+        avail: whole,
+        /// Of memory: what could be had without swapping.
+        available: whole,
+    }
+
+    /// The answer of `GET /nodes/{node}/storage/{storage}/status`.
+    StorageStatus {
+        /// `dir`, `lvmthin`, `zfspool`, …
+        #[serde(rename = "type")]
+        kind: need String,
+        /// What may be stored there, comma separated.
+        content: text,
+        /// Whether it answers.
+        active: flag,
+        /// Whether it may be used.
+        enabled: flag,
+        /// Whether all nodes see the same.
+        shared: flag,
+        /// All bytes.
+        total: whole,
+        /// Bytes in use.
+        used: whole,
+        /// Free bytes.
+        avail: whole,
+    }
+
+    /// A row of `GET /storage`: how a storage is configured, for all nodes.
+    StorageConfig {
+        /// Its name.
+        storage: need String,
+        /// `dir`, `lvmthin`, `zfspool`, …; what else is configured depends on it and is in [`other`](Self::other).
+        #[serde(rename = "type")]
+        kind: need String,
+        /// What may be stored there, comma separated.
+        content: text,
+        /// The nodes that have it, comma separated; absent for all.
+        nodes: text,
+        /// Whether all nodes see the same.
+        shared: flag,
+        /// Whether it is switched off.
+        disable: flag,
+        /// Of a directory: where it is.
+        path: text,
+        /// The digest of the file that all storages stand in.
+        digest: text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_tells_its_load_in_texts() {
+        let json =
+            r#"{"loadavg":["0.60",0.37,"3"],"cpuinfo":{"mhz":"2596.122","hvm":"","cpus":2},"memory":{"total":"8"}}"#;
+        let status: NodeStatus = serde_json::from_str(json).unwrap();
+        assert_eq!(status.loadavg, [0.6, 0.37, 3.0]);
+        let cpu = status.cpuinfo.unwrap();
+        assert_eq!((cpu.mhz, cpu.cpus, cpu.other["hvm"].as_str()), (Some(2596.122), Some(2), Some("")));
+        assert_eq!(status.memory.unwrap().total, Some(8));
+    }
 }

@@ -32,6 +32,12 @@ impl Tags {
     }
 }
 
+impl From<&str> for Tags {
+    fn from(text: &str) -> Self {
+        Self::parse(text)
+    }
+}
+
 impl fmt::Display for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(";"))
@@ -47,5 +53,22 @@ impl Serialize for Tags {
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::<String>::deserialize(deserializer)?.map_or_else(Self::default, |text| Self::parse(&text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn survives_a_round_trip(tags in proptest::collection::vec("[a-z0-9_][a-z0-9_+.-]{0,8}", 0..6), between in "[;, ]{1,2}") {
+            let read = Tags::parse(&tags.join(&between));
+            prop_assert_eq!(read.iter().collect::<Vec<_>>(), tags);
+            prop_assert_eq!(&Tags::parse(&read.to_string()), &read);
+            prop_assert_eq!(&serde_json::from_value::<Tags>(serde_json::to_value(&read).unwrap()).unwrap(), &read);
+        }
     }
 }

@@ -4,7 +4,10 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::{
+    Deserialize,
+    de::{self, Deserializer, Visitor},
+};
 
 macro_rules! tolerant_number {
     ($name:ident, $type:ty, $what:literal) => {
@@ -83,6 +86,19 @@ macro_rules! tolerant_number {
                 }
 
                 deserializer.deserialize_option(Maybe)
+            }
+
+            #[doc = concat!("The same for a list, `null` being an empty one: ", $what, ".")]
+            ///
+            /// # Errors
+            /// When a member is neither, or does not fit.
+            pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<$type>, D::Error> {
+                #[derive(Deserialize)]
+                #[serde(transparent)]
+                struct Member(#[serde(deserialize_with = "deserialize")] $type);
+
+                let members = Option::<Vec<Member>>::deserialize(deserializer)?.unwrap_or_default();
+                Ok(members.into_iter().map(|Member(value)| value).collect())
             }
         }
     };
@@ -188,10 +204,34 @@ pub mod bool {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_any(Loose)
     }
+
+    /// The same for a field that may be absent or null.
+    ///
+    /// # Errors
+    /// When the value is none of these.
+    pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(transparent)]
+        struct Flag(#[serde(deserialize_with = "deserialize")] bool);
+
+        Ok(Option::<Flag>::deserialize(deserializer)?.map(|Flag(truth)| truth))
+    }
+
+    /// Writes a boolean as the server does.
+    ///
+    /// # Errors
+    /// As the serializer.
+    pub fn zero_or_one<S: serde::Serializer>(value: &Option<bool>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(truth) => serializer.serialize_u8(u8::from(*truth)),
+            None => serializer.serialize_none(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     #[derive(Debug, PartialEq, Deserialize)]
@@ -222,6 +262,22 @@ mod tests {
     fn refuses_what_does_not_fit() {
         for bad in ["-1", "1.5", "\"abc\"", "[1]"] {
             assert!(read(&format!(r#"{{"size":{bad}}}"#)).is_err(), "{bad} was taken");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_read_like_the_value(size: u64, load: i32, template: bool) {
+            // Not any number: serde_json may read the last bit of a long one differently.
+            let load = f64::from(load) / 64.0;
+            let bit = u8::from(template);
+            for json in [
+                format!(r#"{{"size":{size},"load":{load},"template":{template}}}"#),
+                format!(r#"{{"size":"{size}","load":"{load}","template":"{bit}"}}"#),
+                format!(r#"{{"size":{size},"load":"{load:?}","template":{bit}}}"#),
+            ] {
+                prop_assert_eq!(read(&json).unwrap(), Row { size, load: Some(load), template });
+            }
         }
     }
 }

@@ -33,7 +33,9 @@ pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
 pub use targets::{Resolved, Target, Which, resolve};
-pub use verbs::{CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, power_verb};
+pub use verbs::{
+    CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,
+};
 
 use crate::{
     backends::Backend,

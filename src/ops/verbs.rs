@@ -227,6 +227,13 @@ pub const POWER_VERBS: &[PowerVerb] = &[
     },
 ];
 
+/// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
+pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
+    let others = [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy)];
+    let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
+    other.or_else(|| power_verb(name, kind).map(|verb| verb.action))
+}
+
 /// The row of a power verb for a kind of guest.
 pub fn power_verb(name: &str, kind: GuestKind) -> Option<&'static PowerVerb> {
     POWER_VERBS.iter().find(|verb| verb.words.name == name && verb.kinds.contains(&kind))

@@ -6,7 +6,7 @@ use pvectl::{
     backends::{ACTIONS, Action, Backend, Proxmox, Step, Support},
     client::{Auth, Client, Endpoint, TaskFilter, TaskList},
     contract::check_call,
-    model::{Call, ConfigView, GuestKind, GuestRef, Method, NodeName, Params, TaskSource, Upid, Vmid},
+    model::{Call, ConfigView, GuestKind, GuestRef, Method, NodeName, Params, ResourceKind, TaskSource, Upid, Vmid},
 };
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
@@ -161,7 +161,16 @@ async fn every_read_of_the_client() {
     let _ = client.vmid_is_free(Vmid::new(150).unwrap()).await;
     let _ = client.nodes().await;
     let _ = client.node_status(&node).await;
+    for kind in [ResourceKind::Vm, ResourceKind::Storage, ResourceKind::Node, ResourceKind::Sdn] {
+        let _ = client.resources(Some(kind)).await;
+    }
+    let _ = client.resources(None).await;
+    let _ = client.cluster_status().await;
+    let _ = client.pools().await;
+    let _ = client.pool("prod").await;
     let _ = client.storages(&node).await;
+    let _ = client.storage_status(&node, "local").await;
+    let _ = client.storage_configs().await;
     let _ = client.volumes(&node, "local", None).await;
     let _ = client.volumes(&node, "local", Some("vztmpl")).await;
     let _ = client.permissions(None).await;
@@ -169,6 +178,11 @@ async fn every_read_of_the_client() {
     for kind in GuestKind::ALL {
         let guest = guest(kind);
         let _ = client.guest_status(&guest).await;
+        let _ = client.current_status(&guest).await;
+        let _ = client.node_guests(&node, kind).await;
+        let _ = client.qemu_config(&guest, ConfigView::Current).await;
+        let _ = client.lxc_config(&guest, ConfigView::Current).await;
+        let _ = client.snapshot_config(&guest, "before").await;
         let _ = client.guest_config(&guest, ConfigView::Pending).await;
         let _ = client.guest_config(&guest, ConfigView::Current).await;
         let _ = client.guest_pending(&guest).await;
@@ -194,7 +208,7 @@ async fn every_read_of_the_client() {
     let _ = client.task_status(&upid).await;
     let _ = client.task_log(&upid, 0, 0).await;
     let _ = client.stop_task(&upid).await;
-    check(heard(&server).await, 26);
+    check(heard(&server).await, 44);
 }
 
 #[tokio::test]

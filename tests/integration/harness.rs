@@ -171,9 +171,34 @@ impl Env {
         Running { env: self.clone(), line: line.to_owned(), child: Some(command.spawn().unwrap()) }
     }
 
+    /// Runs the executable with these very words.
+    pub(crate) fn words(&self, words: &[&str]) -> Output {
+        let mut command = self.program(Path::new(PVECTL));
+        command.args(words);
+        let output = assert_cmd::Command::from_std(command).timeout(PATIENCE).output().unwrap();
+        self.output(&words.join(" "), &output)
+    }
+
+    /// Runs another program in this environment, with something on stdin; `None` where there is no such program.
+    pub(crate) fn other(&self, program: &str, args: &[&str], stdin: &str) -> Option<Output> {
+        let search = ["/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"];
+        let found = search.iter().map(|directory| Path::new(directory).join(program)).find(|path| path.exists())?;
+        let mut command = self.program(&found);
+        command.env("PATH", format!("{}:{}", self.path("bin").display(), search.join(":"))).args(args);
+        let mut command = assert_cmd::Command::from_std(command);
+        let output = command.timeout(PATIENCE).write_stdin(stdin).output().unwrap();
+        Some(self.output(program, &output))
+    }
+
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(PVECTL);
-        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path()).args(words(line));
+        let mut command = self.program(Path::new(PVECTL));
+        command.args(words(line));
+        command
+    }
+
+    fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }

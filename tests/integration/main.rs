@@ -6,6 +6,7 @@
 
 mod api;
 mod changes;
+mod completion;
 mod containers;
 mod contexts;
 mod contract;
@@ -23,6 +24,7 @@ mod keys;
 mod lists;
 mod login;
 mod lost;
+mod models;
 mod printers;
 mod recorded;
 mod sandbox;

@@ -17,8 +17,16 @@ pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
 pub(crate) use mutate::require_somebody_to_confirm;
 
-use super::verb::Verb;
+use super::{
+    print::{Heading, headings},
+    verb::Verb,
+};
 use crate::{model::GuestKind, ops::POWER_VERBS};
+
+/// The columns of guests.
+pub(crate) fn guest_headings() -> Vec<Heading> {
+    headings::<row::GuestRow>()
+}
 
 /// The verbs of guests.
 pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {

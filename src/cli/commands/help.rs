@@ -29,6 +29,11 @@ pub(super) const ENTRY: Entry = Entry {
     run: |cx, matches| Box::pin(async move { run(cx, matches) }),
 };
 
+/// Every topic and what it is about.
+pub(crate) fn topics() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TOPICS.iter().map(|(name, about, _)| (*name, *about))
+}
+
 fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let words = texts(matches, "words");
     let text = match words.as_slice() {

@@ -1,9 +1,11 @@
 //! Everything that is not kind × verb: kubectl's word order, configuration, the sandbox, help.
 
 mod api;
+mod api_resources;
+mod completion;
 mod config;
 mod explain;
-mod help;
+pub(crate) mod help;
 mod sandbox;
 mod verb_first;
 mod version;
@@ -17,7 +19,9 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::DELETE,
     api::ENTRY,
     explain::ENTRY,
+    api_resources::ENTRY,
     config::ENTRY,
+    completion::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
     help::ENTRY,

@@ -9,10 +9,12 @@ use tokio::net::TcpListener;
 
 use crate::{
     cli::{
+        complete::cache,
         cx::{Cx, flag, text, texts},
         print,
         verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
+    config::Connection,
     model::{Class, Error, Result, SystemClock},
     sandbox::{Sandbox, Shape},
     server::{FaultRule, FaultScript, Kit, Logged, Options, Tls, listen},
@@ -78,8 +80,10 @@ fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         guests: number("guests"),
         pace: matches.get_one::<f64>("pace").copied().unwrap_or(1.0),
     };
-    let path = cx.paths()?.sandbox();
+    let paths = cx.paths()?;
+    let path = paths.sandbox();
     Sandbox::reset(&path, &shape, Arc::new(SystemClock))?;
+    cache(&paths, &Connection::Sandbox { implicit: false }, "").forget();
     cx.ui.say(format_args!("a new sandbox with {} nodes lies in {}", shape.nodes, path.display()));
     Ok(0)
 }

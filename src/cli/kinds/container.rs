@@ -1,7 +1,10 @@
 //! `container`: LXC containers.
 
 use crate::{
-    cli::{base::guest_verbs, verb::Kind},
+    cli::{
+        base::{guest_headings, guest_verbs},
+        verb::Kind,
+    },
     model::GuestKind,
 };
 
@@ -11,5 +14,7 @@ pub(super) const KIND: Kind = Kind {
     aliases: &["ct", "cts", "lxc"],
     about: "Containers",
     guest: Some(GuestKind::Lxc),
+    paths: &["/cluster/resources", "/nodes/{node}/lxc", "/nodes/{node}/lxc/{vmid}"],
+    columns: guest_headings,
     verbs: || guest_verbs(GuestKind::Lxc),
 };

@@ -7,7 +7,7 @@ use crate::{
         base::targets_arg,
         cx::{Cx, texts},
         print::{
-            self, Column, Row,
+            self, Column, Row, headings,
             human::{percent, size, uptime},
             table::status_colour,
         },
@@ -24,6 +24,8 @@ pub(super) const KIND: Kind = Kind {
     aliases: &[],
     about: "Cluster nodes",
     guest: None,
+    paths: &["/nodes", "/nodes/{node}"],
+    columns: headings::<NodeRow>,
     verbs: || vec![Box::new(LIST), Box::new(GET)],
 };
 

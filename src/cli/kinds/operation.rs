@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     cli::{
         cx::{Cx, text},
-        print::{self, Column, Row, human::ago, table::status_colour},
+        print::{self, Column, Row, headings, human::ago, table::status_colour},
         reconcile::settle,
         session::{Access, open_journal},
         ui::{style, styled},
@@ -24,6 +24,8 @@ pub(super) const KIND: Kind = Kind {
     aliases: &["op", "ops"],
     about: "The record of every change made from here",
     guest: None,
+    paths: &[],
+    columns: headings::<Operation>,
     verbs: || vec![Box::new(LIST), Box::new(SHOW)],
 };
 

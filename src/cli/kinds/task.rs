@@ -9,7 +9,7 @@ use crate::{
     backends::TaskQuery,
     cli::{
         cx::{Cx, flag, text, texts},
-        print::{self, Column, Format, Row, Shape, human::ago, table::status_colour},
+        print::{self, Column, Format, Row, Shape, headings, human::ago, table::status_colour},
         progress::{TaskLine, bar},
         reconcile::record_followed,
         session::{Access, Session},
@@ -24,6 +24,8 @@ pub(super) const KIND: Kind = Kind {
     aliases: &[],
     about: "Tasks of the servers",
     guest: None,
+    paths: &["/cluster/tasks", "/nodes/{node}/tasks", "/nodes/{node}/tasks/{upid}"],
+    columns: headings::<TaskRow>,
     verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(WATCH), Box::new(LOGS), Box::new(STOP)],
 };
 

@@ -1,7 +1,10 @@
 //! `vm`: virtual machines.
 
 use crate::{
-    cli::{base::guest_verbs, verb::Kind},
+    cli::{
+        base::{guest_headings, guest_verbs},
+        verb::Kind,
+    },
     model::GuestKind,
 };
 
@@ -11,5 +14,7 @@ pub(super) const KIND: Kind = Kind {
     aliases: &["qemu"],
     about: "Virtual machines",
     guest: Some(GuestKind::Qemu),
+    paths: &["/cluster/resources", "/nodes/{node}/qemu", "/nodes/{node}/qemu/{vmid}"],
+    columns: guest_headings,
     verbs: || guest_verbs(GuestKind::Qemu),
 };

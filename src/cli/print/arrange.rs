@@ -2,6 +2,8 @@
 //!
 //! The columns of a kind lend their titles as names of fields. Without either option nothing here runs.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::{
@@ -98,11 +100,14 @@ fn filter_field<R>(path: &FieldPath, columns: &[Titled], rows: &[(Value, R)]) ->
 fn unknown<R>(path: &FieldPath, verb: &str, are: &str, known: Vec<String>, rows: &[(Value, R)]) -> Error {
     let keys = rows.first().and_then(|(data, _)| data.as_object()).into_iter().flat_map(|data| data.keys().cloned());
     let (are, known) = if known.is_empty() { ("there are", keys.collect()) } else { (are, known) };
-    let keys = rows.iter().filter_map(|(data, _)| data.as_object()).flat_map(|data| data.keys().cloned());
-    let mut candidates: Vec<String> = known.iter().cloned().chain(keys).collect();
-    candidates.sort();
-    candidates.dedup();
-    let close = closest(&path.first().to_lowercase(), candidates.into_iter());
+    let word = path.first().to_lowercase();
+    let mut close = closest(&word, known.iter().cloned());
+    if close.is_empty() {
+        // No column is like it; a key that none shows may be.
+        let keys: BTreeSet<&String> =
+            rows.iter().filter_map(|(data, _)| data.as_object()).flat_map(|data| data.keys()).collect();
+        close = closest(&word, keys.into_iter().cloned());
+    }
     let known = known.join(", ");
     Error::usage(format!("no row has a field `{}` to {verb} by; {are} {known}", path.first())).did_you_mean(close)
 }

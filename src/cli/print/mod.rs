@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use arrange::Arrange;
-pub(crate) use format::{Format, known_formats};
+pub(crate) use format::{FORMATS, Format, known_formats};
 pub(crate) use table::Column;
 
 use super::ui::Ui;
@@ -54,6 +54,14 @@ pub(crate) trait Row: Serialize + 'static {
 
     /// `vm/150`.
     fn name(&self) -> String;
+}
+
+/// A column's title, and the field of the data that it shows.
+pub(crate) type Heading = (&'static str, &'static str);
+
+/// The columns of a table.
+pub(crate) fn headings<T: Row>() -> Vec<Heading> {
+    T::columns().iter().map(|column| (column.title, column.field)).collect()
 }
 
 /// Whether one thing was asked for, which is printed as an object, or several, which are an array.

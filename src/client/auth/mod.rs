@@ -34,6 +34,12 @@ pub enum Auth {
         /// Who answers when the server asks for a second factor.
         second_factor: Option<Arc<dyn SecondFactor>>,
     },
+    /// A user without a password: the ticket that a [`TicketStore`] keeps from an earlier login, as long as it is good.
+    /// Nothing is sent to get another one.
+    Kept {
+        /// `user@realm`.
+        user: String,
+    },
     /// Not at all: for the few calls that need nobody, such as the list of realms.
     #[default]
     None,
@@ -44,7 +50,7 @@ impl Auth {
     pub fn user(&self) -> &str {
         match self {
             Self::Token { id, .. } => id,
-            Self::Password { user, .. } => user,
+            Self::Password { user, .. } | Self::Kept { user } => user,
             Self::None => "",
         }
     }
@@ -83,8 +89,9 @@ impl Session {
             Auth::None => Self::Nobody,
             Auth::Token { id, secret } => Self::Token(token::header(&id, &secret)?),
             Auth::Password { user, password, second_factor } => {
-                Self::Ticket(ticket::Session::new(user, password, second_factor, store, place)?)
+                Self::Ticket(ticket::Session::new(user, Some(password), second_factor, store, place)?)
             }
+            Auth::Kept { user } => Self::Ticket(ticket::Session::new(user, None, None, store, place)?),
         })
     }
 

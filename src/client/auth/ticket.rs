@@ -47,7 +47,8 @@ impl Ticket {
 /// A user's session.
 pub(in crate::client) struct Session {
     user: String,
-    password: SecretString,
+    /// `None` for those who may only use a ticket that is there.
+    password: Option<SecretString>,
     second_factor: Option<Arc<dyn SecondFactor>>,
     store: Option<Arc<dyn TicketStore>>,
     key: String,
@@ -57,7 +58,7 @@ pub(in crate::client) struct Session {
 impl Session {
     pub(super) fn new(
         user: String,
-        password: SecretString,
+        password: Option<SecretString>,
         second_factor: Option<Arc<dyn SecondFactor>>,
         store: Option<Arc<dyn TicketStore>>,
         place: &str,
@@ -77,7 +78,7 @@ impl Session {
         let age = have.as_ref().map(|ticket| ticket.age());
         let ticket = match (have, age) {
             (Some(ticket), Some(age)) if !age.is_negative() && age < RENEW_AFTER => ticket,
-            (Some(ticket), Some(age)) if !age.is_negative() && age < DEAD_AFTER => {
+            (Some(ticket), Some(age)) if !age.is_negative() && age < DEAD_AFTER && self.password.is_some() => {
                 match self.renew(&ticket, transport).await {
                     Ok(renewed) => renewed,
                     Err(error) if error.class() == Class::Unauthenticated => self.log_in(transport).await?,
@@ -97,6 +98,9 @@ impl Session {
             return Ok(Arc::clone(newer));
         }
         *current = None;
+        if self.password.is_none() {
+            return Err(self.no_ticket());
+        }
         if let Some(store) = &self.store {
             store.forget(&self.key);
         }
@@ -116,12 +120,17 @@ impl Session {
         self.keep(grant)
     }
 
+    fn no_ticket(&self) -> Error {
+        Error::new(Class::Unauthenticated, format!("no good ticket of `{}` is kept", self.user)).with_sent(Sent::Never)
+    }
+
     async fn log_in(&self, transport: &Transport) -> Result<Arc<Ticket>> {
         self.try_log_in(transport).await.map_err(|error| unsent(error, &self.user))
     }
 
     async fn try_log_in(&self, transport: &Transport) -> Result<Arc<Ticket>> {
-        let grant = self.ask(self.password.expose_secret(), None, transport).await?;
+        let password = self.password.as_ref().ok_or_else(|| self.no_ticket())?;
+        let grant = self.ask(password.expose_secret(), None, transport).await?;
         if !grant.need_tfa {
             return self.keep(grant);
         }

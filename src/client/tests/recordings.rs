@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::model::{ConfigView, GuestKind, GuestRef, NodeName, TaskSource, TaskStatus, Vmid};
+use crate::model::{ClusterResource, ConfigView, GuestKind, GuestRef, NodeName, TaskSource, TaskStatus, Vmid};
 
 #[derive(Clone, Deserialize)]
 struct Recording {
@@ -61,7 +61,18 @@ async fn the_cluster() {
     let client = server.client();
     assert_eq!(client.version().await.unwrap().release, "9.2");
     assert!(client.nodes().await.unwrap().iter().any(|row| row.node == node && row.is_online()));
-    assert!(client.node_status(&node).await.unwrap().contains_key("cpuinfo"));
+    let status = client.node_status(&node).await.unwrap();
+    assert_eq!((status.cpuinfo.unwrap().cpus, status.loadavg), (Some(2), vec![0.6, 0.37, 0.3]));
+    let resources = client.resources(None).await.unwrap();
+    assert!(resources.iter().all(|row| !matches!(row, ClusterResource::Other(_))) && resources.len() > 5);
+    let members = client.cluster_status().await.unwrap();
+    assert!(members.iter().any(|member| member.name == "pve1" && member.online == Some(true)));
+    assert_eq!(client.pools().await.unwrap()[0].poolid, "prod");
+    assert_eq!(client.storage_status(&node, "dir1").await.unwrap().enabled, Some(true));
+    assert!(client.storage_configs().await.unwrap().iter().any(|row| row.path.as_deref() == Some("/var/lib/vz2")));
+    for kind in GuestKind::ALL {
+        assert!(client.node_guests(&node, kind).await.unwrap().iter().any(|row| row.status == "running"), "{kind}");
+    }
     assert_eq!(client.next_vmid().await.unwrap(), Vmid::new(104).unwrap());
     assert!(client.permissions(None).await.unwrap().has("/access", "VM.PowerMgmt"));
     assert!(client.storages(&node).await.unwrap().iter().any(|row| row.storage == "dir1" && row.active));
@@ -81,17 +92,27 @@ async fn the_guests() {
     for guest in guests("status/current") {
         let status = client.guest_status(&guest).await.unwrap();
         assert_eq!(status["vmid"], guest.vmid.get(), "{guest}");
+        assert_eq!(client.current_status(&guest).await.unwrap().vmid, guest.vmid, "{guest}");
     }
     for guest in guests("config") {
         for view in [ConfigView::Pending, ConfigView::Current] {
             let config = client.guest_config(&guest, view).await.unwrap();
             assert!(config.digest().is_some(), "{guest}");
+            let (vm, ct) = (client.qemu_config(&guest, view).await, client.lxc_config(&guest, view).await);
+            let (memory, cores, wrong) = match guest.kind {
+                GuestKind::Qemu => (vm.as_ref().unwrap().memory(), vm.unwrap().cores(), ct.unwrap_err()),
+                GuestKind::Lxc => (ct.as_ref().unwrap().memory(), ct.unwrap().cores(), vm.unwrap_err()),
+            };
+            assert!(memory.unwrap().is_some_and(|mib| mib >= 128) && cores.is_ok(), "{guest}");
+            assert_eq!(wrong.class(), Class::Usage, "{guest}");
         }
     }
     for guest in guests("pending") {
         let pending = client.guest_pending(&guest).await.unwrap();
         assert!(pending.iter().any(|row| row.key == "memory"), "{guest}");
     }
+    let snapshot = client.snapshot_config(&guests("snapshot")[0], "before").await.unwrap();
+    assert_eq!(snapshot.text("snaptime").as_deref(), Some("1795177534"));
     for guest in guests("snapshot") {
         assert!(client.snapshots(&guest).await.unwrap().iter().any(crate::model::Snapshot::is_current), "{guest}");
     }

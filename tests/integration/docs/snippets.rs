@@ -10,7 +10,10 @@ use pvectl::{
     backends::Proxmox,
     client::{Auth, Client, Endpoint},
     contract::Arguments,
-    model::{Call, GuestKind, Method, NullRecorder, Params, Upid},
+    model::{
+        Call, ClusterResource, ConfigView, GuestKind, GuestRef, Method, NullRecorder, Params, Submitted, Upid,
+        config::{QemuConfig, qemu},
+    },
     ops::{Interrupt, Ops, Outcome, RunOptions, Silent, Target, power_verb},
     tasks::{Follower, Limits, NoWatch},
 };
@@ -75,6 +78,48 @@ async fn ops(client: Client) -> Result<Vec<Outcome>> {
     }
     let outcomes = ops.run(plans, &RunOptions::default(), &Silent, &Interrupt::default()).await;
     Ok(outcomes)
+}
+
+async fn typed_configuration(client: Client, guest: GuestRef) -> Result<Params> {
+    let before = client.qemu_config(&guest, ConfigView::Current).await?;
+    for row in before.nets() {
+        let (n, net) = row?;
+        println!("net{n} is on {:?}, VLAN {:?}", net.bridge()?, net.tag()?);
+    }
+
+    let mut after = before.clone();
+    let mut net = after.net(0)?.unwrap_or_default();
+    net.set_tag(30)?.set_firewall(true)?;
+    after.set_net(0, net).set_memory(8192).set_bios(qemu::Bios::Ovmf);
+    after.remove("description");
+
+    let params = after.changes_since(&before);
+    Ok(params)
+}
+
+async fn typed_create(client: Client) -> Result<Submitted> {
+    let mut disk = qemu::Disk::new();
+    disk.set_file("local-lvm:32")?.set_ssd(true)?.set_discard(qemu::DiskDiscard::On)?;
+    let mut net = qemu::Net::new();
+    net.set_model(qemu::NetModel::Virtio)?.set_bridge("vmbr0")?;
+    let mut config = QemuConfig::new();
+    config.set_name("web-1").set_cores(4).set_memory(4096).set_scsi(0, disk).set_net(0, net);
+
+    let params = config.to_params().with("vmid", client.next_vmid().await?);
+    let task = client.submit(&Call::new(Method::Post, "/nodes/pve1/qemu").with_params(params)).await?;
+    Ok(task)
+}
+
+#[rustfmt::skip]
+async fn typed_rows(client: Client) -> Result<()> {
+    for resource in client.resources(None).await? {
+        match resource {
+            ClusterResource::Guest(guest) => println!("{} is {}", guest.label(), guest.status),
+            ClusterResource::Storage(storage) => println!("{} has {:?} of {:?} bytes", storage.storage, storage.disk, storage.maxdisk),
+            other => println!("a {}", other.kind()),
+        }
+    }
+    Ok(())
 }
 
 #[test]

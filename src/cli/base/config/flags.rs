@@ -312,7 +312,10 @@ fn words(schema: &'static Schema) -> ValueParser {
         fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
             match self.0.kind {
                 Kind::Boolean => Some(Box::new(["yes", "no"].into_iter().map(PossibleValue::new))),
-                _ => Some(Box::new(self.0.values.iter().map(PossibleValue::new))),
+                _ => Some(Box::new(self.0.values.iter().map(|value| {
+                    let default = self.0.default.as_ref().and_then(|default| default.as_str()) == Some(value);
+                    if default { PossibleValue::new(value).help("default") } else { PossibleValue::new(value) }
+                }))),
             }
         }
     }

@@ -1,0 +1,155 @@
+//! `api-resources`: the kinds, their names, verbs and paths, and what each backend does for them.
+//!
+//! Everything is read from the tables.
+
+use clap::ArgMatches;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    backends::{BACKENDS, Capabilities, Support},
+    cli::{
+        cx::{Cx, text},
+        kinds::KINDS,
+        print::{self, Column, Row},
+        verb::{Entry, Exit, Kind, value},
+    },
+    model::{Error, Result, closest},
+    ops::action_of,
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "api-resources",
+    about: "List the kinds of resources: their names, verbs and API paths, and what each backend does",
+    examples: &["pvectl api-resources", "pvectl api-resources --verb suspend -o wide", "pvectl api-resources -o json"],
+    args: |command| {
+        command.arg(value("verb", "VERB", "Only kinds that have this verb")).arg(value(
+            "backend",
+            "BACKEND",
+            "Only verbs that this backend does",
+        ))
+    },
+    run: |cx, matches| Box::pin(async { run(cx, matches) }),
+};
+
+/// A kind as a row.
+#[derive(Serialize)]
+struct KindRow {
+    name: &'static str,
+    noun: &'static str,
+    aliases: Vec<&'static str>,
+    about: &'static str,
+    verbs: Vec<&'static str>,
+    paths: &'static [&'static str],
+    /// By backend: the verbs it does, and why it does not do the others.
+    backends: Map<String, Value>,
+}
+
+impl Row for KindRow {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<KindRow>] = &[
+            Column::new("NAME", "name", |row: &KindRow| row.name.to_owned()),
+            Column::new("NOUN", "noun", |row: &KindRow| row.noun.to_owned()),
+            Column::new("ALIASES", "aliases", |row: &KindRow| row.aliases.join(",")),
+            Column::new("VERBS", "verbs", |row: &KindRow| row.verbs.join(",")),
+            Column::new("BACKENDS", "backends", |row: &KindRow| row.on().join(",")).wide(),
+            Column::new("PATHS", "paths", |row: &KindRow| row.paths.join(",")).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+}
+
+impl KindRow {
+    /// `None` for a kind without any verb that is wanted.
+    fn new(kind: &'static Kind, backends: &[&Capabilities], verb: Option<&str>) -> Option<Self> {
+        let all: Vec<&'static str> = (kind.verbs)().iter().map(|verb| verb.name()).collect();
+        if verb.is_some_and(|wanted| !all.contains(&wanted)) {
+            return None;
+        }
+        // Only what is of the server has a backend: the journal is here.
+        let serving = backends.iter().filter(|_| !kind.paths.is_empty());
+        let described = serving.map(|backend| (backend.backend.to_owned(), described(kind, backend, &all))).collect();
+        let done = |verb: &&str| backends.iter().any(|backend| without(kind, backend, verb).is_none());
+        let verbs: Vec<&'static str> = all.iter().copied().filter(done).collect();
+        let wanted = verb.is_none_or(|wanted| verbs.contains(&wanted));
+        (wanted && !verbs.is_empty()).then_some(Self {
+            name: kind.plural,
+            noun: kind.noun,
+            aliases: kind.aliases.to_vec(),
+            about: kind.about,
+            verbs,
+            paths: kind.paths,
+            backends: described,
+        })
+    }
+
+    /// Each backend, with what it does not do.
+    fn on(&self) -> Vec<String> {
+        let shown = self.backends.iter().map(|(name, backend)| {
+            let missing: Vec<&str> =
+                backend["missing"].as_object().into_iter().flatten().map(|(verb, _)| verb.as_str()).collect();
+            if missing.is_empty() { name.clone() } else { format!("{name} (not {})", missing.join(", ")) }
+        });
+        shown.collect()
+    }
+}
+
+/// Why a backend does not do a verb, if it does not.
+fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static str> {
+    let guest = kind.guest?;
+    match backend.support(guest, action_of(verb, guest)?) {
+        Support::Yes => None,
+        Support::No { reason, .. } => Some(reason),
+    }
+}
+
+fn described(kind: &Kind, backend: &Capabilities, verbs: &[&'static str]) -> Value {
+    let missing: Map<String, Value> =
+        verbs.iter().filter_map(|verb| Some(((*verb).to_owned(), without(kind, backend, verb)?.into()))).collect();
+    let does: Vec<&str> = verbs.iter().copied().filter(|verb| !missing.contains_key(*verb)).collect();
+    serde_json::json!({"verbs": does, "missing": missing})
+}
+
+fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let verbs = || KINDS.iter().flat_map(|kind| (kind.verbs)()).map(|verb| verb.name().to_owned());
+    let verb = text(matches, "verb");
+    if let Some(unknown) = verb.filter(|wanted| verbs().all(|verb| verb != *wanted)) {
+        return Err(Error::usage(format!("no kind has a verb `{unknown}`")).did_you_mean(closest(unknown, verbs())));
+    }
+    let backends: Vec<&Capabilities> = match text(matches, "backend") {
+        None => BACKENDS.iter().collect(),
+        Some(wanted) => {
+            let names = || BACKENDS.iter().map(|backend| backend.backend.to_owned());
+            let found = BACKENDS.iter().find(|backend| backend.backend == wanted).ok_or_else(|| {
+                let known = names().collect::<Vec<_>>().join(", ");
+                Error::usage(format!("unknown backend `{wanted}`, known are {known}"))
+                    .did_you_mean(closest(wanted, names()))
+            })?;
+            vec![found]
+        }
+    };
+    let style = cx.plain_style()?;
+    let mut rows: Vec<KindRow> = KINDS.iter().filter_map(|kind| KindRow::new(kind, &backends, verb)).collect();
+    print::list(&cx.ui, &style, &mut rows)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{cli::kinds::KINDS, contract::embedded, model::Method};
+
+    #[test]
+    fn every_path_is_one_that_can_be_read() {
+        for kind in KINDS {
+            assert_eq!(kind.paths.is_empty(), kind.noun == "operation", "{}", kind.noun);
+            for path in kind.paths {
+                let known = embedded().templates().any(|(method, template)| (method, template) == (Method::Get, *path));
+                assert!(known, "{}: {path}", kind.noun);
+            }
+        }
+    }
+}
