@@ -2,7 +2,10 @@
 //!
 //! Only the shape is here; what a command does is in its own file.
 
-use clap::{Arg, ArgAction, Command, builder::PossibleValuesParser};
+use clap::{
+    Arg, ArgAction, Command,
+    builder::{PossibleValuesParser, StyledStr},
+};
 
 use super::{
     base::selector_arg,
@@ -41,6 +44,34 @@ pub(crate) fn command() -> Command {
         app = app.subcommand(command.command());
     }
     app
+}
+
+/// Looks at the command that was typed, after a parse: only those on the way to it were built, and only what is built
+/// has a name for its usage.
+pub(crate) fn typed<T>(app: &mut Command, look: impl FnOnce(&mut Command) -> T) -> T {
+    if let Some(sub) = app.get_subcommands_mut().find(|sub| sub.get_bin_name().is_some()) {
+        return typed(sub, look);
+    }
+    look(app)
+}
+
+/// The help of the command that was typed, after a parse that ended in a wish for help: with every flag for `--help`,
+/// and those most used for `-h`.
+pub(crate) fn help(app: &mut Command, all: bool) -> StyledStr {
+    typed(app, |command| {
+        if !all || !command.get_arguments().any(Arg::is_hide_short_help_set) {
+            return command.render_help();
+        }
+        // clap's own long help has a blank line after every flag, which is no list any more.
+        let mut whole = std::mem::take(command).mut_args(|arg| match arg.get_id().as_str() {
+            "help" => arg.help("Print help; -h has what is used most"),
+            _ => arg.hide_short_help(false),
+        });
+        match whole.get_after_long_help().cloned() {
+            Some(after) => whole.after_help(after).render_help(),
+            None => whole.render_help(),
+        }
+    })
 }
 
 /// `pvectl vm …`.

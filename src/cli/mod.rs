@@ -21,12 +21,15 @@ mod verb;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{ArgMatches, error::ErrorKind};
+use clap::{
+    ArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use self::{cx::Cx, error::report, verb::Exit};
 use crate::{
     config::Env,
-    model::{Class, Error, Result},
+    model::{Class, Error, Hint, Result},
 };
 
 /// Runs a command line in an environment and gives its exit code.
@@ -35,10 +38,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     if let Some(shell) = env.get(complete::VARIABLE) {
         return ExitCode::from(complete::main(shell, &args, &env));
     }
-    let matches = match app::command().try_get_matches_from(&args) {
+    let mut app = app::command();
+    let matches = match app.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,
-        Err(error) => return ExitCode::from(not_parsed(&error, &args, &env)),
+        Err(error) => return ExitCode::from(not_parsed(&error, app, &args, &env)),
     };
+    drop(app);
     let cx = Cx::new(env, &matches);
     start_tracing(&cx);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -97,23 +102,34 @@ async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 }
 
 /// Help and version go to stdout; mistakes to stderr, as JSON where that is asked for.
-fn not_parsed(error: &clap::Error, args: &[OsString], env: &Env) -> Exit {
+fn not_parsed(error: &clap::Error, mut app: clap::Command, args: &[OsString], env: &Env) -> Exit {
     let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let ui = ui::Ui::new(env, "auto", false);
     if wanted {
-        let text = error.render();
+        let text = match error.kind() {
+            ErrorKind::DisplayHelp => app::help(&mut app, args.iter().any(|arg| arg == "--help")),
+            _ => error.render(),
+        };
         // A reader that went away is no error.
         let _ = ui.data(|out| write!(out, "{}", text.ansi()));
         return 0;
     }
     let as_json = args.windows(2).any(|pair| pair[0] == "--error-format" && pair[1] == "json")
         || args.iter().any(|arg| arg == "--error-format=json");
+    let flag = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => flag.strip_prefix("--"),
+        _ => None,
+    };
+    let hint = flag.and_then(|flag| app::typed(&mut app, |command| base::unknown_flag(flag, command)));
     if as_json {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned();
-        report(&ui, error::ErrorFormat::Json, &Error::usage(message));
+        let error = Error::usage(message);
+        let error = hint.into_iter().fold(error, |error, hint| error.with_hint(Hint::Text(hint)));
+        report(&ui, error::ErrorFormat::Json, &error);
     } else {
         ui.err_line(error.render().ansi().to_string().trim_end());
+        hint.iter().for_each(|hint| ui.err_line(format_args!("\nhint: {hint}")));
     }
     Class::Usage.exit_code()
 }

@@ -158,7 +158,7 @@ impl Explained {
             format,
             pattern: schema.pattern.clone(),
             requires: schema.requires.clone(),
-            last_index: name.strip_suffix("[n]").map(indexed::last_of),
+            last_index: name.strip_suffix("[n]").map(indexed::last_index),
             default_key: schema.default_key,
             only_for: schema.instance_types.clone(),
             description: text.map(|text| text.trim().to_owned()),

@@ -2,7 +2,7 @@
 //!
 //! How far the numbers go is not in the description; this table has it.
 
-/// The largest number of each, on a real server. Where VMs and containers differ the larger one stands.
+/// The largest number of each, on a real server. `net` and `unused`, which VMs and containers share, go equally far.
 const LAST: &[(&str, u16)] = &[
     ("acmedomain", 4),
     ("dev", 255),
@@ -33,11 +33,12 @@ pub(super) fn declared_name(concrete: &str) -> Option<String> {
     if base.is_empty() || digits.is_empty() || (digits.len() > 1 && digits.starts_with('0')) {
         return None;
     }
-    let last = last_of(base);
+    let last = last_index(base);
     digits.parse::<u16>().is_ok_and(|number| number <= last).then(|| format!("{base}[n]"))
 }
 
-/// The largest number of a numbered parameter: 31 for `net`.
-pub(super) fn last_of(base: &str) -> u16 {
+/// The largest number of a numbered parameter: 31 for `net`. Where a VM and a container have the same parameter, they
+/// have the same number of it.
+pub fn last_index(base: &str) -> u16 {
     LAST.iter().find(|(name, _)| *name == base).map_or(LAST_OF_OTHERS, |(_, last)| *last)
 }

@@ -27,6 +27,7 @@ pub use differences::{Change, MethodDifference, ParameterDifference};
 pub use endpoint::{Endpoint, Parameters};
 pub use explain::{Explained, ExplainedKey, ExplainedMethod, SetBy};
 pub use index::{Contract, Found, embedded};
+pub use indexed::last_index;
 pub use permissions::{Check, Permissions};
 pub use route::{Route, plain_path};
 pub use schema::{Format, Keys, Kind, Schema};

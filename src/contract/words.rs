@@ -8,7 +8,7 @@ use super::{
     Endpoint, Kind, Schema,
     check::{MISSING, UNKNOWN},
 };
-use crate::model::{Error, Hint, Params, is_secret_at};
+use crate::model::{Error, Hint, Params, closest, is_secret_at};
 
 /// Of more parts than this only the names are shown.
 const MANY_PARTS: usize = 16;
@@ -43,31 +43,55 @@ impl Endpoint {
                 _ => format!("`{key}`: {}", reason(key, said)),
             };
             lines.push(line);
+            if !is_secret_at(&self.path, name) {
+                let meant = meant(key, said, schema);
+                hints.extend((!meant.is_empty()).then_some(Hint::DidYouMean(meant)));
+            }
             hints.push(Hint::Text(expectation(name, schema)));
         }
         hints.into_iter().fold(Error::usage(lines.join("; ")), Error::with_hint)
     }
 }
 
+/// How the server says that a property string has no such part.
+const UNDEFINED: &str = "property is not defined in schema";
+
+/// The server's words by the part of the property string that they are about; the part is empty for the whole value.
+fn complaints<'s>(key: &str, said: &'s str) -> Vec<(&'s str, &'s str)> {
+    let said = said.trim().trim_start_matches("invalid format - format error").trim();
+    let split = |line: &'s str| match line.split_once(": ").map(|(at, text)| (at.strip_prefix(key), text)) {
+        Some((Some(part), text)) => (part.trim_start_matches('.'), text),
+        _ => ("", line),
+    };
+    said.lines().map(split).collect()
+}
+
 /// The server's words without their ceremony: `net0.bogus: property is not defined in …` → ``unknown part `bogus` ``.
 fn reason(key: &str, said: &str) -> String {
-    let said = said.trim().trim_start_matches("invalid format - format error").trim();
-    let reasons: Vec<String> = said
-        .lines()
-        .map(|line| {
-            let (part, text) = match line.split_once(": ").map(|(at, text)| (at.strip_prefix(key), text)) {
-                Some((Some(part), text)) => (part.trim_start_matches('.'), text),
-                _ => ("", line),
-            };
-            match (part, text.contains("property is not defined in schema")) {
-                ("", _) if text.ends_with("got ARRAY") => "given several times, and takes one value".to_owned(),
-                ("", _) => text.to_owned(),
-                (part, true) => format!("unknown part `{part}`"),
-                (part, false) => format!("part `{part}`: {text}"),
-            }
-        })
-        .collect();
-    reasons.join(", ")
+    let reason = |(part, text): (&str, &str)| match (part, text.contains(UNDEFINED)) {
+        ("", _) if text.ends_with("got ARRAY") => "given several times, and takes one value".to_owned(),
+        ("", _) => text.to_owned(),
+        (part, true) => format!("unknown part `{part}`"),
+        (part, false) => format!("part `{part}`: {text}"),
+    };
+    complaints(key, said).into_iter().map(reason).collect::<Vec<_>>().join(", ")
+}
+
+/// What may have been meant by unknown parts, and by values that are none of those allowed.
+fn meant(key: &str, said: &str, schema: &Schema) -> Vec<String> {
+    let keys = schema.keys();
+    let close = |(part, text): (&str, &str)| {
+        if text.contains(UNDEFINED) {
+            return closest(part, keys.iter().flat_map(|keys| keys.keys().cloned()));
+        }
+        let schema = if part.is_empty() { Some(schema) } else { keys.as_ref().and_then(|keys| keys.get(part)) };
+        let value = text.strip_prefix("value '").and_then(|rest| rest.split_once("' does not have a value in"));
+        match (schema, value) {
+            (Some(schema), Some((value, _))) => closest(value, schema.values.iter().cloned()),
+            _ => Vec::new(),
+        }
+    };
+    complaints(key, said).into_iter().flat_map(close).collect()
 }
 
 /// What a key takes, in one line.

@@ -249,7 +249,7 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path)?;
         for (key, value) in self.redacted_params().iter() {
-            if value.is_empty() || value.contains(char::is_whitespace) {
+            if value.is_empty() || value.contains(|c: char| c.is_whitespace() || c.is_control()) {
                 write!(f, " {key}={value:?}")?;
             } else {
                 write!(f, " {key}={value}")?;

@@ -4,10 +4,14 @@
 
 use futures_util::future::try_join_all;
 
-use super::{Ops, closest, params::check_params, place::Needs, plan::Plan, verbs::CREATE};
+use super::{
+    Device, LabelChange, Ops, closest, params::check_params, place::Needs, plan::Plan, request::settle, verbs::CREATE,
+};
 use crate::{
     backends::{Action, Step},
-    model::{Error, Guest, GuestKind, GuestRef, Hint, Node, NodeName, Params, Result, Vmid, Volume},
+    model::{
+        ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, Node, NodeName, Params, Result, Vmid, Volume,
+    },
 };
 
 /// A guest to be.
@@ -30,10 +34,41 @@ pub struct CreateRequest {
     pub check: bool,
     /// Its configuration, by PVE's keys.
     pub params: Params,
+    /// Devices beside those, which get the lowest numbers that are free.
+    pub devices: Vec<Device>,
+    /// Changes of the tags that it has by `params`, or by its template.
+    pub labels: Vec<LabelChange>,
+    /// Parameters that are sent as they are, without a check: for those that only a newer server knows. Of a clone
+    /// they go into its configuration.
+    pub forced: Params,
+}
+
+impl CreateRequest {
+    /// A guest of this kind of which nothing is said yet.
+    pub const fn new(kind: GuestKind) -> Self {
+        Self {
+            kind,
+            vmid: None,
+            node: None,
+            template: None,
+            full: None,
+            start: false,
+            check: true,
+            params: Params::new(),
+            devices: Vec::new(),
+            labels: Vec::new(),
+            forced: Params::new(),
+        }
+    }
+
+    /// Whether a guest with this VMID is to be replaced.
+    pub fn overwrites(&self) -> bool {
+        self.params.get("force").is_some_and(|force| matches!(force, "1" | "yes" | "true" | "on"))
+    }
 }
 
 /// Parameters of a create that belong to the clone when a template is cloned.
-const CLONE_KEYS: [&str; 4] = ["pool", "storage", "bwlimit", "description"];
+const CLONE_KEYS: [&str; 5] = ["name", "pool", "storage", "bwlimit", "description"];
 
 impl Ops {
     /// Plans a new guest.
@@ -46,24 +81,41 @@ impl Ops {
     /// [`Class::Conflict`](crate::model::Class::Conflict) when the VMID is taken or no node has room.
     pub async fn plan_create(&self, request: &CreateRequest, taken: &[Vmid]) -> Result<Plan> {
         let kind = request.kind;
+        request.check()?;
         let guests = self.backend().guests().await?;
         if let Some(vmid) = request.vmid
             && taken.contains(&vmid)
         {
             return Err(Error::usage(format!("VMID {vmid} is asked for twice")));
         }
-        if let Some(vmid) = request.vmid
-            && let Some(taken) = guests.iter().find(|guest| guest.vmid == vmid)
-        {
-            let message = format!("VMID {vmid} is taken by {} `{}` on {}", taken.kind, taken.label(), taken.node);
+        let there = guests.iter().find(|guest| Some(guest.vmid) == request.vmid);
+        let overwrites = request.overwrites() && there.is_some_and(|there| there.kind == kind);
+        if let Some(there) = there.filter(|_| !overwrites) {
+            let message =
+                format!("VMID {} is taken by {} `{}` on {}", there.vmid, there.kind, there.label(), there.node);
             return Err(
                 Error::conflict(message).with_hint(Hint::Text("leave --vmid out to take the next free one".into()))
             );
         }
+        let mut overwriting = request.clone();
+        let request = match there {
+            // The server replaces a guest where it is.
+            Some(there) => {
+                overwriting.node.get_or_insert_with(|| there.node.clone());
+                &overwriting
+            }
+            None => request,
+        };
         let mut plan = match (&request.template, kind) {
             (Some(template), GuestKind::Qemu) => self.plan_clone(request, template, &guests, taken).await?,
             (template, _) => self.plan_new(request, template.as_deref(), taken).await?,
         };
+        if let Some(there) = there {
+            let (loss, _, config) = self.loss(&there.reference()).await?;
+            plan.loss = Some(loss);
+            plan.notes.push(format!("replaces {} `{}`", there.kind, there.label()));
+            plan.config_before = Some(config);
+        }
         plan.vmid_is_free_choice = request.vmid.is_none();
         plan.name = request.params.get(kind.name_key()).map(str::to_owned);
         if let Some(name) = &plan.name
@@ -97,7 +149,8 @@ impl Ops {
     /// A guest from nothing, or a container from an OS template.
     async fn plan_new(&self, request: &CreateRequest, template: Option<&str>, taken: &[Vmid]) -> Result<Plan> {
         let kind = request.kind;
-        let mut params = request.params.clone();
+        let settled = settle(kind, &request.params, &request.devices, &request.labels, &GuestConfig::default(), &[])?;
+        let mut params = settled.set;
         let mut eligible = Vec::new();
         if let Some(template) = template {
             let (volume, nodes) = self.os_template(template, request.node.as_ref()).await?;
@@ -105,10 +158,10 @@ impl Ops {
             eligible = nodes;
         } else if kind == GuestKind::Lxc && params.get("ostemplate").is_none() {
             return Err(Error::usage("a container is made from a template")
-                .with_hint(Hint::Text("give --template NAME (debian-12) or --set ostemplate=VOLUME".into())));
+                .with_hint(Hint::Text("give --template NAME (debian-12) or --ostemplate VOLUME".into())));
         }
         // The VMID is only known below, and only its presence matters to the check.
-        let mut checked = check_params(kind, Action::Create, params.with("vmid", Vmid::MIN))?;
+        let mut checked = check_params(kind, Action::Create, params.with("vmid", Vmid::MIN), &request.forced)?;
         checked.remove("vmid");
         let needs = Needs::of(kind, &checked);
         let node = self.place(&needs, request.node.as_ref(), &eligible, request.check).await?;
@@ -128,11 +181,18 @@ impl Ops {
     ) -> Result<Plan> {
         let source = vm_template(template, guests)?;
         let vmid = self.vmid(request, taken).await?;
-        let mut clone = Params::new().with("newid", vmid).with_some("name", request.params.get("name"));
-        let mut configure = Params::new();
-        for (key, value) in request.params.iter().filter(|(key, _)| *key != "name") {
-            let into = if CLONE_KEYS.contains(&key) { &mut clone } else { &mut configure };
-            into.push(key, value);
+        // What it has from its template is not overwritten by what comes without a number.
+        let adds = !request.devices.is_empty() || !request.labels.is_empty();
+        let there = match adds {
+            true => self.backend().guest_config(&source.reference(), ConfigView::Pending).await?,
+            false => GuestConfig::default(),
+        };
+        let settled = settle(request.kind, &request.params, &request.devices, &request.labels, &there, &[])?;
+        let (of_clone, mut configure) = split_clone(&settled.set);
+        let mut clone = Params::new().with("newid", vmid);
+        clone.extend(of_clone.iter());
+        if !settled.delete.is_empty() {
+            configure.push("delete", settled.delete.join(","));
         }
         if let Some(full) = request.full {
             clone.push("full", u8::from(full));
@@ -144,11 +204,11 @@ impl Ops {
             node = target.clone();
         }
         let guest = GuestRef { kind: GuestKind::Qemu, vmid, node };
-        let clone = check_params(GuestKind::Qemu, Action::Clone, clone)?;
+        let clone = check_params(GuestKind::Qemu, Action::Clone, clone, &Params::new())?;
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);
         plan.steps.push(Step::new(Action::Clone, source.reference()).with_params(clone));
-        if !configure.is_empty() {
-            let configure = check_params(GuestKind::Qemu, Action::ConfigureInTask, configure)?;
+        if !configure.is_empty() || !request.forced.is_empty() {
+            let configure = check_params(GuestKind::Qemu, Action::ConfigureInTask, configure, &request.forced)?;
             plan.steps.push(Step::new(Action::ConfigureInTask, guest).with_params(configure));
         }
         Ok(plan)
@@ -202,6 +262,16 @@ impl Ops {
             }
         }
     }
+}
+
+/// What of a create belongs to the clone, and what to the configuration of the copy.
+pub(super) fn split_clone(params: &Params) -> (Params, Params) {
+    let (mut clone, mut configure) = (Params::new(), Params::new());
+    for (key, value) in params.iter() {
+        let into = if CLONE_KEYS.contains(&key) { &mut clone } else { &mut configure };
+        into.push(key, value);
+    }
+    (clone, configure)
 }
 
 /// The VM template of this name or number.

@@ -4,6 +4,8 @@
 //! flags, no terminal, and no backend by name.
 
 mod create;
+mod devices;
+mod labels;
 mod observe;
 mod outcome;
 mod params;
@@ -12,6 +14,7 @@ mod plan;
 mod raw;
 mod reconcile;
 mod recorded;
+mod request;
 mod run;
 mod targets;
 mod task;
@@ -21,6 +24,8 @@ use std::sync::Arc;
 
 pub use crate::model::closest;
 pub use create::CreateRequest;
+pub use devices::Device;
+pub use labels::LabelChange;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{check_params, friendly_value};

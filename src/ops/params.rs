@@ -71,14 +71,31 @@ fn endpoint(kind: GuestKind, action: Action) -> Result<&'static Endpoint> {
         .ok_or_else(|| Error::usage(format!("the API has no {} {template}", spec.method)))
 }
 
-/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent.
+/// The declaration of an action's parameter.
+pub(super) fn schema(kind: GuestKind, action: Action, key: &str) -> Option<&'static Schema> {
+    endpoint(kind, action).ok()?.parameters.get(key)
+}
+
+/// Whether an action has a parameter of this name.
+pub(super) fn is_known(kind: GuestKind, action: Action, key: &str) -> bool {
+    schema(kind, action, key).is_some()
+}
+
+/// The error for a key that no configuration of this kind has.
+pub(super) fn unknown_key(kind: GuestKind, action: Action, key: &str) -> Error {
+    let close = endpoint(kind, action).map(|endpoint| endpoint.suggest(key)).unwrap_or_default();
+    Error::usage(format!("unknown key `{key}`")).did_you_mean(close)
+}
+
+/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent. Those in
+/// `forced` are neither changed nor checked, and win over the others.
 ///
 /// # Errors
 /// [`Class::Usage`](crate::model::Class::Usage) that names each wrong key, the part that is wrong, and what is expected.
-pub fn check_params(kind: GuestKind, action: Action, params: Params) -> Result<Params> {
+pub fn check_params(kind: GuestKind, action: Action, params: Params, forced: &Params) -> Result<Params> {
     let endpoint = endpoint(kind, action)?;
     let mut checked = Params::new();
-    for (key, value) in params.iter() {
+    for (key, value) in params.iter().filter(|(key, _)| forced.get(key).is_none()) {
         match endpoint.parameters.get(key) {
             Some(schema) => checked.push(key, friendly_value(key, value, schema)?),
             None => checked.push(key, value),
@@ -90,10 +107,18 @@ pub fn check_params(kind: GuestKind, action: Action, params: Params) -> Result<P
     if whole.get("vmid").is_none() {
         whole.set("vmid", 100);
     }
-    match endpoint.check(&whole) {
-        Ok(()) => Ok(checked),
-        Err(errors) => Err(endpoint.refusal("key", &checked, &errors)),
+    let mut errors = endpoint.check(&whole).err().unwrap_or_default();
+    // What is forced counts as given where another parameter asks for it.
+    errors.retain(|key, _| forced.get(key).is_none());
+    if !errors.is_empty() {
+        let refusal = endpoint.refusal("key", &checked, &errors);
+        let unknown = errors.keys().find(|key| endpoint.parameters.get(key).is_none());
+        let hint =
+            unknown.map(|key| format!("a key that only a newer server has is sent with --force-param {key}=VALUE"));
+        return Err(hint.into_iter().fold(refusal, |refusal, hint| refusal.with_hint(Hint::Text(hint))));
     }
+    checked.extend(forced.iter());
+    Ok(checked)
 }
 
 #[cfg(test)]
@@ -102,7 +127,7 @@ mod tests {
     use crate::model::Class;
 
     fn check(pairs: &[(&str, &str)]) -> Result<Params> {
-        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect())
+        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect(), &Params::new())
     }
 
     #[test]

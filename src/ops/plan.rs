@@ -8,14 +8,17 @@ use serde_json::{Value, json};
 
 use super::{
     Ops, Resolved,
-    params::check_params,
+    devices::Device,
+    labels::LabelChange,
+    params::{check_params, is_known, unknown_key},
+    request::{HOW, settle, update_action},
     verbs::{DELETE, Power, PowerVerb, UPDATE, When, Words},
 };
 use crate::{
     backends::{Action, Backend, Step},
     model::{
-        Class, ConfigView, Error, GuestConfig, GuestKind, GuestRef, Hint, Params, PropertyString, Result, Size,
-        Snapshot, is_disk_key, is_secret_key,
+        Class, ConfigView, Error, GuestConfig, GuestRef, Hint, Params, PropertyString, Result, Size, Snapshot,
+        is_secret_key,
     },
 };
 
@@ -84,6 +87,12 @@ pub struct UpdateRequest {
     pub set: Params,
     /// Keys to unset.
     pub delete: Vec<String>,
+    /// Devices to add, which get the lowest numbers that the guest has free.
+    pub devices: Vec<Device>,
+    /// Labels to change; all other tags stay.
+    pub labels: Vec<LabelChange>,
+    /// Parameters that are sent as they are, without a check: for those that only a newer server knows.
+    pub forced: Params,
 }
 
 /// How to delete.
@@ -153,7 +162,7 @@ impl Ops {
     pub async fn plan_power(&self, verb: &PowerVerb, found: &Resolved, params: &Params, strict: bool) -> Result<Plan> {
         let guest = found.guest.reference();
         self.backend().capabilities().require(guest.kind, verb.action)?;
-        let params = check_params(guest.kind, verb.action, params.clone())?;
+        let params = check_params(guest.kind, verb.action, params.clone(), &Params::new())?;
         let mut plan = Plan::new(verb.words, found.target.clone(), guest.clone(), found.guest.name.clone());
         let refuse = |why: String| Error::conflict(format!("cannot {} {}: it is {why}", verb.words.name, plan.label()));
         if found.guest.template {
@@ -183,14 +192,17 @@ impl Ops {
     /// [`Class::Usage`] for keys and values the server would refuse, [`Class::Conflict`] for a locked guest.
     pub async fn plan_update(&self, found: &Resolved, request: &UpdateRequest) -> Result<Plan> {
         let guest = found.guest.reference();
+        request.check(guest.kind)?;
         let mut plan = Plan::new(UPDATE, found.target.clone(), guest.clone(), found.guest.name.clone());
         let config = self.backend().guest_config(&guest, ConfigView::Pending).await?;
         refuse_locked(&plan, &config)?;
 
+        let settled = settle(guest.kind, &request.set, &request.devices, &request.labels, &config, &request.delete)?;
+        let checked = request.checked(guest.kind, &settled.set)?;
         let mut set = Params::new();
-        for (key, value) in request.set.iter() {
+        for (key, value) in checked.iter().filter(|(key, _)| !HOW.contains(key)) {
             let before = config.text(key);
-            if key == "digest" || before.as_deref().is_some_and(|before| same_value(key, before, value)) {
+            if before.as_deref().is_some_and(|before| same_value(key, before, value)) {
                 continue;
             }
             plan.changes.push(Change {
@@ -200,13 +212,17 @@ impl Ops {
             });
             set.push(key, value);
         }
-        let delete: Vec<&String> = request.delete.iter().filter(|key| config.0.contains_key(*key)).collect();
+        let delete: Vec<&String> = request.delete.iter().chain(&settled.delete).collect();
+        let (delete, unset): (Vec<&String>, Vec<&String>) =
+            delete.into_iter().partition(|key| config.0.contains_key(*key));
         for key in &delete {
             plan.changes.push(Change { key: (*key).clone(), before: shown(key, config.text(key)), after: None });
         }
-        let unset: Vec<&str> =
-            request.delete.iter().filter(|key| !config.0.contains_key(*key)).map(String::as_str).collect();
+        if let Some(unknown) = unset.iter().find(|key| !is_known(guest.kind, Action::Configure, key)) {
+            return Err(unknown_key(guest.kind, Action::Configure, unknown));
+        }
         if !unset.is_empty() {
+            let unset: Vec<&str> = unset.iter().map(|key| key.as_str()).collect();
             plan.notes.push(format!("not set anyway: {}", unset.join(", ")));
         }
         if plan.changes.is_empty() {
@@ -216,11 +232,11 @@ impl Ops {
         if !delete.is_empty() {
             set.push("delete", delete.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(","));
         }
-        // Disks are made and copied in a task; everything else is answered at once, and with better errors.
-        let makes_disks = set.iter().any(|(key, _)| is_disk_key(key));
-        let action =
-            if guest.kind == GuestKind::Qemu && makes_disks { Action::ConfigureInTask } else { Action::Configure };
-        let mut params = check_params(guest.kind, action, set)?;
+        let how =
+            |(key, _): &(&str, &str)| HOW.contains(key) && *key != "digest" && (*key != "force" || !delete.is_empty());
+        set.extend(checked.iter().filter(how));
+        let action = update_action(guest.kind, &set);
+        let mut params = set;
         let digest = request.set.get("digest").map(str::to_owned).or_else(|| config.digest().map(|digest| digest.0));
         if let Some(digest) = digest {
             params.push("digest", digest);
@@ -237,14 +253,7 @@ impl Ops {
     pub async fn plan_delete(&self, found: &Resolved, request: &DeleteRequest) -> Result<Plan> {
         let guest = found.guest.reference();
         let mut plan = Plan::new(DELETE, found.target.clone(), guest.clone(), found.guest.name.clone());
-        let backend = self.backend();
-        let (status, config, snapshots) = try_join3(
-            backend.guest_status(&guest),
-            backend.guest_config(&guest, ConfigView::Pending),
-            backend.snapshots(&guest),
-        )
-        .await?;
-        let power = Power::of(&status);
+        let (loss, power, config) = self.loss(&guest).await?;
         let refuse = |why: &str| Error::conflict(format!("cannot delete {}: {why}", plan.label()));
         if config.is_protected() {
             let unprotect = format!("pvectl {} update {} --set protection=0", guest.kind, guest.vmid);
@@ -265,9 +274,23 @@ impl Ops {
             .with_flag("purge", request.purge)
             .with_flag("destroy-unreferenced-disks", request.purge_disks);
         plan.steps.push(Step::new(Action::Destroy, guest).with_params(params));
-        plan.loss = Some(Loss { status: power.to_string(), disks: disk_losses(&config), snapshots: names(&snapshots) });
+        plan.loss = Some(loss);
         plan.config_before = Some(config);
         Ok(plan)
+    }
+
+    /// What is lost with a guest, and how it is.
+    pub(super) async fn loss(&self, guest: &GuestRef) -> Result<(Loss, Power, GuestConfig)> {
+        let backend = self.backend();
+        let (status, config, snapshots) = try_join3(
+            backend.guest_status(guest),
+            backend.guest_config(guest, ConfigView::Pending),
+            backend.snapshots(guest),
+        )
+        .await?;
+        let power = Power::of(&status);
+        let loss = Loss { status: power.to_string(), disks: disk_losses(&config), snapshots: names(&snapshots) };
+        Ok((loss, power, config))
     }
 }
 

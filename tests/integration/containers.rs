@@ -112,7 +112,7 @@ fn what_proxmox_cannot_do_with_containers_is_refused_with_the_way_out() {
     exit 2
     --- stderr
     error: a container is made from a template
-    hint: give --template NAME (debian-12) or --set ostemplate=VOLUME
+    hint: give --template NAME (debian-12) or --ostemplate VOLUME
     ");
     assert_snapshot!(server.run("container create --hostname a --template fedora"), @"
     exit 3

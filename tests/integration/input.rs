@@ -178,18 +178,21 @@ fn bad_values_name_the_part_and_what_is_expected() {
         exit 2
         --- stderr
         error: `net0` `virtoi,bridge=vmbr0`: part `model`: value 'virtoi' does not have a value in the enumeration 'e1000, e1000-82540em, e1000-82544gc, e1000-82545em, e1000e, i82551, i82557b, i82559er, ne2k_isa, ne2k_pci, pcnet, rtl8139, virtio, vmxnet3'
+        hint: did you mean `virtio`?
         hint: `net0` takes [model=]e1000|e1000-82540em|e1000-82544gc|e1000-82545em|e1000e|i82551|i82557b|i82559er|ne2k_isa|ne2k_pci|pcnet|rtl8139|virtio|vmxnet3,bridge=TEXT,firewall=0|1,host-tunnel=0|1,link_down=0|1,macaddr=TEXT,mtu=INTEGER (1 to 65520),queues=INTEGER (0 to 64),rate=NUMBER (0 or more),tag=INTEGER (1 to 4094),trunks=TEXT
         ");
         assert_snapshot!(server.run("vm create --name a --net0 virtio,brigde=vmbr0"), @"
         exit 2
         --- stderr
         error: `net0` `virtio,brigde=vmbr0`: unknown part `brigde`
+        hint: did you mean `bridge`?
         hint: `net0` takes [model=]e1000|e1000-82540em|e1000-82544gc|e1000-82545em|e1000e|i82551|i82557b|i82559er|ne2k_isa|ne2k_pci|pcnet|rtl8139|virtio|vmxnet3,bridge=TEXT,firewall=0|1,host-tunnel=0|1,link_down=0|1,macaddr=TEXT,mtu=INTEGER (1 to 65520),queues=INTEGER (0 to 64),rate=NUMBER (0 or more),tag=INTEGER (1 to 4094),trunks=TEXT
         ");
         assert_snapshot!(server.run("vm create --name a --scsi0 local-lvm:8,cahce=none"), @"
         exit 2
         --- stderr
         error: `scsi0` `local-lvm:8,cahce=none`: unknown part `cahce`
+        hint: did you mean `cache`?
         hint: `scsi0` takes file,aio,backup,bps,bps_max_length,bps_rd,bps_rd_max_length,bps_wr,bps_wr_max_length,cache,detect_zeroes,discard,format,import-from,iops,iops_max,iops_max_length,iops_rd,iops_rd_max,iops_rd_max_length,iops_wr,iops_wr_max,iops_wr_max_length,iothread,…
         ");
         assert_snapshot!(server.run("vm create --name a --scsi0 local-lvm:8,cache=fast"), @"
@@ -227,17 +230,18 @@ fn bad_values_name_the_part_and_what_is_expected() {
         --- stderr
         error: unknown key `coers`
         hint: did you mean `cores`?
+        hint: a key that only a newer server has is sent with --force-param coers=VALUE
         ");
         assert_snapshot!(server.run("vm update 101 --set cores"), @"
         exit 2
         --- stderr
-        error: `--set cores`: KEY=VALUE is expected
+        error: `--set` takes KEY=VALUE
         ");
         assert_snapshot!(server.run("vm update 101 --set cipassword=hunter2"), @"
         exit 2
         --- stderr
         error: `cipassword` is a secret and is not taken from the command line
-        hint: give --set cipassword=@FILE, or --set cipassword=- to read it from stdin
+        hint: give @FILE, or - to read it from stdin: --set cipassword=@FILE
         ");
         assert_snapshot!(server.run("vm update 101"), @"
         exit 2

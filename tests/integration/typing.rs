@@ -13,6 +13,7 @@ fn bad_files_name_the_line() {
         --- stderr
         error: typo.json:3: unknown key `memroy`
         hint: did you mean `memory`?
+        hint: a key that only a newer server has is sent with --force-param memroy=VALUE
         ");
         server.write("typo.yaml", "name: a\ncores: many\n");
         assert_snapshot!(server.run("vm create -f typo.yaml"), @"
@@ -26,6 +27,7 @@ fn bad_files_name_the_line() {
         --- stderr
         error: typo.json:3: unknown key `memroy`
         hint: did you mean `memory`?
+        hint: a key that only a newer server has is sent with --force-param memroy=VALUE
         ");
         server.write("broken.json", "{\"name\": \"a\",\n \"cores\": 2");
         assert_snapshot!(server.run("vm create -f broken.json"), @r#"

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use clap::{ArgMatches, Command};
 
 use super::{
-    fields::{at_line, config_args, config_params, file_arg, read_file},
-    mutate::carry_out,
+    config::{self, Typed, at_line, config_args, file_arg, read_file},
+    mutate::{carry_out, require_somebody_to_confirm},
 };
 use crate::{
     cli::{
@@ -35,12 +35,13 @@ impl Verb for Create {
             GuestKind::Qemu => &[
                 "pvectl vm create --vmid 150 --name web-server --cores 4 --memory 8192 --start",
                 "pvectl vm create --template debian-12 --name app-server --memory 4G",
-                "pvectl vm create --name db --scsi0 local-lvm:32 --net0 virtio,bridge=vmbr0 --set onboot=1",
+                "pvectl vm create --name db --disk local-lvm:32 --net bridge=vmbr0 --onboot",
+                "pvectl vm create --template debian-12 --name app --label tier=web --start",
                 "pvectl vm create -f vm-config.json",
             ],
             GuestKind::Lxc => &[
-                "pvectl container create --vmid 250 --hostname web-ct --template debian-12 --rootfs local-lvm:8",
-                "pvectl container create --hostname web --template debian-12 --rootfs local-lvm:8 --net0 name=eth0,bridge=vmbr0,ip=dhcp --start",
+                "pvectl container create --hostname web --template debian-12 --rootfs local-lvm:8",
+                "pvectl container create --hostname db --template debian-12 --net bridge=vmbr0",
                 "pvectl container create -f container.yaml",
             ],
         };
@@ -60,13 +61,12 @@ impl Verb for Create {
             GuestKind::Qemu => command
                 .arg(value("template", "NAME", "Clone this VM template (name or VMID)"))
                 .arg(switch("full", "Copy the template's disks whole instead of linking to them").requires("template")),
-            GuestKind::Lxc => command.arg(value(
-                "template",
-                "NAME",
-                "OS template: a name (debian-12) of which the newest is taken, or a volume",
-            )),
+            GuestKind::Lxc => command.arg(
+                value("template", "NAME", "OS template: a name (debian-12) of which the newest is taken, or a volume")
+                    .conflicts_with("ostemplate"),
+            ),
         };
-        config_args(command, kind.guest())
+        config_args(command, kind.guest(), config::Verb::Create)
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -76,9 +76,15 @@ impl Verb for Create {
         }
         let manifests: Vec<Option<Manifest>> =
             files.map_or_else(|| vec![None], |files| files.into_iter().map(Some).collect());
+        let typed = Typed::read(cx, matches, kind.guest(), config::Verb::Create)?;
         let mut requests = Vec::new();
         for manifest in &manifests {
-            requests.push(request(kind.guest(), matches, manifest.as_ref())?);
+            let request = request(kind.guest(), matches, &typed, manifest.as_ref())?;
+            request.check().map_err(|error| at_line(error, manifest.as_ref(), text(matches, "file")))?;
+            requests.push(request);
+        }
+        if requests.iter().any(CreateRequest::overwrites) {
+            require_somebody_to_confirm(cx)?;
         }
         let session = cx.session(Access::Write).await?;
         let mut plans = Vec::new();
@@ -101,14 +107,14 @@ fn default_node(request: &mut CreateRequest, session: &Session) -> Result<()> {
     Ok(())
 }
 
-fn request(kind: GuestKind, matches: &ArgMatches, file: Option<&Manifest>) -> Result<CreateRequest> {
+fn request(kind: GuestKind, matches: &ArgMatches, typed: &Typed, file: Option<&Manifest>) -> Result<CreateRequest> {
     if let Some(other) = file.and_then(|file| file.kind).filter(|other| *other != kind) {
         return Err(Error::usage(format!("the file describes a {other}, and this command creates a {kind}")));
     }
     let usage = |error: crate::model::ParseIdError| Error::usage(error.to_string());
     let vmid = text(matches, "vmid").map(str::parse).transpose().map_err(usage)?;
     let node = text(matches, "node").map(NodeName::new).transpose().map_err(usage)?;
-    let mut params = config_params(matches, kind, file)?;
+    let mut params = typed.over(file);
     for key in ["pool", "storage"] {
         if let Some(value) = text(matches, key) {
             params.set(key, value);
@@ -123,5 +129,8 @@ fn request(kind: GuestKind, matches: &ArgMatches, file: Option<&Manifest>) -> Re
         start: flag(matches, "start") || file.is_some_and(|file| file.start == Some(true)),
         check: !flag(matches, "no-checks"),
         params,
+        devices: typed.devices.clone(),
+        labels: typed.labels.clone(),
+        forced: typed.forced.clone(),
     })
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command};
 
 use super::{
-    fields::{file_arg, read_file},
+    config::{file_arg, read_file},
     get::targets_arg,
     mutate::{mutate, require_somebody_to_confirm},
 };

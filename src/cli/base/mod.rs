@@ -1,9 +1,9 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
+mod config;
 mod create;
 mod delete;
 mod describe;
-mod fields;
 mod get;
 mod list;
 mod mutate;
@@ -11,6 +11,7 @@ mod power;
 mod row;
 mod update;
 
+pub(crate) use config::unknown_flag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};

@@ -16,7 +16,7 @@ use crate::{
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{Loss, Outcome, Plan, Resolved, Status, Words},
+    ops::{CREATE, Loss, Outcome, Plan, Resolved, Status, Words},
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -140,7 +140,11 @@ fn show_plans(cx: &Cx, session: &Session, plans: &[Plan]) -> Result<()> {
         for (plan, calls) in places.iter().map(|place| (&plans[*place], &calls[*place])) {
             writeln!(out, "{} {} on {}", plan.words.name, plan.label(), plan.guest.node)?;
             for change in &plan.changes {
-                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+                let value = |value: &Option<String>| match value {
+                    None => "not set".to_owned(),
+                    Some(value) if value.contains(char::is_control) => format!("{value:?}"),
+                    Some(value) => value.clone(),
+                };
                 let (before, after) = (value(&change.before), value(&change.after));
                 writeln!(out, "  {}: {} → {}", change.key, styled(style::BAD, before), styled(style::GOOD, after))?;
             }
@@ -184,6 +188,8 @@ fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
     }
     cx.ui.err_line(String::from_utf8_lossy(&text).trim_end());
     let question = match plans {
+        // A create loses something only where it takes a place that is taken.
+        [one] if one.words == CREATE => format!("Overwrite {}? This cannot be undone", one.guest),
         [one] => format!("{} {}? This cannot be undone", capital(one.words.name), one.label()),
         several => format!("{} these {}? This cannot be undone", capital(several[0].words.name), several.len()),
     };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{
-    fields::{at_line, config_args, config_params, file_arg, read_file},
+    config::{self, Typed, at_line, config_args, file_arg, read_file, swallowed},
     get::targets_arg,
     mutate::mutate,
 };
@@ -35,7 +35,8 @@ impl Verb for Update {
         vec![
             format!("pvectl {} update 150 --cores 8 --memory 16G", kind.noun),
             format!("pvectl {} update 150 -f updated.json --dry-run", kind.noun),
-            format!("pvectl {} update 150 --set onboot=1 --unset description", kind.noun),
+            format!("pvectl {} update 150 --onboot --label tier=web --unset description", kind.noun),
+            format!("pvectl {} update 150 --net bridge=vmbr0,tag=20", kind.noun),
         ]
     }
 
@@ -47,31 +48,40 @@ impl Verb for Update {
                 Arg::new("unset")
                     .long("unset")
                     .value_name("KEY")
+                    .alias("delete")
                     .action(ArgAction::Append)
                     .value_delimiter(',')
                     .help("Take a key out of the configuration; a disk becomes unused. Repeatable"),
             );
-        config_args(command, kind.guest())
+        config_args(command, kind.guest(), config::Verb::Update)
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let file = one_manifest(read_file(matches)?)?;
-        let targets = targets(texts(matches, "targets"), file.as_ref())?;
+        let targets = targets(texts(matches, "targets"), file.as_ref()).map_err(|error| {
+            swallowed(matches, kind.guest(), config::Verb::Update).into_iter().fold(error, Error::with_hint)
+        })?;
+        let typed = Typed::read(cx, matches, kind.guest(), config::Verb::Update)?;
         let mut request = UpdateRequest {
-            set: config_params(matches, kind.guest(), file.as_ref())?,
+            set: typed.over(file.as_ref()),
             delete: texts(matches, "unset"),
+            devices: typed.devices,
+            labels: typed.labels,
+            forced: typed.forced,
         };
         if let Some(file) = &file {
             request.delete.extend(file.unset.iter().cloned());
         }
-        if request.set.is_empty() && request.delete.is_empty() {
+        if request.is_empty() {
             return Err(Error::usage("say what to change: flags, --set, --unset, or -f FILE (see --help)"));
         }
+        let in_file = |error| at_line(error, file.as_ref(), text(matches, "file"));
+        request.check(kind.guest()).map_err(in_file)?;
         let session = cx.session(Access::Write).await?;
         let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
         let plan = async |found: &_| {
             let plan = session.ops.plan_update(found, &request).await;
-            plan.map_err(|error| at_line(error, file.as_ref(), text(matches, "file")))
+            plan.map_err(in_file)
         };
         let code = mutate(cx, &session, UPDATE, &found, plan).await?;
         if code == 0 && !cx.switches.dry_run && !cx.switches.no_wait {

@@ -48,8 +48,7 @@ fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 
 fn command_help(words: &[String]) -> Result<String> {
     let mut command = app::command();
-    command.build();
-    let mut found = &mut command;
+    let mut found = &command;
     for word in words {
         let candidates: Vec<String> = found
             .get_subcommands()
@@ -57,7 +56,7 @@ fn command_help(words: &[String]) -> Result<String> {
             .chain(TOPICS.iter().map(|(name, ..)| *name))
             .map(str::to_owned)
             .collect();
-        found = found.find_subcommand_mut(word).ok_or_else(|| {
+        found = found.find_subcommand(word).ok_or_else(|| {
             let topics =
                 TOPICS.iter().map(|(name, about, _)| format!("{name} ({about})")).collect::<Vec<_>>().join(", ");
             let error = Error::usage(format!("no help on `{word}`"));
@@ -66,7 +65,11 @@ fn command_help(words: &[String]) -> Result<String> {
             error.with_hint(Hint::Text(format!("topics: {topics}")))
         })?;
     }
-    Ok(found.render_help().ansi().to_string())
+    // As if it had been asked for there: only the commands on the way are built.
+    let line = std::iter::once("pvectl").chain(words.iter().map(String::as_str)).chain(["--help"]);
+    // What comes of it is the wish for help, and the command that has it is marked.
+    let _ = command.try_get_matches_from_mut(line);
+    Ok(app::help(&mut command, true).ansi().to_string())
 }
 
 fn exit_codes() -> String {

@@ -68,7 +68,9 @@ async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<
     })?;
     kind.refuse_labels(matches)?;
     // The verb reads its own arguments; what this command does not offer counts as not given, except defaults.
-    let own = found.args(Command::new(found.name()).no_binary_name(true), kind);
+    let mut own = found.args(Command::new(found.name()).no_binary_name(true).disable_help_flag(true), kind);
+    // Some verbs make their flags only then.
+    own.build();
     let args = rebuild(kind, matches, &own)?;
     let own_matches = own.try_get_matches_from(args).map_err(|error| {
         let text = error.render().to_string();
