@@ -5,7 +5,12 @@
 use futures_util::future::try_join_all;
 
 use super::{
-    Device, LabelChange, Ops, closest, params::check_params, place::Needs, plan::Plan, request::settle, verbs::CREATE,
+    Device, LabelChange, Ops, closest,
+    params::{Beyond, check_params},
+    place::Needs,
+    plan::Plan,
+    request::settle,
+    verbs::CREATE,
 };
 use crate::{
     backends::{Action, Step},
@@ -38,9 +43,8 @@ pub struct CreateRequest {
     pub devices: Vec<Device>,
     /// Changes of the tags that it has by `params`, or by its template.
     pub labels: Vec<LabelChange>,
-    /// Parameters that are sent as they are, without a check: for those that only a newer server knows. Of a clone
-    /// they go into its configuration.
-    pub forced: Params,
+    /// What is let through that the built-in description refuses. Of a clone it is for its configuration.
+    pub beyond: Beyond,
 }
 
 impl CreateRequest {
@@ -57,7 +61,7 @@ impl CreateRequest {
             params: Params::new(),
             devices: Vec::new(),
             labels: Vec::new(),
-            forced: Params::new(),
+            beyond: Beyond { forced: Params::new(), described: None },
         }
     }
 
@@ -161,7 +165,7 @@ impl Ops {
                 .with_hint(Hint::Text("give --template NAME (debian-12) or --ostemplate VOLUME".into())));
         }
         // The VMID is only known below, and only its presence matters to the check.
-        let mut checked = check_params(kind, Action::Create, params.with("vmid", Vmid::MIN), &request.forced)?;
+        let mut checked = check_params(kind, Action::Create, params.with("vmid", Vmid::MIN), &request.beyond)?;
         checked.remove("vmid");
         let needs = Needs::of(kind, &checked);
         let node = self.place(&needs, request.node.as_ref(), &eligible, request.check).await?;
@@ -204,11 +208,11 @@ impl Ops {
             node = target.clone();
         }
         let guest = GuestRef { kind: GuestKind::Qemu, vmid, node };
-        let clone = check_params(GuestKind::Qemu, Action::Clone, clone, &Params::new())?;
+        let clone = check_params(GuestKind::Qemu, Action::Clone, clone, &Beyond::default())?;
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);
         plan.steps.push(Step::new(Action::Clone, source.reference()).with_params(clone));
-        if !configure.is_empty() || !request.forced.is_empty() {
-            let configure = check_params(GuestKind::Qemu, Action::ConfigureInTask, configure, &request.forced)?;
+        if !configure.is_empty() || !request.beyond.forced.is_empty() {
+            let configure = check_params(GuestKind::Qemu, Action::ConfigureInTask, configure, &request.beyond)?;
             plan.steps.push(Step::new(Action::ConfigureInTask, guest).with_params(configure));
         }
         Ok(plan)

@@ -2,9 +2,11 @@
 //!
 //! What is wrong is said by the contract, in words for people.
 
+use std::sync::Arc;
+
 use crate::{
     backends::Action,
-    contract::{Endpoint, Kind, Schema, embedded},
+    contract::{Contract, Endpoint, Kind, Schema, embedded},
     model::{Error, GuestKind, Hint, Params, Result, Size, is_disk_key},
 };
 
@@ -63,17 +65,17 @@ fn friendly_disk(key: &str, value: &str) -> Result<String> {
 }
 
 /// The contract's endpoint of an action.
-fn endpoint(kind: GuestKind, action: Action) -> Result<&'static Endpoint> {
+fn endpoint(contract: &Contract, kind: GuestKind, action: Action) -> Result<&Endpoint> {
     let spec = action.spec();
     let template = format!("/nodes/{{node}}/{}{}", kind.api(), spec.path);
-    embedded()
+    contract
         .endpoint(spec.method, &template)
         .ok_or_else(|| Error::usage(format!("the API has no {} {template}", spec.method)))
 }
 
 /// The declaration of an action's parameter.
 pub(super) fn schema(kind: GuestKind, action: Action, key: &str) -> Option<&'static Schema> {
-    endpoint(kind, action).ok()?.parameters.get(key)
+    endpoint(embedded(), kind, action).ok()?.parameters.get(key)
 }
 
 /// Whether an action has a parameter of this name.
@@ -83,17 +85,36 @@ pub(super) fn is_known(kind: GuestKind, action: Action, key: &str) -> bool {
 
 /// The error for a key that no configuration of this kind has.
 pub(super) fn unknown_key(kind: GuestKind, action: Action, key: &str) -> Error {
-    let close = endpoint(kind, action).map(|endpoint| endpoint.suggest(key)).unwrap_or_default();
+    let close = endpoint(embedded(), kind, action).map(|endpoint| endpoint.suggest(key)).unwrap_or_default();
     Error::usage(format!("unknown key `{key}`")).did_you_mean(close)
 }
 
-/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent. Those in
-/// `forced` are neither changed nor checked, and win over the others.
+/// What is let through that the built-in description refuses.
+#[derive(Debug, Clone, Default)]
+pub struct Beyond {
+    /// Parameters that are sent as they are, without a check.
+    pub forced: Params,
+    /// The server's own description: what it takes is sent, too.
+    pub described: Option<Arc<Contract>>,
+}
+
+/// Makes an action's parameters what PVE takes, and checks them as the server would, before anything is sent. Those
+/// that are forced are neither changed nor checked, and win over the others.
 ///
 /// # Errors
 /// [`Class::Usage`](crate::model::Class::Usage) that names each wrong key, the part that is wrong, and what is expected.
-pub fn check_params(kind: GuestKind, action: Action, params: Params, forced: &Params) -> Result<Params> {
-    let endpoint = endpoint(kind, action)?;
+pub fn check_params(kind: GuestKind, action: Action, params: Params, beyond: &Beyond) -> Result<Params> {
+    let refused = match checked(endpoint(embedded(), kind, action)?, &params, &beyond.forced) {
+        Ok(checked) => return Ok(checked),
+        Err(refused) => refused,
+    };
+    match beyond.described.as_deref().map(|described| endpoint(described, kind, action)) {
+        Some(Ok(endpoint)) => checked(endpoint, &params, &beyond.forced),
+        Some(Err(_)) | None => Err(refused),
+    }
+}
+
+fn checked(endpoint: &Endpoint, params: &Params, forced: &Params) -> Result<Params> {
     let mut checked = Params::new();
     for (key, value) in params.iter().filter(|(key, _)| forced.get(key).is_none()) {
         match endpoint.parameters.get(key) {
@@ -127,7 +148,7 @@ mod tests {
     use crate::model::Class;
 
     fn check(pairs: &[(&str, &str)]) -> Result<Params> {
-        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect(), &Params::new())
+        check_params(GuestKind::Qemu, Action::Create, pairs.iter().copied().collect(), &Beyond::default())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     Ops, Resolved,
     devices::Device,
     labels::LabelChange,
-    params::{check_params, is_known, unknown_key},
+    params::{Beyond, check_params, is_known, unknown_key},
     request::{HOW, settle, update_action},
     verbs::{DELETE, Power, PowerVerb, UPDATE, When, Words},
 };
@@ -81,7 +81,7 @@ pub struct DiskLoss {
 }
 
 /// How to change a configuration.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct UpdateRequest {
     /// Keys to set, by PVE's names.
     pub set: Params,
@@ -91,8 +91,8 @@ pub struct UpdateRequest {
     pub devices: Vec<Device>,
     /// Labels to change; all other tags stay.
     pub labels: Vec<LabelChange>,
-    /// Parameters that are sent as they are, without a check: for those that only a newer server knows.
-    pub forced: Params,
+    /// What is let through that the built-in description refuses.
+    pub beyond: Beyond,
 }
 
 /// How to delete.
@@ -162,7 +162,7 @@ impl Ops {
     pub async fn plan_power(&self, verb: &PowerVerb, found: &Resolved, params: &Params, strict: bool) -> Result<Plan> {
         let guest = found.guest.reference();
         self.backend().capabilities().require(guest.kind, verb.action)?;
-        let params = check_params(guest.kind, verb.action, params.clone(), &Params::new())?;
+        let params = check_params(guest.kind, verb.action, params.clone(), &Beyond::default())?;
         let mut plan = Plan::new(verb.words, found.target.clone(), guest.clone(), found.guest.name.clone());
         let refuse = |why: String| Error::conflict(format!("cannot {} {}: it is {why}", verb.words.name, plan.label()));
         if found.guest.template {

@@ -6,7 +6,7 @@ use super::{
     CreateRequest, Device, LabelChange, UpdateRequest,
     create::split_clone,
     devices::number,
-    params::{check_params, is_known},
+    params::{Beyond, check_params, is_known},
 };
 use crate::{
     backends::Action,
@@ -68,8 +68,8 @@ impl CreateRequest {
         let settled = settle(self.kind, &self.params, &self.devices, &self.labels, &GuestConfig::default(), &[])?;
         if self.kind == GuestKind::Qemu && self.template.is_some() {
             let (clone, configure) = split_clone(&settled.set);
-            check_params(self.kind, Action::Clone, clone.with("newid", Vmid::MIN), &Params::new())?;
-            check_params(self.kind, Action::ConfigureInTask, configure, &self.forced)?;
+            check_params(self.kind, Action::Clone, clone.with("newid", Vmid::MIN), &Beyond::default())?;
+            check_params(self.kind, Action::ConfigureInTask, configure, &self.beyond)?;
             return Ok(());
         }
         // Chosen later; only their presence matters to the check.
@@ -77,15 +77,15 @@ impl CreateRequest {
         if self.kind == GuestKind::Lxc && whole.get("ostemplate").is_none() {
             whole.push("ostemplate", self.template.as_deref().unwrap_or_default());
         }
-        check_params(self.kind, Action::Create, whole, &self.forced).map(drop)
+        check_params(self.kind, Action::Create, whole, &self.beyond).map(drop)
     }
 }
 
 impl UpdateRequest {
     /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
-        let Self { set, delete, devices, labels, forced } = self;
-        set.is_empty() && delete.is_empty() && devices.is_empty() && labels.is_empty() && forced.is_empty()
+        let Self { set, delete, devices, labels, beyond } = self;
+        set.is_empty() && delete.is_empty() && devices.is_empty() && labels.is_empty() && beyond.forced.is_empty()
     }
 
     /// Checks keys and values, before anything is asked of a server.
@@ -107,7 +107,7 @@ impl UpdateRequest {
         if !self.delete.is_empty() {
             whole.push("delete", self.delete.join(","));
         }
-        let mut checked = check_params(kind, update_action(kind, &whole), whole, &self.forced)?;
+        let mut checked = check_params(kind, update_action(kind, &whole), whole, &self.beyond)?;
         checked.remove("delete");
         Ok(checked)
     }

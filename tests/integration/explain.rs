@@ -33,6 +33,18 @@ impl Later {
                     ResponseTemplate::new(200).set_body_raw(script, "application/javascript"),
                 ),
             ];
+            let none = ResponseTemplate::new(200).set_body_json(json!({"data": []}));
+            let node = json!({"data": [{"node": "pve1", "status": "online", "maxcpu": 4, "maxmem": 1_u64 << 36}]});
+            Mock::given(method("GET"))
+                .and(path("/api2/json/cluster/resources"))
+                .respond_with(none)
+                .mount(&server)
+                .await;
+            Mock::given(method("GET"))
+                .and(path("/api2/json/nodes"))
+                .respond_with(ResponseTemplate::new(200).set_body_json(node))
+                .mount(&server)
+                .await;
             for (at, answer) in answers {
                 Mock::given(method("GET")).and(path(at)).respond_with(answer).mount(&server).await;
             }
@@ -278,6 +290,27 @@ fn a_servers_own_description_is_read_once_and_shown_with_what_differs() {
     };
     assert_eq!(about("/version", "POST")["change"], json!({"change": "added"}));
     assert_eq!(about("/access", "GET")["change"], json!({"change": "removed"}));
+}
+
+#[test]
+fn what_only_the_servers_own_description_knows_is_sent_once_that_was_read() {
+    let later = Later::start();
+    let create = "api post /nodes/pve1/qemu -p vmid=150 -p warp=9 --dry-run -o json";
+    let verb = "vm create --vmid 150 --node pve1 --no-checks --set warp=9 --set cores=600 --dry-run -o json";
+    for line in [create, verb] {
+        let _ = later.env.run(line).exits(2).says(&["`warp`", "--force-param"]);
+    }
+    let _ = later.env.run("explain vm.warp").ok();
+    for (line, warp) in [(create, "/params/warp"), (verb, "/calls/0/params/warp")] {
+        let plan = later.env.run(line).ok().json();
+        assert_eq!(plan.pointer(warp), Some(&json!("9")), "{plan}");
+        // Its own limits hold.
+        let _ = later.env.run(&line.replace("warp=9", "warp=10")).exits(2).says(&["maximum value of 9"]);
+        // And so does what it does not know.
+        let _ = later.env.run(&line.replace("warp=9", "wrap=9")).exits(2).says(&["`wrap`", "did you mean `warp`"]);
+    }
+    let unknown = "vm create --vmid 150 --node pve1 --no-checks --force-param wrap=1 --dry-run -o json";
+    assert_eq!(later.env.run(unknown).ok().json()["calls"][0]["params"]["wrap"], json!("1"));
 }
 
 #[test]

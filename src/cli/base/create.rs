@@ -1,5 +1,7 @@
 //! `create`: guests from flags, from a template, from a file.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use clap::{ArgMatches, Command};
 
@@ -10,12 +12,13 @@ use super::{
 use crate::{
     cli::{
         cx::{Cx, flag, text},
+        description,
         session::{Access, Session},
         verb::{Exit, Kind, Verb, switch, value},
     },
     manifest::Manifest,
     model::{Error, GuestKind, NodeName, Result, Vmid},
-    ops::CreateRequest,
+    ops::{Beyond, CreateRequest},
 };
 
 pub(super) struct Create;
@@ -79,8 +82,12 @@ impl Verb for Create {
         let typed = Typed::read(cx, matches, kind.guest(), config::Verb::Create)?;
         let mut requests = Vec::new();
         for manifest in &manifests {
-            let request = request(kind.guest(), matches, &typed, manifest.as_ref())?;
-            request.check().map_err(|error| at_line(error, manifest.as_ref(), text(matches, "file")))?;
+            let mut request = request(kind.guest(), matches, &typed, manifest.as_ref())?;
+            if request.check().is_err() {
+                // A server of another version may have told what it takes.
+                request.beyond.described = description::kept(cx).await.map(Arc::new);
+                request.check().map_err(|error| at_line(error, manifest.as_ref(), text(matches, "file")))?;
+            }
             requests.push(request);
         }
         if requests.iter().any(CreateRequest::overwrites) {
@@ -131,6 +138,6 @@ fn request(kind: GuestKind, matches: &ArgMatches, typed: &Typed, file: Option<&M
         params,
         devices: typed.devices.clone(),
         labels: typed.labels.clone(),
-        forced: typed.forced.clone(),
+        beyond: Beyond { forced: typed.forced.clone(), described: None },
     })
 }

@@ -1,5 +1,7 @@
 //! `update`: changes of a guest's configuration, from flags or a file.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -11,12 +13,13 @@ use super::{
 use crate::{
     cli::{
         cx::{Cx, text, texts},
+        description,
         session::Access,
         verb::{Exit, Kind, Verb},
     },
     manifest::Manifest,
     model::{Error, Hint, Result},
-    ops::{Target, UPDATE, UpdateRequest},
+    ops::{Beyond, Target, UPDATE, UpdateRequest},
 };
 
 pub(super) struct Update;
@@ -67,7 +70,7 @@ impl Verb for Update {
             delete: texts(matches, "unset"),
             devices: typed.devices,
             labels: typed.labels,
-            forced: typed.forced,
+            beyond: Beyond { forced: typed.forced, described: None },
         };
         if let Some(file) = &file {
             request.delete.extend(file.unset.iter().cloned());
@@ -76,7 +79,11 @@ impl Verb for Update {
             return Err(Error::usage("say what to change: flags, --set, --unset, or -f FILE (see --help)"));
         }
         let in_file = |error| at_line(error, file.as_ref(), text(matches, "file"));
-        request.check(kind.guest()).map_err(in_file)?;
+        if request.check(kind.guest()).is_err() {
+            // A server of another version may have told what it takes.
+            request.beyond.described = description::kept(cx).await.map(Arc::new);
+            request.check(kind.guest()).map_err(in_file)?;
+        }
         let session = cx.session(Access::Write).await?;
         let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
         let plan = async |found: &_| {
