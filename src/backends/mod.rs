@@ -4,6 +4,8 @@
 //! in which order steps go and what is checked before is in `ops`.
 
 mod action;
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub mod cloud_hypervisor;
 mod proxmox;
 
 use async_trait::async_trait;

@@ -1,0 +1,1 @@
+//! Disks and images: formats, making, copying, growing, the seed for cloud-init.

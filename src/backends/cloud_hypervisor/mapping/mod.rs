@@ -1,0 +1,1 @@
+//! From Proxmox's configuration keys to the VMM's, and what of a change is live.

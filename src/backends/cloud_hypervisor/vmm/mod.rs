@@ -1,0 +1,1 @@
+//! The socket of one VMM: every endpoint typed, its configuration, its errors.
