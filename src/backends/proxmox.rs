@@ -86,7 +86,7 @@ impl Backend for Proxmox {
         if step.action == Action::Create {
             params.set("vmid", guest.vmid);
         }
-        Ok(Call { method: spec.method, path, params })
+        Ok(Call::new(spec.method, path).with_params(params))
     }
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {

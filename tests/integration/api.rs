@@ -284,6 +284,19 @@ fn a_dry_run_shows_the_call_and_a_line_for_a_shell() {
 /// The line does what the call would have done, where there is a curl to try it with.
 #[cfg(unix)]
 #[test]
+fn an_upload_names_its_file() {
+    let env = nowhere();
+    let upload = "api post /nodes/pve1/storage/local/upload -p content=iso";
+    let _ = env.run(upload).exits(2).says(&["filename"]);
+    let _ = env.run(&format!("{upload} -p filename=x.iso")).exits(2).says(&["-p filename=@FILE"]);
+    let plan = env.run(&format!("{upload} -p filename=@sub/x.iso --dry-run -o json")).ok().json();
+    assert_eq!(plan["params"], json!({"content": "iso", "filename": "x.iso"}));
+    assert_eq!(plan["file"], "sub/x.iso");
+    let line = plan["curl"].as_str().unwrap();
+    assert!(line.contains("--form-string 'content=iso' -F 'filename=@sub/x.iso;filename=x.iso'"), "{line}");
+}
+
+#[test]
 fn the_line_for_a_shell_works() {
     let server = Env::new().serve("");
     let value = "tom's & $HOME; \"1\"";
