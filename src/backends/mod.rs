@@ -108,6 +108,10 @@ pub trait Backend: TaskSource {
     /// Whatever the server says, with what is known about the request.
     async fn send(&self, call: &Call) -> Result<Reply>;
 
+    /// Waits for what this process does itself for tasks that were left alone: it would end with the process. A server
+    /// does its work by itself.
+    async fn leave(&self) {}
+
     /// What serves here: the answer of `GET /version`.
     async fn version(&self) -> Result<Map<String, Value>>;
 

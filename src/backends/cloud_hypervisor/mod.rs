@@ -2,8 +2,11 @@
 //!
 //! Rooms for the backend to stand on; the backend itself comes when they do.
 
+mod backend;
 pub mod disk;
 pub mod host;
 pub mod mapping;
 pub mod state;
 pub mod vmm;
+
+pub use backend::{Local, Options};

@@ -1,0 +1,151 @@
+//! A new VM: its row, its disks from nothing or from an image.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Job, Local,
+    volumes::{STORAGE, volume_of, written},
+};
+use crate::{
+    backends::{
+        Step,
+        cloud_hypervisor::{
+            disk::{self, Images, Watch},
+            mapping,
+            state::{Config, Draft, End, Log, NewVm, Outcome, Settings, Settle, Verb, Work},
+        },
+    },
+    model::{Class, Error, PropertyString, Result, is_disk_key},
+};
+
+/// Parameters of a create that are no keys of the configuration.
+const HOW: [&str; 10] =
+    ["vmid", "node", "pool", "storage", "start", "unique", "force", "archive", "bwlimit", "ha-managed"];
+
+/// A disk that is to be made.
+struct Making {
+    key: String,
+    volume: String,
+    path: PathBuf,
+    /// From this image; empty otherwise.
+    from: Option<PathBuf>,
+    /// Bytes; of an image at least its own size.
+    size: u64,
+    /// The rest of the drive's parts.
+    parts: PropertyString,
+}
+
+impl Local {
+    pub(super) async fn create(&self, step: &Step, job: &Job) -> Result<()> {
+        let mut config: Config = step
+            .params
+            .iter()
+            .filter(|(key, _)| !HOW.contains(key))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
+        let makings = self.makings(step, &config, image)?;
+        for making in &makings {
+            config.insert(making.key.clone(), making.drive());
+        }
+        let made = makings.iter().map(|making| making.path.clone()).collect();
+        let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
+        let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
+        let (vm, intent) = self.state().create(new, Draft::new(Verb::Create).task(&job.upid).work(work))?;
+        let made = self.make(makings, job).await;
+        match made {
+            Ok(()) => {
+                let settle = Settle::stopped(End::Stopped).ending(intent.id, Outcome::Finished);
+                self.state().settle(vm.vmid, &settle)
+            }
+            Err(error) => {
+                // What was made goes, and the row with it; what cannot be removed now is left to the next command.
+                let _ = self.mend(vm.vmid, job).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn image(&self, name: &str) -> Result<PathBuf> {
+        let images = Images::new(self.options().state.join("images"));
+        Ok(images.path(&images.get(name)?))
+    }
+
+    /// The disks of a configuration that are not there yet: `local:32` is a new one of 32 GiB.
+    fn makings(&self, step: &Step, config: &Config, mut image: Option<PathBuf>) -> Result<Vec<Making>> {
+        let mut makings: Vec<Making> = Vec::new();
+        for (key, value) in config.iter().filter(|(key, _)| is_disk_key(key)) {
+            let drive = PropertyString::lenient(value);
+            let volume = volume_of(&drive).to_owned();
+            let Some(size) = volume.strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':')) else { continue };
+            let Ok(gib) = size.parse::<f64>() else { continue };
+            let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
+            let (volume, path) = self.new_volume(step.guest.vmid, &taken);
+            // The first disk is the image's.
+            let from = image.take();
+            let size = (gib * (1_u64 << 30) as f64) as u64;
+            makings.push(Making { key: key.clone(), volume, path, from, size, parts: drive });
+        }
+        if let Some(from) = image {
+            let (volume, path) = self.new_volume(step.guest.vmid, &[]);
+            let parts = PropertyString::lenient("");
+            makings.push(Making { key: "scsi0".to_owned(), volume, path, from: Some(from), size: 0, parts });
+        }
+        for making in &mut makings {
+            if let Some(from) = &making.from {
+                making.size = making.size.max(disk::inspect(from)?.virtual_size);
+            }
+        }
+        Ok(makings)
+    }
+
+    async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
+        let log = job.log.clone();
+        let work = move || makings.iter().try_for_each(|making| making.make(&log));
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::new(Class::Bug, "the work on a disk ended early").with_source(error))?
+    }
+}
+
+impl Making {
+    /// The drive as it stands in the configuration.
+    fn drive(&self) -> String {
+        let rest = self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size")));
+        let rest: String = rest.map(|(key, value)| format!(",{}={value}", key.unwrap_or_default())).collect();
+        format!("{}{rest},size={}", self.volume, written(self.size))
+    }
+
+    fn make(&self, job: &Job) -> Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error))?;
+        match &self.from {
+            None => disk::create_raw(&self.path, self.size).map(drop),
+            Some(image) => {
+                disk::copy(image, &self.path, &Told { log, key: &self.key })?;
+                let format = disk::inspect(&self.path)?.format;
+                disk::grow(&self.path, format, self.size).map(drop)
+            }
+        }
+    }
+}
+
+/// Tells the task's log how far a copy is.
+struct Told<'a> {
+    log: &'a Log,
+    key: &'a str,
+}
+
+impl Watch for Told<'_> {
+    fn moved(&self, done: u64, total: Option<u64>) {
+        if let Some(total) = total {
+            // A line that is not written changes nothing of the copy.
+            let _ = self.job.progress(self.key, done, total);
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.log.is_interrupted().unwrap_or(false)
+    }
+}

@@ -1,0 +1,219 @@
+//! On and off: start, stop, shutdown, reboot, reset, pause, resume, destroy.
+//!
+//! Each is called with the VM's lock held and nothing left over from before.
+
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+use super::{
+    Job, Local,
+    look::{SLOW, identity, process},
+};
+use crate::{
+    backends::cloud_hypervisor::{
+        disk, host, mapping,
+        mapping::{Facts, SeedFacts, Vsock},
+        state::{Draft, End, Log, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
+        vmm::{State, Vmm},
+    },
+    model::{Class, Error, GuestConfig, Params, Result, config::QemuConfig},
+};
+
+/// How long a guest gets to shut down unless somebody says otherwise: Proxmox's own limit.
+const SHUTDOWN: Duration = Duration::from_secs(180);
+/// After this the power button is pressed once more: a guest may have been too young to see the first time.
+const AGAIN: Duration = Duration::from_secs(10);
+
+impl Local {
+    pub(super) async fn start(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
+        if sight != Sight::Stopped {
+            return Err(Error::from_exit_status(&format!("VM {} already running", vm.vmid)));
+        }
+        vm.check_lock()?;
+        if vm.settings.is_on("template") {
+            return Err(Error::conflict(format!("VM {} is a template", vm.vmid)));
+        }
+        let mut settings = vm.settings.clone();
+        settings.apply_pending();
+        let work = Work { settings: Some(settings.clone()), ..Work::default() };
+        let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
+        let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
+        match self.boot(&vm, job).await {
+            Ok(process) => {
+                self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished))
+            }
+            Err(error) => {
+                // What runs by now goes; what it left is known to be dead then.
+                if let Some(process) = self.state().vm(vm.vmid)?.process {
+                    self.end_vmm(&vm, &process).await?;
+                }
+                let end = End::FailedStart { error: Some(error.to_string()) };
+                self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts a VMM and the VM in it.
+    async fn boot(&self, vm: &Vm, job: &Job) -> Result<Process> {
+        let places = self.places(vm);
+        let config = QemuConfig::from(vm.settings.guest_config(crate::model::ConfigView::Current));
+        let mapped = mapping::map(&config, &self.facts(vm, &config)?)?;
+        for warning in &mapped.warnings {
+            job.warn(warning)?;
+        }
+        let launch = host::Launch {
+            binary: &self.options().binary,
+            places: &places,
+            generation: u64::from(vm.generation),
+            args: &[],
+        };
+        let id = host::spawn(&launch)?;
+        let started = process(&id);
+        self.state().record_process(vm.vmid, &started, None)?;
+        let vmm = Vmm::connect(places.api_socket())?;
+        let ping = vmm.ping(SLOW).await?;
+        if ping.pid != id.pid {
+            return Err(Error::conflict(format!("another process than {} answers on the socket of VM {}", id.pid, vm.vmid)));
+        }
+        self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
+        let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
+        fs::write(places.state.join("config.json"), sent)
+            .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
+        vmm.create(&mapped.config, SLOW).await?;
+        vmm.boot(SLOW).await?;
+        match vmm.info(SLOW).await?.state {
+            State::Running => {}
+            other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
+        }
+        if mapped.freeze {
+            vmm.pause(SLOW).await?;
+        }
+        Ok(started)
+    }
+
+    /// What the mapping has to know.
+    fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
+        let places = self.places(vm);
+        let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let mut facts = Facts {
+            arch: std::env::consts::ARCH.to_owned(),
+            host_cpus: cpus,
+            memory_limit: self.memory().0,
+            uuid: vm.uuid.to_string(),
+            firmware: self.options().firmware.clone(),
+            volumes: self.attached(vm)?,
+            taps: BTreeMap::new(),
+            serial_socket: places.serial_socket(),
+            vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
+            ..Facts::default()
+        };
+        if let Some(net) = config.nets().next() {
+            let (number, _) = net?;
+            return Err(Error::usage(format!("net{number}: this host's network is not there yet")));
+        }
+        if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
+            let path = places.state.join("seed.img");
+            let image = disk::Seed {
+                user_data: seed.user_data,
+                meta_data: seed.meta_data,
+                network_config: seed.network_config,
+                ..disk::Seed::default()
+            };
+            image.write(&path)?;
+            self.attach_seed(vm, &path, &mut facts.volumes)?;
+        }
+        Ok(facts)
+    }
+
+    pub(super) async fn stop(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
+        if sight == Sight::Stopped {
+            return job.line("VM not running");
+        }
+        self.state().begin(vm.vmid, Draft::new(Verb::Stop).task(&job.upid))?;
+        // A stop that was begun is what a stop is: it is carried out like one that was left.
+        self.mend(vm.vmid, job).await.map(drop)
+    }
+
+    pub(super) async fn shutdown(&self, vm: &Vm, sight: Sight, params: &Params, job: &Job) -> Result<()> {
+        if sight == Sight::Stopped {
+            return job.line("VM not running");
+        }
+        if sight == Sight::Paused {
+            return Err(Error::from_exit_status("VM is paused - cannot shutdown"));
+        }
+        let Some(running) = &vm.process else { return Err(Error::conflict(format!("VM {} has no process", vm.vmid))) };
+        let Some(held) = host::Process::find(&identity(running))? else { return Ok(()) };
+        let limit = params.get("timeout").and_then(|text| text.parse().ok()).map_or(SHUTDOWN, Duration::from_secs);
+        let vmm = Vmm::connect(self.places(vm).api_socket())?;
+        vmm.power_button(SLOW).await?;
+        let mut gone = held.ended(Some(limit.min(AGAIN))).await?;
+        if !gone && limit > AGAIN {
+            // A guest that is on its way down does not mind; a VMM that is ending need not answer.
+            let _ = vmm.power_button(SLOW).await;
+            gone = held.ended(Some(limit - AGAIN)).await?;
+        }
+        match (gone, params.get("forceStop")) {
+            (true, _) => self.mend(vm.vmid, job).await.map(drop),
+            (false, Some("1")) => {
+                job.line("VM quit/powerdown failed - terminating now with SIGTERM")?;
+                self.stop(vm, sight, job).await
+            }
+            (false, _) => Err(Error::from_exit_status("VM quit/powerdown failed - got timeout")),
+        }
+    }
+
+    pub(super) async fn reboot(&self, vm: &Vm, sight: Sight, params: &Params, job: &Job) -> Result<()> {
+        if sight == Sight::Stopped {
+            return Err(Error::from_exit_status("VM not running"));
+        }
+        self.shutdown(vm, sight, params, job).await?;
+        let (vm, sight) = self.mend(vm.vmid, job).await?;
+        self.start(&vm, sight, job).await
+    }
+
+    pub(super) async fn reset(&self, vm: &Vm, sight: Sight) -> Result<()> {
+        self.running(vm, sight)?.reboot(SLOW).await.map_err(Error::from)
+    }
+
+    pub(super) async fn pause(&self, vm: &Vm, sight: Sight) -> Result<()> {
+        match sight {
+            Sight::Paused => Ok(()),
+            _ => self.running(vm, sight)?.pause(SLOW).await.map_err(Error::from),
+        }
+    }
+
+    pub(super) async fn resume(&self, vm: &Vm, sight: Sight) -> Result<()> {
+        match sight {
+            Sight::Running => Ok(()),
+            _ => self.running(vm, sight)?.resume(SLOW).await.map_err(Error::from),
+        }
+    }
+
+    fn running(&self, vm: &Vm, sight: Sight) -> Result<Vmm> {
+        match sight {
+            Sight::Running | Sight::Paused => Vmm::connect(self.places(vm).api_socket()),
+            Sight::Unresponsive => Err(Error::conflict(format!("the VMM of VM {} does not answer", vm.vmid))),
+            _ => Err(Error::from_exit_status(&format!("VM {} not running", vm.vmid))),
+        }
+    }
+
+    pub(super) async fn destroy(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
+        vm.check_protection(&format!("can't remove VM {}", vm.vmid))?;
+        if sight != Sight::Stopped {
+            return Err(Error::conflict(format!("VM {} is running - destroy failed", vm.vmid)));
+        }
+        let drops = self.owned_files(vm)?;
+        let work = Work { drops, ..Work::default() };
+        self.state().begin(vm.vmid, Draft::new(Verb::Delete).task(&job.upid).work(work))?;
+        match self.mend(vm.vmid, job).await {
+            // The row is gone, as it should be.
+            Err(error) if error.class() == Class::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+/// What a configuration is, for the typed views.
+pub(super) fn typed(config: GuestConfig) -> QemuConfig {
+    QemuConfig::from(config)
+}
