@@ -20,6 +20,8 @@ pub struct Paths {
     pub state: PathBuf,
     /// `$XDG_CACHE_HOME/pvectl`: what may be deleted at any time.
     pub cache: PathBuf,
+    /// `$XDG_RUNTIME_DIR/pvectl`, if the variable is set: what lasts until the host goes down.
+    pub runtime: Option<PathBuf>,
     /// The home directory, if known.
     pub home: Option<PathBuf>,
 }
@@ -51,6 +53,7 @@ impl Paths {
             named,
             state: place("XDG_STATE_HOME", ".local/state")?,
             cache: place("XDG_CACHE_HOME", ".cache")?,
+            runtime: env.path("XDG_RUNTIME_DIR").filter(|path| path.is_absolute()).map(|base| base.join("pvectl")),
             home,
         })
     }
@@ -63,6 +66,21 @@ impl Paths {
     /// The simulated cluster's database.
     pub fn sandbox(&self) -> PathBuf {
         self.state.join("sandbox.db")
+    }
+
+    /// The directory of the VMs on this host.
+    pub fn local(&self) -> PathBuf {
+        self.state.join("local")
+    }
+
+    /// The directory of their sockets, whose paths must be short: where no `XDG_RUNTIME_DIR` is, `/run/pvectl` for root
+    /// and a place below the state for others.
+    pub fn run(&self, is_root: bool) -> PathBuf {
+        match &self.runtime {
+            Some(runtime) => runtime.clone(),
+            None if is_root => PathBuf::from("/run/pvectl"),
+            None => self.local().join("run"),
+        }
     }
 
     /// The directory of what completion saw last.
@@ -92,6 +110,16 @@ mod tests {
         assert_eq!(paths.journal(), Path::new("/h/.local/state/pvectl/journal.db"));
         assert_eq!(paths.cache, Path::new("/h/.cache/pvectl"));
         assert!(!paths.named);
+    }
+
+    #[test]
+    fn sockets_lie_where_paths_are_short() {
+        let paths = |pairs: &[(&'static str, &'static str)]| Paths::new(&Env::from_pairs(pairs.to_vec())).unwrap();
+        let session = paths(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/7")]);
+        assert_eq!(session.run(true), Path::new("/run/user/7/pvectl"));
+        let none = paths(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "relative")]);
+        assert_eq!(none.run(true), Path::new("/run/pvectl"));
+        assert_eq!(none.run(false), Path::new("/h/.local/state/pvectl/local/run"));
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod faults;
 mod flags;
 mod fuzz;
 mod harness;
+#[cfg(target_os = "linux")]
+mod host;
 mod house;
 mod input;
 mod journal;

@@ -2,10 +2,14 @@
 
 mod api;
 mod api_resources;
+#[cfg(target_os = "linux")]
+mod check;
 mod completion;
 mod config;
 mod explain;
 pub(crate) mod help;
+#[cfg(target_os = "linux")]
+mod host;
 mod sandbox;
 mod verb_first;
 mod version;
@@ -22,6 +26,10 @@ pub(crate) const COMMANDS: &[Entry] = &[
     api_resources::ENTRY,
     config::ENTRY,
     completion::ENTRY,
+    #[cfg(target_os = "linux")]
+    check::ENTRY,
+    #[cfg(target_os = "linux")]
+    host::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
     help::ENTRY,

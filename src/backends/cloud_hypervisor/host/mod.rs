@@ -1,1 +1,30 @@
 //! This host: processes and their lives, devices of the network, what is there and what is not.
+//!
+//! Nothing here knows what a VM is made of, speaks to a VMM's socket or remembers anything: it acts and observes, and
+//! takes every path as a value.
+
+mod alive;
+pub mod facts;
+mod life;
+mod process;
+mod spawn;
+
+pub use alive::{Alive, Lock, holders, probe};
+pub use life::{Answer, Life, Observed, decide, observe};
+pub use process::{Process, ProcessId, Stat, boot_id};
+pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
+
+use std::{io, path::Path};
+
+use crate::model::{Class, Error, Hint};
+
+/// What the system said about a file, with the file's name; denied access is [`Class::Forbidden`].
+fn at(what: &str, path: &Path, error: io::Error) -> Error {
+    let class = if error.kind() == io::ErrorKind::PermissionDenied { Class::Forbidden } else { Class::Failed };
+    Error::new(class, format!("cannot {what} `{}`: {error}", path.display())).with_source(error)
+}
+
+/// A way out in words.
+fn hint(text: impl Into<String>) -> Hint {
+    Hint::Text(text.into())
+}

@@ -1,0 +1,140 @@
+//! What this host is and has, as far as VMs need it: what was seen, whether it will do, and how to mend it.
+//!
+//! It looks and changes nothing: a file that is made for a probe is gone with the probe.
+
+mod kernel;
+mod programs;
+mod storage;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::Value;
+
+pub use programs::{OLDEST, Version};
+
+use crate::model::Size;
+
+/// Whether something will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is there and good.
+    Ok,
+    /// VMs run without it, and something else does not work.
+    Warn,
+    /// No VM runs without it.
+    Missing,
+}
+
+/// One thing about this host.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fact {
+    /// What it is about: one word that does not change.
+    pub name: &'static str,
+    /// Whether it will do.
+    pub status: Status,
+    /// What was seen, for people.
+    pub seen: String,
+    /// The same for programs: sizes in bytes, `null` where there is nothing to say.
+    pub value: Value,
+    /// How to mend it: one sentence with the command; `None` where nothing has to be.
+    pub mend: Option<String>,
+}
+
+impl Fact {
+    fn new(name: &'static str, status: Status, seen: impl Into<String>) -> Self {
+        Self { name, status, seen: seen.into(), value: Value::Null, mend: None }
+    }
+
+    fn ok(name: &'static str, seen: impl Into<String>) -> Self {
+        Self::new(name, Status::Ok, seen)
+    }
+
+    fn warn(name: &'static str, seen: impl Into<String>) -> Self {
+        Self::new(name, Status::Warn, seen)
+    }
+
+    fn missing(name: &'static str, seen: impl Into<String>) -> Self {
+        Self::new(name, Status::Missing, seen)
+    }
+
+    fn value(self, value: impl Into<Value>) -> Self {
+        Self { value: value.into(), ..self }
+    }
+
+    fn mend(self, mend: impl Into<String>) -> Self {
+        Self { mend: Some(mend.into()), ..self }
+    }
+}
+
+/// Where to look.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// Where VMs, images and disks are kept; it need not be there yet.
+    pub state: PathBuf,
+    /// Where sockets are.
+    pub run: PathBuf,
+    /// The directories of programs, in their order.
+    pub programs: Vec<PathBuf>,
+    /// The VMM, if it was named.
+    pub vmm: Option<PathBuf>,
+    /// The firmware, if it was named.
+    pub firmware: Option<PathBuf>,
+}
+
+/// Looks at everything, in the order in which it should be read. It blocks for milliseconds: the VMM is asked for its
+/// version.
+pub fn look(at: &Look) -> Vec<Fact> {
+    vec![
+        kernel::kvm(),
+        programs::vmm(at),
+        programs::firmware(at),
+        storage::state(&at.state),
+        storage::sockets(&at.run),
+        storage::reflink(&at.state),
+        storage::space(&at.state),
+        kernel::memory(),
+        kernel::cpus(),
+        kernel::taps(),
+        kernel::bridges(),
+        programs::nft(at),
+        programs::virtiofsd(at),
+        kernel::kernel(),
+        kernel::nested(),
+        kernel::landlock(),
+        kernel::userfaultfd(),
+        programs::systemd(),
+    ]
+}
+
+/// Whether VMs can run: nothing is missing that all of them need.
+pub fn is_ready(facts: &[Fact]) -> bool {
+    facts.iter().all(|fact| fact.status != Status::Missing)
+}
+
+fn size(bytes: u64) -> String {
+    Size::bytes(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_do_says_how_to_mend_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let nothing = Look { state: directory.path().join("state"), ..Look::default() };
+        let facts = look(&nothing);
+        let names: std::collections::BTreeSet<&str> = facts.iter().map(|fact| fact.name).collect();
+        assert_eq!(names.len(), facts.len());
+        for fact in &facts {
+            assert!(!fact.seen.is_empty(), "{fact:?}");
+            assert_eq!(fact.mend.is_none(), fact.status == Status::Ok, "{fact:?}");
+        }
+        // Without directories of programs there is no VMM.
+        assert!(!is_ready(&facts));
+        // Nothing was made.
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

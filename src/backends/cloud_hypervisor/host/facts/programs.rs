@@ -1,0 +1,274 @@
+//! The programs and files that VMs need beside the kernel: the VMM and its version, firmware, helpers.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde_json::json;
+
+use super::{Fact, Look};
+use crate::backends::cloud_hypervisor::host::process::has_ended;
+
+/// A version of Cloud Hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// `53` in `v53.0`.
+    pub major: u32,
+    /// `0` in `v53.0`.
+    pub minor: u32,
+}
+
+impl Version {
+    /// Reads what `cloud-hypervisor --version` says: `cloud-hypervisor v53.0.0`, a build between two versions has more
+    /// behind it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = text.split_ascii_whitespace().find_map(|word| word.strip_prefix('v'))?;
+        let mut numbers = word.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        let major = numbers.next()?.ok()?;
+        Some(Self { major, minor: numbers.next().and_then(Result::ok).unwrap_or(0) })
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}.{}", self.major, self.minor)
+    }
+}
+
+/// The oldest version that has everything.
+pub const OLDEST: Version = Version { major: 53, minor: 0 };
+
+/// What came with which version.
+const CAME_WITH: &[(u32, &str)] = &[
+    (52, "memory restored on demand"),
+    (52, "a VMM that stays when its guest powers off"),
+    (52, "restore of VMs with shared directories"),
+    (53, "a start that a left-over socket does not block"),
+    (53, "migration in the background"),
+];
+
+/// How long a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const INSTALL: &str = "Install it: `sudo curl -fLo /usr/local/bin/cloud-hypervisor \
+                       https://github.com/cloud-hypervisor/cloud-hypervisor/releases/download/v53.0/cloud-hypervisor-static \
+                       && sudo chmod 755 /usr/local/bin/cloud-hypervisor`.";
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// The first of this name in the directories of programs.
+fn find(at: &Look, name: &str) -> Option<PathBuf> {
+    // An empty entry means the working directory, where nobody should find a program by accident.
+    let absolute = at.programs.iter().filter(|directory| directory.is_absolute());
+    absolute.map(|directory| directory.join(name)).find(|path| is_program(path))
+}
+
+pub(super) fn vmm(at: &Look) -> Fact {
+    const NAME: &str = "cloud-hypervisor";
+    let Some(path) = at.vmm.clone().or_else(|| find(at, NAME)) else {
+        return Fact::missing(NAME, "not found on PATH").mend(INSTALL);
+    };
+    match asked(&path) {
+        Ok(said) => judge_vmm(&path, &said),
+        Err(error) => {
+            let seen = format!("{} does not say its version: {error}", path.display());
+            Fact::missing(NAME, seen).value(json!({"path": path, "version": null})).mend(INSTALL)
+        }
+    }
+}
+
+fn judge_vmm(path: &Path, said: &str) -> Fact {
+    const NAME: &str = "cloud-hypervisor";
+    let Some(version) = Version::parse(said).filter(|_| said.starts_with(NAME)) else {
+        let first = said.lines().next().unwrap_or_default();
+        let seen = format!("{} is something else, it says `{first}`", path.display());
+        return Fact::missing(NAME, seen).value(json!({"path": path, "version": null})).mend(INSTALL);
+    };
+    let seen = format!("{version}, {}", path.display());
+    let fact = if version >= OLDEST {
+        Fact::ok(NAME, seen)
+    } else {
+        let missing: Vec<&str> =
+            CAME_WITH.iter().filter(|(since, _)| *since > version.major).map(|(_, what)| *what).collect();
+        Fact::warn(NAME, format!("{seen}: without {}", missing.join(", "))).mend(INSTALL)
+    };
+    fact.value(json!({"path": path, "version": version.to_string()}))
+}
+
+/// What a program says with `--version`, in the environment that a VMM has.
+fn asked(path: &Path) -> io::Result<String> {
+    let mut child = Command::new(path)
+        .arg("--version")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // It is our child and not waited for yet, so the pid is its.
+    let pidfd = i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let ended = match pidfd {
+        Some(Ok(pidfd)) => has_ended(&pidfd, PATIENCE),
+        Some(Err(error)) => Err(error.into()),
+        None => Ok(false),
+    };
+    if !matches!(ended, Ok(true)) {
+        child.kill()?;
+        child.wait()?;
+        return Err(ended.err().unwrap_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "it did not end in time")));
+    }
+    let status = child.wait()?;
+    let mut said = Vec::new();
+    if let Some(mut out) = child.stdout.take() {
+        // Non-blocking in effect: the writer has ended, and a pipe holds 64 KiB.
+        out.by_ref().take(4096).read_to_end(&mut said)?;
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if status.success() { Ok(said) } else { Err(io::Error::other(format!("it ended with {status}"))) }
+}
+
+/// Where distributions and people put the firmware.
+const FIRMWARE: &[&str] = &[
+    "/usr/share/cloud-hypervisor/CLOUDHV.fd",
+    "/usr/local/share/cloud-hypervisor/CLOUDHV.fd",
+    "/usr/share/edk2/cloudhv/CLOUDHV.fd",
+    "/usr/share/edk2-ovmf/x64/CLOUDHV.fd",
+    "/usr/share/OVMF/CLOUDHV.fd",
+    "/usr/share/qemu/CLOUDHV.fd",
+    "/run/current-system/sw/FV/CLOUDHV.fd",
+];
+
+pub(super) fn firmware(at: &Look) -> Fact {
+    const NAME: &str = "firmware";
+    let own = at.state.join("CLOUDHV.fd");
+    let url = "https://github.com/cloud-hypervisor/edk2/releases/latest/download/CLOUDHV.fd";
+    let mend = format!("Fetch it: `curl -fL --create-dirs -o {} {url}`.", own.display());
+    let places = || FIRMWARE.iter().map(PathBuf::from).chain([own.clone()]);
+    let found = match &at.firmware {
+        Some(named) => named.is_file().then(|| named.clone()),
+        None => places().find(|path| path.is_file()),
+    };
+    match (found, &at.firmware) {
+        (Some(path), _) => Fact::ok(NAME, path.display().to_string()).value(path.to_string_lossy()),
+        (None, Some(named)) => Fact::warn(NAME, format!("there is no {}", named.display())).mend(mend),
+        (None, None) => {
+            Fact::warn(NAME, "CLOUDHV.fd is in none of the usual places: only VMs with a kernel of their own start")
+                .mend(mend)
+        }
+    }
+}
+
+pub(super) fn virtiofsd(at: &Look) -> Fact {
+    const ELSEWHERE: &[&str] = &["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
+    let elsewhere = || ELSEWHERE.iter().map(PathBuf::from).find(|path| is_program(path));
+    match find(at, "virtiofsd").or_else(elsewhere) {
+        Some(path) => Fact::ok("virtiofsd", path.display().to_string()).value(path.to_string_lossy()),
+        None => Fact::warn("virtiofsd", "not found: directories cannot be shared with guests")
+            .mend("Install it, on Debian: `sudo apt install virtiofsd`."),
+    }
+}
+
+pub(super) fn nft(at: &Look) -> Fact {
+    match find(at, "nft") {
+        Some(path) => Fact::ok("nft", path.display().to_string()).value(path.to_string_lossy()),
+        None => Fact::warn("nft", "not found: no network with address translation can be made")
+            .mend("Install it, on Debian: `sudo apt install nftables`."),
+    }
+}
+
+pub(super) fn systemd() -> Fact {
+    if Path::new("/run/systemd/system").is_dir() {
+        return Fact::ok("systemd", "runs this host").value(true);
+    }
+    Fact::warn("systemd", "does not run this host: VMs are not started with it")
+        .value(false)
+        .mend("Start them from what runs this host instead, with `pvectl vm start`.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Instant};
+
+    use super::{super::Status, *};
+
+    #[test]
+    fn versions_are_read_as_the_vmm_writes_them() {
+        let version = |major, minor| Some(Version { major, minor });
+        assert_eq!(Version::parse("cloud-hypervisor v53.0.0\nMigration Protocol Versions: 0\n"), version(53, 0));
+        assert_eq!(Version::parse("cloud-hypervisor v51.1"), version(51, 1));
+        assert_eq!(Version::parse("cloud-hypervisor v53.0-12-gabcdef-dirty"), version(53, 0));
+        assert_eq!(Version::parse("cloud-hypervisor"), None);
+        assert_eq!(Version::parse("QEMU emulator version 9.1"), None);
+        assert!(Version::parse("x v100.0") > Version::parse("x v53.9"));
+    }
+
+    #[test]
+    fn an_old_one_is_told_what_it_lacks() {
+        let path = Path::new("/usr/bin/cloud-hypervisor");
+        assert_eq!(judge_vmm(path, "cloud-hypervisor v53.0.0\n").status, Status::Ok);
+        assert_eq!(judge_vmm(path, "cloud-hypervisor v60.1\n").status, Status::Ok);
+        let older = judge_vmm(path, "cloud-hypervisor v52.0\n");
+        assert_eq!(older.status, Status::Warn);
+        assert!(older.seen.contains("left-over socket") && !older.seen.contains("on demand"), "{older:?}");
+        assert!(judge_vmm(path, "cloud-hypervisor v48.0\n").seen.contains("on demand"));
+        for other in ["", "QEMU emulator version 9.1\n", "cloud-hypervisor of my own\n"] {
+            assert_eq!(judge_vmm(path, other).status, Status::Missing, "{other:?}");
+        }
+    }
+
+    fn program(directory: &Path, name: &str, text: &str) -> PathBuf {
+        let path = directory.join(name);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// Right after another test's fork, a program that was just written may be busy for a moment.
+    fn patiently(at: &Look) -> Fact {
+        loop {
+            let fact = vmm(at);
+            if !fact.seen.contains("busy") {
+                return fact;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn the_vmm_is_found_asked_and_not_waited_for_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: Option<PathBuf>| Look { programs: vec![directory.path().into()], vmm: name, ..Look::default() };
+        assert_eq!(vmm(&at(None)).status, Status::Missing);
+        program(directory.path(), "cloud-hypervisor", "echo cloud-hypervisor v53.0");
+        assert_eq!(patiently(&at(None)).status, Status::Ok);
+        let failing = program(directory.path(), "failing", "exit 3");
+        assert!(patiently(&at(Some(failing))).seen.contains("exit status: 3"));
+        let begun = Instant::now();
+        let hanging = program(directory.path(), "hanging", "exec sleep 600");
+        assert!(patiently(&at(Some(hanging))).seen.contains("in time"));
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        let nothing = patiently(&at(Some(directory.path().join("nothing"))));
+        assert_eq!(nothing.status, Status::Missing);
+        fs::write(directory.path().join("nft"), "no program").unwrap();
+        assert_eq!(nft(&at(None)).status, Status::Warn);
+    }
+
+    #[test]
+    fn firmware_that_is_named_is_not_searched_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("CLOUDHV.fd");
+        let own = Look { state: directory.path().into(), ..Look::default() };
+        let named = Look { firmware: Some(directory.path().join("other.fd")), ..own.clone() };
+        fs::write(&file, "firmware").unwrap();
+        assert_eq!(firmware(&own).status, Status::Ok);
+        assert!(firmware(&named).seen.contains("other.fd"));
+    }
+}

@@ -1,0 +1,109 @@
+//! `host`: what this host is and has, as far as VMs on it need it.
+
+use anstyle::Style as Colour;
+use clap::{ArgMatches, Command};
+use rustix::process::geteuid;
+
+use crate::{
+    backends::cloud_hypervisor::host::facts::{self, Fact, Look, Status},
+    cli::{
+        cx::{Cx, text},
+        print::{self, Column, Row},
+        ui::style,
+        verb::{Entry, Exit, run_in_group, value, with_group},
+    },
+    model::{Class, Error, Result},
+};
+
+pub(super) const ENTRY: Entry = Entry {
+    name: "host",
+    about: "This host, as far as VMs on it need it",
+    examples: &[],
+    args: |command| with_group(command, GROUP),
+    run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
+};
+
+const GROUP: &[Entry] = &[Entry {
+    name: "facts",
+    about: "List what this host is and has",
+    examples: &["pvectl host facts", "pvectl host facts -o json", "pvectl host facts --field-selector status=warn"],
+    args: place_args,
+    run: |cx, matches| Box::pin(list(cx, matches)),
+}];
+
+/// Where to look for what may lie anywhere.
+pub(super) fn place_args(command: Command) -> Command {
+    command.arg(value("cloud-hypervisor", "FILE", "The VMM, else the first on PATH")).arg(value(
+        "firmware",
+        "FILE",
+        "The firmware CLOUDHV.fd, else the first in the usual places",
+    ))
+}
+
+/// Looks at this host.
+pub(super) async fn look(cx: &Cx, matches: &ArgMatches) -> Result<Vec<Fact>> {
+    let paths = cx.paths()?;
+    let programs = cx.env.path("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    // The VMM is run elsewhere, so what is relative here has to be absolute there.
+    let file = |name: &str| {
+        text(matches, name)
+            .map(|path| std::path::absolute(path).map_err(|error| Error::usage(format!("--{name}: {error}"))))
+            .transpose()
+    };
+    let at = Look {
+        state: paths.local(),
+        run: paths.run(geteuid().is_root()),
+        programs,
+        vmm: file("cloud-hypervisor")?,
+        firmware: file("firmware")?,
+    };
+    // The VMM is asked for its version, and Ctrl-C should be heard meanwhile.
+    tokio::task::spawn_blocking(move || facts::look(&at))
+        .await
+        .map_err(|error| Error::new(Class::Bug, "looking at this host did not end well").with_source(error))
+}
+
+/// `fact/kvm`.
+pub(super) fn name(fact: &Fact) -> String {
+    format!("fact/{}", fact.name)
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Warn => "warn",
+        Status::Missing => "missing",
+    }
+}
+
+fn colour(text: &str) -> Option<Colour> {
+    match text {
+        "ok" => Some(style::GOOD),
+        "warn" => Some(style::HALF),
+        "missing" => Some(style::BAD),
+        _ => None,
+    }
+}
+
+impl Row for Fact {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<Fact>] = &[
+            Column::new("NAME", "name", |fact: &Fact| fact.name.to_owned()),
+            Column::new("STATUS", "status", |fact: &Fact| status(fact.status).to_owned()).coloured(colour),
+            Column::new("SEEN", "seen", |fact: &Fact| fact.seen.clone()),
+            Column::new("MEND", "mend", |fact: &Fact| fact.mend.clone().unwrap_or_default()).wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        name(self)
+    }
+}
+
+async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let style = cx.plain_style()?;
+    let mut facts = look(cx, matches).await?;
+    print::list(&cx.ui, &style, &mut facts)?;
+    Ok(0)
+}
