@@ -67,6 +67,12 @@ fn bar_style() -> ProgressStyle {
         .progress_chars("━━╌")
 }
 
+/// Shows on a bar how far something is, as a share of one.
+pub(crate) fn show_share(bar: &ProgressBar, share: f64) {
+    bar.set_style(bar_style());
+    bar.set_position((share * 1000.0) as u64);
+}
+
 impl Observer for Show {
     fn step(&self, index: usize, plan: &Plan, step: &Step) {
         let what = match step.action {
@@ -158,8 +164,7 @@ impl Watch for TaskLine {
 
     fn progress(&mut self, progress: Progress) {
         if let Some(bar) = &self.bar {
-            bar.set_style(bar_style());
-            bar.set_position((progress.done * 1000.0) as u64);
+            show_share(bar, progress.done);
         }
     }
 

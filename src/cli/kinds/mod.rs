@@ -1,6 +1,8 @@
 //! The resource kinds: one small file each, one line here.
 
 mod container;
+#[cfg(target_os = "linux")]
+mod image;
 mod node;
 mod operation;
 mod task;
@@ -11,7 +13,15 @@ use crate::model::{Error, Result};
 use crate::ops::closest;
 
 /// Every kind.
-pub(crate) const KINDS: &[&Kind] = &[&vm::KIND, &container::KIND, &task::KIND, &operation::KIND, &node::KIND];
+pub(crate) const KINDS: &[&Kind] = &[
+    &vm::KIND,
+    &container::KIND,
+    &task::KIND,
+    &operation::KIND,
+    &node::KIND,
+    #[cfg(target_os = "linux")]
+    &image::KIND,
+];
 
 /// The kind that a word means.
 ///
