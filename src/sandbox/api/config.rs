@@ -11,10 +11,10 @@ use crate::{
     model::{
         GuestKind,
         Method::{Get, Post, Put},
-        config_privilege, is_root_only_key,
+        config_privilege, config_value, is_root_only_key,
     },
     sandbox::world::{
-        config::{Change, Refusal, as_json, is_drive, is_net, typed},
+        config::{Change, Refusal, as_json, is_drive, is_net},
         effect::Effect,
         task::Order,
     },
@@ -69,10 +69,10 @@ fn pending(context: &mut Context<'_>) -> Result<Reply, Fault> {
     for key in keys {
         let mut row = Map::from_iter([("key".to_owned(), key.as_str().into())]);
         if let Some(value) = guest.get(key) {
-            row.insert("value".into(), typed(guest.kind, key, value));
+            row.insert("value".into(), config_value(guest.kind, key, value));
         }
         match guest.pending.get(key) {
-            Some(Some(value)) => drop(row.insert("pending".into(), typed(guest.kind, key, value))),
+            Some(Some(value)) => drop(row.insert("pending".into(), config_value(guest.kind, key, value))),
             Some(None) => drop(row.insert("delete".into(), 1.into())),
             None => {}
         }

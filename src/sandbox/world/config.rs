@@ -12,49 +12,7 @@ use super::{
     guest::{Config, Guest, volid_in},
     node::{Volume, volume_key},
 };
-use crate::model::{GuestKind, is_disk_key, is_listed};
-
-/// Keys whose values are JSON numbers in a VM's configuration; all others are strings, `memory` and `cpulimit` too.
-const QEMU_NUMBERS: &[&str] = &[
-    "acpi",
-    "allow-ksm",
-    "autostart",
-    "balloon",
-    "ciupgrade",
-    "cores",
-    "cpuunits",
-    "freeze",
-    "keephugepages",
-    "kvm",
-    "localtime",
-    "migrate_speed",
-    "numa",
-    "onboot",
-    "protection",
-    "reboot",
-    "shares",
-    "smp",
-    "sockets",
-    "tablet",
-    "tdf",
-    "template",
-    "vcpus",
-];
-
-/// The same for a container's.
-const LXC_NUMBERS: &[&str] = &[
-    "console",
-    "cores",
-    "cpuunits",
-    "debug",
-    "memory",
-    "onboot",
-    "protection",
-    "swap",
-    "template",
-    "tty",
-    "unprivileged",
-];
+use crate::model::{GuestKind, config_value, is_disk_key, is_listed};
 
 /// Keys that change at once even in a running guest; a name that ends in `#` stands for all numbers.
 const QEMU_AT_ONCE: &[&str] = &[
@@ -138,22 +96,9 @@ impl From<String> for Refusal {
     }
 }
 
-/// A value as JSON: a number where the server gives one.
-pub(crate) fn typed(kind: GuestKind, key: &str, value: &str) -> Value {
-    let numbers = match kind {
-        GuestKind::Qemu => QEMU_NUMBERS,
-        GuestKind::Lxc => LXC_NUMBERS,
-    };
-    match value.parse::<i64>() {
-        Ok(number) if numbers.contains(&key) => number.into(),
-        _ if key == "cipassword" => "**********".into(),
-        _ => value.into(),
-    }
-}
-
 /// A configuration as JSON, without its digest.
 pub(crate) fn as_json(kind: GuestKind, config: &Config) -> Map<String, Value> {
-    config.iter().map(|(key, value)| (key.clone(), typed(kind, key, value))).collect()
+    config.iter().map(|(key, value)| (key.clone(), config_value(kind, key, value))).collect()
 }
 
 fn changes_at_once(kind: GuestKind, key: &str) -> bool {
@@ -311,18 +256,5 @@ impl Guest {
             self.config.insert(free?, volid);
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_numbers_where_the_server_says_so() {
-        assert_eq!(typed(GuestKind::Qemu, "memory", "256"), Value::from("256"));
-        assert_eq!(typed(GuestKind::Lxc, "memory", "256"), Value::from(256));
-        assert_eq!(typed(GuestKind::Qemu, "cpulimit", "1"), Value::from("1"));
-        assert_eq!(typed(GuestKind::Qemu, "onboot", "1"), Value::from(1));
     }
 }
