@@ -1,1 +1,27 @@
-//! From Proxmox's configuration keys to the VMM's, and what of a change is live.
+//! From Proxmox's configuration keys to the VMM's configuration, to a cloud-init seed, and what of a change is live.
+//!
+//! Pure: no file is read, no process asked. What only the host knows comes in as [`Facts`]; what cannot be had is refused
+//! before anything happens, with the key, the reason and the way out.
+
+mod build;
+mod capabilities;
+mod changes;
+mod check;
+mod disks;
+mod facts;
+mod keys;
+mod memory;
+mod nets;
+mod rate;
+mod seed;
+#[cfg(test)]
+mod tests;
+mod warnings;
+
+pub use build::{BODY_LIMIT, Mapped, check_size, map};
+pub use capabilities::{CAPABILITIES, Feature, UNSUPPORTED, require};
+pub use changes::{Changes, Live, LiveCall, Waiting, changes};
+pub use disks::is_seed;
+pub use facts::{Facts, SeedFacts, Tap, Volume, Vsock};
+pub use keys::{Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, OWN, PATCH, Way, key};
+pub use seed::{Seed, hash_password, seed};
