@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{
     cx::Cx,
-    session::{Access, Session},
+    session::Access,
 };
 use crate::{
+    client::Client,
     config::{Connection, Descriptions},
     contract::Contract,
     model::{Class, Error, Result},
@@ -32,8 +33,8 @@ pub(crate) struct Described {
 /// # Errors
 /// When there is no server to ask, or no good answer.
 pub(crate) async fn of_context(cx: &Cx, refresh: bool) -> Result<Option<Described>> {
-    let Some(session) = connect(cx).await? else { return Ok(None) };
-    let answered = within(VERSION, session.client.version()).await?;
+    let Some(client) = connect(cx).await? else { return Ok(None) };
+    let answered = within(VERSION, client.version()).await?;
     let version = answered.version;
     let kept = Descriptions::new(&cx.paths()?);
     let key = key(&version, &answered.repoid);
@@ -41,7 +42,7 @@ pub(crate) async fn of_context(cx: &Cx, refresh: bool) -> Result<Option<Describe
         return Ok(Some(Described { contract, version }));
     }
     cx.ui.say(format_args!("reading the server's own description, once for version {version}"));
-    let contract = within(DESCRIPTION, session.client.description()).await?;
+    let contract = within(DESCRIPTION, client.description()).await?;
     kept.save(&key, &contract.packed());
     Ok(Some(Described { contract, version }))
 }
@@ -52,16 +53,17 @@ pub(crate) async fn kept(cx: &Cx) -> Option<Contract> {
     if kept.is_empty() {
         return None;
     }
-    let session = connect(cx).await.ok()??;
-    let answered = within(VERSION, session.client.version()).await.ok()?;
+    let client = connect(cx).await.ok()??;
+    let answered = within(VERSION, client.version()).await.ok()?;
     Contract::unpacked(&kept.load(&key(&answered.version, &answered.repoid))?).ok()
 }
 
-/// Connects without a word to the context's server; `None` for the sandbox, which is not even started.
-async fn connect(cx: &Cx) -> Result<Option<Session>> {
+/// Connects without a word to the context's server; `None` for the sandbox, which is not even started, and for
+/// this host.
+async fn connect(cx: &Cx) -> Result<Option<Client>> {
     match cx.resolve()?.connection {
-        Connection::Sandbox { .. } => Ok(None),
-        Connection::Local | Connection::Proxmox(_) => cx.silent().session(Access::Read).await.map(Some),
+        Connection::Sandbox { .. } | Connection::Local => Ok(None),
+        Connection::Proxmox(_) => Ok(cx.silent().session(Access::Read).await?.client),
     }
 }
 

@@ -11,6 +11,8 @@ mod cx;
 mod description;
 mod error;
 mod kinds;
+#[cfg(target_os = "linux")]
+mod local;
 mod print;
 mod progress;
 mod reconcile;

@@ -32,7 +32,7 @@ pub(crate) struct Session {
     pub(crate) style: Style,
     pub(crate) options: RunOptions,
     /// The connection below, for what is no verb.
-    pub(crate) client: Client,
+    pub(crate) client: Option<Client>,
     /// The node that new guests go to unless told otherwise.
     pub(crate) default_node: Option<String>,
     /// Where the first endpoint is; `None` for the sandbox, which is gone when the command is.
@@ -90,8 +90,18 @@ impl Session {
                 (client, "sandbox".to_owned(), Some(served), None)
             }
             Connection::Local => {
-                return Err(Error::usage("this build has no local backend yet")
-                    .with_hint(Hint::Text("choose a Proxmox context, or `--context sandbox`".into())));
+                let backend = super::local::backend(cx)?;
+                let ops = Ops::new(Arc::new(backend), recorder, "local");
+                return Ok(Self {
+                    ops,
+                    style,
+                    options,
+                    client: None,
+                    default_node: None,
+                    url: None,
+                    _sandbox: None,
+                    _seen: None,
+                });
             }
             Connection::Proxmox(server) => {
                 if server.read_only.value && access == Access::Write && !cx.switches.dry_run {
@@ -116,7 +126,7 @@ impl Session {
             _ => None,
         };
         let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
-        Ok(Self { ops, style, options, client, default_node, url, _sandbox: served, _seen: seen })
+        Ok(Self { ops, style, options, client: Some(client), default_node, url, _sandbox: served, _seen: seen })
     }
 }
 

@@ -60,6 +60,8 @@ impl Ops {
         // A slow guest must not hold up those that come after it; the order is restored at the end.
         let mut outcomes: Vec<(usize, Outcome)> =
             stream::iter(runs).buffer_unordered(options.parallel.max(1)).collect().await;
+        // What was left alone may be work of this very process.
+        self.backend.leave().await;
         outcomes.sort_by_key(|(index, _)| *index);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }

@@ -17,7 +17,7 @@ use crate::{
         verb::{Exit, Kind, Verb, switch, value},
     },
     manifest::Manifest,
-    model::{Error, GuestKind, NodeName, Result, Vmid},
+    model::{Error, GuestKind, Hint, NodeName, Params, Result, Vmid},
     ops::{Beyond, CreateRequest},
 };
 
@@ -62,6 +62,7 @@ impl Verb for Create {
             .arg(switch("no-checks", "Leave the check of memory and storage to the server"));
         let command = match kind.guest() {
             GuestKind::Qemu => command
+                .args(HOST_FLAGS.iter().map(|flag| value(flag.name, flag.value, flag.help).help_heading("On this host")))
                 .arg(value("template", "NAME", "Clone this VM template (name or VMID)"))
                 .arg(switch("full", "Copy the template's disks whole instead of linking to them").requires("template")),
             GuestKind::Lxc => command.arg(
@@ -94,6 +95,7 @@ impl Verb for Create {
             require_somebody_to_confirm(cx)?;
         }
         let session = cx.session(Access::Write).await?;
+        refuse_elsewhere(matches, &session)?;
         let mut plans = Vec::new();
         // One after the other: each takes a VMID and room that the next must not count on.
         for (mut request, manifest) in requests.into_iter().zip(&manifests) {
@@ -103,6 +105,57 @@ impl Verb for Create {
             plans.push(plan.map_err(|error| at_line(error, manifest.as_ref(), text(matches, "file")))?);
         }
         carry_out(cx, &session, plans).await
+    }
+}
+
+/// A flag for what only VMs of this host have.
+struct HostFlag {
+    name: &'static str,
+    value: &'static str,
+    help: &'static str,
+    /// The key of the configuration.
+    key: &'static str,
+    /// Whether it is a file, whose place must not depend on the directory of this command.
+    file: bool,
+}
+
+const HOST_FLAGS: &[HostFlag] = &[
+    HostFlag {
+        name: "image",
+        value: "NAME",
+        help: "Make the first disk from this image (see `image list`)",
+        key: "x-image",
+        file: false,
+    },
+    HostFlag { name: "kernel", value: "FILE", help: "Boot this kernel, without firmware", key: "x-kernel", file: true },
+    HostFlag { name: "initrd", value: "FILE", help: "Its initial ram disk", key: "x-initrd", file: true },
+    HostFlag { name: "cmdline", value: "TEXT", help: "Its command line", key: "x-cmdline", file: false },
+];
+
+/// What was given for VMs of this host, with what is sent unchecked: the API's description does not know it.
+fn on_this_host(matches: &ArgMatches, mut forced: Params) -> Result<Params> {
+    for flag in HOST_FLAGS {
+        let Some(given) = text(matches, flag.name) else { continue };
+        if !flag.file {
+            forced.set(flag.key, given);
+            continue;
+        }
+        let file = std::path::absolute(given)
+            .ok()
+            .filter(|file| file.is_file())
+            .ok_or_else(|| Error::usage(format!("--{}: there is no file {given}", flag.name)))?;
+        forced.set(flag.key, file.display());
+    }
+    Ok(forced)
+}
+
+/// Refuses flags of this host elsewhere.
+fn refuse_elsewhere(matches: &ArgMatches, session: &Session) -> Result<()> {
+    let given = HOST_FLAGS.iter().find(|flag| text(matches, flag.name).is_some());
+    match given.filter(|_| session.client.is_some()) {
+        Some(flag) => Err(Error::usage(format!("--{} is for VMs of this host", flag.name))
+            .with_hint(Hint::Text("choose it with --context local".into()))),
+        None => Ok(()),
     }
 }
 
@@ -138,6 +191,6 @@ fn request(kind: GuestKind, matches: &ArgMatches, typed: &Typed, file: Option<&M
         params,
         devices: typed.devices.clone(),
         labels: typed.labels.clone(),
-        beyond: Beyond { forced: typed.forced.clone(), described: None },
+        beyond: Beyond { forced: on_this_host(matches, typed.forced.clone())?, described: None },
     })
 }

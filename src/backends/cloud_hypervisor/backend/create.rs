@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
-    volumes::{STORAGE, volume_of, written},
+    volumes::{STORAGE, size_of, volume_of, written},
 };
 use crate::{
     backends::{
@@ -93,7 +93,7 @@ impl Local {
         }
         for making in &mut makings {
             if let Some(from) = &making.from {
-                making.size = making.size.max(disk::inspect(from)?.virtual_size);
+                making.size = making.size.max(size_of(from)?);
             }
         }
         Ok(makings)
@@ -116,7 +116,7 @@ impl Making {
         format!("{}{rest},size={}", self.volume, written(self.size))
     }
 
-    fn make(&self, job: &Job) -> Result<()> {
+    fn make(&self, log: &Log) -> Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(folder)
             .map_err(|error| Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error))?;
@@ -141,7 +141,7 @@ impl Watch for Told<'_> {
     fn moved(&self, done: u64, total: Option<u64>) {
         if let Some(total) = total {
             // A line that is not written changes nothing of the copy.
-            let _ = self.job.progress(self.key, done, total);
+            let _ = self.log.progress(self.key, done, total);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     backends::cloud_hypervisor::{
         host::{self, ProcessId},
         state::{
-            Holder, Intent, Log, Process, Vm,
+            Holder, Intent, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
         },
         vmm::{self, Vmm, Why, events::EventFile},
@@ -66,7 +66,7 @@ impl Local {
         let alive = host::probe(&places.alive())? == host::Lock::Held;
         let recorded = match &vm.process {
             None => Recorded::None,
-            Some(process) => match host::ProcessId::of(process.pid)? {
+            Some(process) => match ProcessId::of(process.pid)? {
                 None => Recorded::Gone,
                 Some(there) if there == identity(process) => Recorded::Lives,
                 Some(_) => Recorded::Reused,
@@ -96,7 +96,12 @@ impl Local {
             // Taps are made with the network of this host, which is not there yet.
             Action::RemoveTaps => Ok(()),
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),
-            Action::RemoveFiles(files) => files.iter().try_for_each(|file| gone(fs::remove_file(file), file)),
+            Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
+                gone(fs::remove_file(file), file)?;
+                // The folder of a VM's disks goes with the last of them; one that is not empty stays.
+                let _ = file.parent().map(fs::remove_dir);
+                Ok(())
+            }),
             Action::RemoveDirectory => {
                 gone(fs::remove_dir_all(&places.run), &places.run)?;
                 gone(fs::remove_dir_all(&places.state), &places.state)

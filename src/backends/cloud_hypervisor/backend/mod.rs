@@ -11,7 +11,9 @@ mod volumes;
 
 use std::{
     fmt,
+    fs::DirBuilder,
     ops::Deref,
+    os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -43,8 +45,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Sockets; a short path, since theirs have at most 107 bytes.
     pub run: PathBuf,
-    /// The executable of Cloud Hypervisor.
-    pub binary: PathBuf,
+    /// The executable of Cloud Hypervisor; nothing starts without.
+    pub binary: Option<PathBuf>,
     /// The firmware for VMs that boot from a disk, if there is one.
     pub firmware: Option<PathBuf>,
     /// The short name of this host.
@@ -111,7 +113,11 @@ impl Local {
     /// Takes the lock of a VM, and brings it in line with what runs before anything else is done to it.
     async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
-        let lock = OperationLock::take(&self.places(vm).state, &holder, self.options().patience).await?;
+        let directory = self.places(vm).state;
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| {
+            Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
+        })?;
+        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
         let (vm, sight) = self.mend(vm.vmid, job).await?;
         Ok((lock, vm, sight))
     }

@@ -12,10 +12,10 @@ use crate::{
     backends::cloud_hypervisor::{
         disk, host, mapping,
         mapping::{Facts, SeedFacts, Vsock},
-        state::{Draft, End, Log, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
+        state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{State, Vmm},
     },
-    model::{Class, Error, GuestConfig, Params, Result, config::QemuConfig},
+    model::{Class, Error, Hint, Params, Result, config::QemuConfig},
 };
 
 /// How long a guest gets to shut down unless somebody says otherwise: Proxmox's own limit.
@@ -61,8 +61,12 @@ impl Local {
         for warning in &mapped.warnings {
             job.warn(warning)?;
         }
+        let missing = || {
+            Error::not_found("there is no `cloud-hypervisor` to start VMs with")
+                .with_hint(Hint::Text("`pvectl check` says how to install it".to_owned()))
+        };
         let launch = host::Launch {
-            binary: &self.options().binary,
+            binary: self.options().binary.as_deref().ok_or_else(missing)?,
             places: &places,
             generation: u64::from(vm.generation),
             args: &[],
@@ -211,9 +215,4 @@ impl Local {
             other => other.map(drop),
         }
     }
-}
-
-/// What a configuration is, for the typed views.
-pub(super) fn typed(config: GuestConfig) -> QemuConfig {
-    QemuConfig::from(config)
 }

@@ -65,7 +65,8 @@ impl Local {
             let seen = disk::inspect(&path)?;
             let backing = seen.format == Format::Qcow2 && disk::chain(&path, seen.format, &[self.images()])?.len() > 1;
             let format = serde_json::from_value::<ImageType>(seen.format.image_type().into()).unwrap_or_default();
-            volumes.insert(key, mapping::Volume { path, format, size: seen.virtual_size, backing });
+            let size = size_of(&path)?;
+            volumes.insert(key, mapping::Volume { path, format, size, backing });
         }
         Ok(volumes)
     }
@@ -79,7 +80,7 @@ impl Local {
     ) -> Result<()> {
         for (key, drive) in vm.settings.guest_config(ConfigView::Current).disks() {
             if is_seed(volume_of(&drive)) {
-                let size = disk::inspect(path)?.virtual_size;
+                let size = size_of(path)?;
                 let format = serde_json::from_value::<ImageType>("Raw".into()).unwrap_or_default();
                 volumes.insert(key, mapping::Volume { path: path.to_owned(), format, size, backing: false });
             }
@@ -154,6 +155,13 @@ impl Local {
         }
         Ok(volumes)
     }
+}
+
+/// How large the disk in a file is.
+pub(super) fn size_of(path: &Path) -> Result<u64> {
+    let seen = disk::inspect(path)?;
+    let unknown = || Error::usage(format!("nothing is known of the size of the disk in {}", path.display()));
+    seen.virtual_size.ok_or_else(unknown)
 }
 
 /// The volume of a drive.

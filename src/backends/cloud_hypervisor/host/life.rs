@@ -99,7 +99,7 @@ pub fn decide(seen: &Observed) -> Life {
 /// # Errors
 /// When the lock or `/proc` cannot be read.
 pub fn observe(alive: &Path, recorded: Option<&ProcessId>, answer: Answer) -> Result<Observed> {
-    let look = || Ok((probe(alive)?, recorded.map(|id| Stat::of(id.pid)).transpose()?.flatten()));
+    let look = || -> Result<_> { Ok((probe(alive)?, recorded.map(|id| Stat::of(id.pid)).transpose()?.flatten())) };
     let (mut lock, mut process) = look()?;
     // One that dies between the two looks would be taken for somebody unknown.
     if lock == Lock::Held && recorded.is_some() && process.as_ref().is_none_or(Stat::has_ended) {

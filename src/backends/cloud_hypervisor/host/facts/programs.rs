@@ -13,7 +13,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 
 use super::{Fact, Look};
-use crate::backends::cloud_hypervisor::host::process::has_ended;
+use crate::{
+    backends::cloud_hypervisor::host::process::has_ended,
+    model::{Error, Hint, Result},
+};
 
 /// A version of Cloud Hypervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,9 +74,29 @@ fn find(at: &Look, name: &str) -> Option<PathBuf> {
     absolute.map(|directory| directory.join(name)).find(|path| is_program(path))
 }
 
+const VMM: &str = "cloud-hypervisor";
+
+/// The VMM: the one that was named, else the first among the programs.
+///
+/// # Errors
+/// [`Class::NotFound`](crate::model::Class::NotFound), saying how to install it.
+pub fn find_vmm(at: &Look) -> Result<PathBuf> {
+    let missing = || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(INSTALL.to_owned()));
+    at.vmm.clone().or_else(|| find(at, VMM)).ok_or_else(missing)
+}
+
+/// The firmware: the one that was named, else the first in the usual places.
+pub fn find_firmware(at: &Look) -> Option<PathBuf> {
+    let own = at.state.join("CLOUDHV.fd");
+    match &at.firmware {
+        Some(named) => named.is_file().then(|| named.clone()),
+        None => FIRMWARE.iter().map(PathBuf::from).chain([own]).find(|path| path.is_file()),
+    }
+}
+
 pub(super) fn vmm(at: &Look) -> Fact {
-    const NAME: &str = "cloud-hypervisor";
-    let Some(path) = at.vmm.clone().or_else(|| find(at, NAME)) else {
+    const NAME: &str = VMM;
+    let Ok(path) = find_vmm(at) else {
         return Fact::missing(NAME, "not found on PATH").mend(INSTALL);
     };
     match asked(&path) {
@@ -151,12 +174,7 @@ pub(super) fn firmware(at: &Look) -> Fact {
     let own = at.state.join("CLOUDHV.fd");
     let url = "https://github.com/cloud-hypervisor/edk2/releases/latest/download/CLOUDHV.fd";
     let mend = format!("Fetch it: `curl -fL --create-dirs -o {} {url}`.", own.display());
-    let places = || FIRMWARE.iter().map(PathBuf::from).chain([own.clone()]);
-    let found = match &at.firmware {
-        Some(named) => named.is_file().then(|| named.clone()),
-        None => places().find(|path| path.is_file()),
-    };
-    match (found, &at.firmware) {
+    match (find_firmware(at), &at.firmware) {
         (Some(path), _) => Fact::ok(NAME, path.display().to_string()).value(path.to_string_lossy()),
         (None, Some(named)) => Fact::warn(NAME, format!("there is no {}", named.display())).mend(mend),
         (None, None) => {
