@@ -4,10 +4,7 @@
 
 use std::time::Duration;
 
-use super::{
-    cx::Cx,
-    session::Access,
-};
+use super::{cx::Cx, session::Access};
 use crate::{
     client::Client,
     config::{Connection, Descriptions},

@@ -19,15 +19,12 @@ use crate::{
 pub(super) fn backend(cx: &Cx) -> Result<Local> {
     let paths = cx.paths()?;
     let programs = cx.env.path("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    let look = Look {
-        state: paths.local(),
-        run: paths.run(geteuid().is_root()),
-        programs,
-        ..Look::default()
-    };
+    let look = Look { state: paths.local(), run: paths.run(geteuid().is_root()), programs, ..Look::default() };
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let short = host.split('.').next().unwrap_or_default();
-    let node = NodeName::new(short).or_else(|_| NodeName::new("localhost")).map_err(|error| Error::usage(error.to_string()))?;
+    let node = NodeName::new(short)
+        .or_else(|_| NodeName::new("localhost"))
+        .map_err(|error| Error::usage(error.to_string()))?;
     let options = Options {
         binary: find_vmm(&look).ok(),
         firmware: find_firmware(&look),

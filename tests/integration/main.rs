@@ -25,6 +25,8 @@ mod input;
 mod journal;
 mod keys;
 mod lists;
+#[cfg(target_os = "linux")]
+mod local;
 mod login;
 mod lost;
 mod models;

@@ -118,8 +118,9 @@ impl Making {
 
     fn make(&self, log: &Log) -> Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error))?;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error)
+        })?;
         match &self.from {
             None => disk::create_raw(&self.path, self.size).map(drop),
             Some(image) => {

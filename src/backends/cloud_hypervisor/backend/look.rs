@@ -92,7 +92,9 @@ impl Local {
         match action {
             Action::EndVmm(process) => self.end_vmm(vm, process).await,
             Action::Resume(_) => Vmm::connect(places.api_socket())?.resume(SLOW).await.map_err(Error::from),
-            Action::RemoveSockets => places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket)),
+            Action::RemoveSockets => {
+                places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
+            }
             // Taps are made with the network of this host, which is not there yet.
             Action::RemoveTaps => Ok(()),
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),

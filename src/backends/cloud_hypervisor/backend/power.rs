@@ -38,9 +38,7 @@ impl Local {
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
         match self.boot(&vm, job).await {
-            Ok(process) => {
-                self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished))
-            }
+            Ok(process) => self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished)),
             Err(error) => {
                 // What runs by now goes; what it left is known to be dead then.
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
@@ -77,7 +75,10 @@ impl Local {
         let vmm = Vmm::connect(places.api_socket())?;
         let ping = vmm.ping(SLOW).await?;
         if ping.pid != id.pid {
-            return Err(Error::conflict(format!("another process than {} answers on the socket of VM {}", id.pid, vm.vmid)));
+            return Err(Error::conflict(format!(
+                "another process than {} answers on the socket of VM {}",
+                id.pid, vm.vmid
+            )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
         let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::{
         state::Vm,
         vmm::config::ImageType,
     },
-    model::{Class, ConfigView, Error, Node, PropertyString, Result, Size, Storage, Volume, Vmid},
+    model::{Class, ConfigView, Error, Node, PropertyString, Result, Size, Storage, Vmid, Volume},
 };
 
 /// The name of the one storage.
@@ -124,14 +124,16 @@ impl Local {
 
     pub(super) fn storage(&self) -> Result<Storage> {
         let at = &self.options().state;
-        let space = rustix::fs::statvfs(at)
-            .map_err(|error| Error::new(Class::Failed, format!("cannot look at {}", at.display())).with_source(error))?;
+        let space = rustix::fs::statvfs(at).map_err(|error| {
+            Error::new(Class::Failed, format!("cannot look at {}", at.display())).with_source(error)
+        })?;
         let (all, free) = (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize);
         let row = serde_json::json!({
             "storage": STORAGE, "type": "dir", "content": "images,iso,snippets", "active": 1, "enabled": 1, "shared": 0,
             "total": all, "avail": free, "used": all.saturating_sub(free),
         });
-        serde_json::from_value(row).map_err(|error| Error::new(Class::Bug, "a storage has another form").with_source(error))
+        serde_json::from_value(row)
+            .map_err(|error| Error::new(Class::Bug, "a storage has another form").with_source(error))
     }
 
     pub(super) fn list_volumes(&self, storage: &str, content: Option<&str>) -> Result<Vec<Volume>> {

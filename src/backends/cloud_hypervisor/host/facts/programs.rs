@@ -81,7 +81,8 @@ const VMM: &str = "cloud-hypervisor";
 /// # Errors
 /// [`Class::NotFound`](crate::model::Class::NotFound), saying how to install it.
 pub fn find_vmm(at: &Look) -> Result<PathBuf> {
-    let missing = || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(INSTALL.to_owned()));
+    let missing =
+        || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(INSTALL.to_owned()));
     at.vmm.clone().or_else(|| find(at, VMM)).ok_or_else(missing)
 }
 
