@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use super::{
-    super::vmm::config::{DeviceConfig, DiskConfig, FsConfig, NetConfig, VmConfig},
+    super::vmm::config::{NetConfig, VmConfig},
     build::{Mapped, map},
     check::{is_servers, row, wrong},
     disks::drives,
     facts::Facts,
     keys::{Apply, number},
+    live::{Live, LiveCall},
     memory::{STEP, may_hotplug, memory_size, vcpus},
 };
 use crate::model::{
@@ -21,57 +22,6 @@ use crate::model::{
         qemu::{Disk, Net},
     },
 };
-
-/// A call, or an act on the host, that makes a change in a machine that runs.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LiveCall {
-    /// `vm.resize` to so many processors.
-    Vcpus(u32),
-    /// `vm.resize` to so many bytes of memory in all.
-    Memory(u64),
-    /// `vm.resize` of the balloon: so many bytes are taken from the guest.
-    Balloon(u64),
-    /// `vm.remove-device`; done when the guest has let it go.
-    Remove(String),
-    /// `vm.add-disk`.
-    AddDisk(DiskConfig),
-    /// `vm.resize-disk` to so many bytes.
-    GrowDisk {
-        /// The disk's id.
-        id: String,
-        /// Bytes.
-        size: u64,
-    },
-    /// `vm.add-net`.
-    AddNet(NetConfig),
-    /// `vm.add-fs`.
-    AddFs(FsConfig),
-    /// `vm.add-device`.
-    AddDevice(DeviceConfig),
-    /// The host's side of an interface anew: bridge, tag, trunks, link.
-    Tap {
-        /// The number of the `net[n]`.
-        n: u16,
-        /// Whether its link is down.
-        link_down: bool,
-    },
-    /// The control group's limits; `None` for the default.
-    Cgroup {
-        /// Processors.
-        cpulimit: Option<f64>,
-        /// Weight.
-        cpuunits: Option<u64>,
-    },
-}
-
-/// A call, and the keys whose change it makes. Several calls may be one key's: a disk that is exchanged.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Live {
-    /// The keys.
-    pub keys: Vec<String>,
-    /// The call.
-    pub call: LiveCall,
-}
 
 /// A key that waits for the next start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +66,8 @@ const GATE_MEMORY: &str = "`hotplug` does not have memory";
 const GATE_DISK: &str = "`hotplug` does not have disk";
 const GATE_NET: &str = "`hotplug` does not have network";
 
-/// Plans a change. `before` is the configuration that runs and `running` what the VMM has of it, `facts` are those of
+/// Plans a change. `before` is the configuration that runs; `running` is what the VMM was given of it with what was
+/// [recorded](LiveCall::record) since (not the answer of `vm.info`, which has every default in it); `facts` are those of
 /// the wished one.
 ///
 /// # Errors
@@ -132,20 +83,8 @@ pub fn changes(before: &QemuConfig, running: &VmConfig, wished: &QemuConfig, fac
         }
     }
     let Plan { now, mut live, pending, .. } = plan;
-    live.sort_by_key(|live| order(&live.call));
+    live.sort_by_key(|live| live.call.order());
     Ok(Changes { now, live, pending, wished: target })
-}
-
-/// What is taken away goes first, for what is added may use its name, its file or its address.
-fn order(call: &LiveCall) -> u8 {
-    match call {
-        LiveCall::Remove(_) => 0,
-        LiveCall::Tap { .. } | LiveCall::Cgroup { .. } => 1,
-        LiveCall::Vcpus(_) | LiveCall::Memory(_) => 2,
-        LiveCall::Balloon(_) => 3,
-        LiveCall::GrowDisk { .. } => 4,
-        LiveCall::AddDisk(_) | LiveCall::AddNet(_) | LiveCall::AddFs(_) | LiveCall::AddDevice(_) => 5,
-    }
 }
 
 /// A key's value as text; `null` is none.

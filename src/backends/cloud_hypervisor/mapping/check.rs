@@ -91,9 +91,12 @@ pub(super) fn check(config: &QemuConfig, facts: &Facts, warnings: &mut Warnings)
             "leave arch out",
         ));
     }
-    let limits =
-        [("cpulimit", config.cpulimit()?.is_some_and(|limit| limit > 0.0)), ("cpuunits", config.cpuunits()?.is_some())];
-    for (key, _) in limits.into_iter().filter(|(_, set)| *set && !facts.cgroup) {
+    let limited = match (config.cpulimit()?, config.cpuunits()?) {
+        (Some(limit), _) if limit > 0.0 => Some("cpulimit"),
+        (_, Some(_)) => Some("cpuunits"),
+        _ => None,
+    };
+    if let Some(key) = limited.filter(|_| !facts.cgroup) {
         return Err(refuse(
             key,
             "the machine has no control group of its own",

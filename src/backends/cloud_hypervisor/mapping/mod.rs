@@ -10,6 +10,7 @@ mod check;
 mod disks;
 mod facts;
 mod keys;
+mod live;
 mod memory;
 mod nets;
 mod rate;
@@ -20,8 +21,9 @@ mod warnings;
 
 pub use build::{BODY_LIMIT, Mapped, check_size, map};
 pub use capabilities::{CAPABILITIES, Feature, UNSUPPORTED, require};
-pub use changes::{Changes, Live, LiveCall, Waiting, changes};
+pub use changes::{Changes, Waiting, changes};
 pub use disks::is_seed;
 pub use facts::{Facts, SeedFacts, Tap, Volume, Vsock};
 pub use keys::{Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, OWN, PATCH, Way, key};
+pub use live::{Live, LiveCall};
 pub use seed::{Seed, hash_password, seed};

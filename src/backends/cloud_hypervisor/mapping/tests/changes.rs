@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    super::{super::vmm::config::VmConfig, changes as plan_of},
-    *,
-};
+use super::{super::changes as plan_of, *};
 use crate::model::Class;
 
 const NET: &str = "virtio=02:00:00:00:00:01,bridge=vmbr0";
@@ -148,31 +145,4 @@ fn memory_that_was_shared_from_the_start_takes_more_shares() {
     assert!(plan.pending.is_empty());
     assert!(matches!(&plan.live[0].call, LiveCall::Remove(id) if id == "virtiofs0"));
     assert!(matches!(&plan.live[1].call, LiveCall::AddFs(fs) if fs.tag == "b"));
-}
-
-/// What a VMM has after the calls.
-pub(super) fn done(mut running: VmConfig, live: &[Live]) -> VmConfig {
-    for live in live {
-        match live.call.clone() {
-            LiveCall::Remove(id) => {
-                running.disks.retain(|disk| disk.id.as_ref() != Some(&id));
-                running.net.retain(|net| net.id.as_ref() != Some(&id));
-                running.fs.retain(|fs| fs.id.as_ref() != Some(&id));
-                running.devices.retain(|device| device.id.as_ref() != Some(&id));
-            }
-            LiveCall::AddDisk(disk) => running.disks.push(disk),
-            LiveCall::AddNet(net) => running.net.push(net),
-            LiveCall::AddFs(fs) => running.fs.push(fs),
-            LiveCall::AddDevice(device) => running.devices.push(device),
-            LiveCall::Vcpus(vcpus) => running.cpus.as_mut().unwrap().boot_vcpus = vcpus,
-            LiveCall::Memory(size) => {
-                let memory = running.memory.as_mut().unwrap();
-                assert!(size >= memory.size && size <= memory.size + memory.hotplug_size.unwrap());
-                assert_eq!((size - memory.size) % (128 << 20), 0);
-                memory.hotplugged_size = Some(size - memory.size);
-            }
-            LiveCall::Balloon(_) | LiveCall::GrowDisk { .. } | LiveCall::Tap { .. } | LiveCall::Cgroup { .. } => {}
-        }
-    }
-    running
 }

@@ -10,7 +10,6 @@ use super::{
         super::vmm::config::{HotplugMethod, VmConfig},
         changes as plan_of,
     },
-    changes::done,
     *,
 };
 
@@ -154,7 +153,14 @@ proptest! {
         prop_assert_eq!(&QemuConfig::from(whole), &wished);
 
         // After the calls the VMM has what it would have been started with, as far as nothing waits.
-        let after = done(running, &plan.live);
+        let mut after = running;
+        for live in &plan.live {
+            if let (LiveCall::Memory(size), Some(memory)) = (&live.call, &after.memory) {
+                prop_assert!(*size >= memory.size && *size <= memory.size + memory.hotplug_size.unwrap());
+                prop_assert!((size - memory.size).is_multiple_of(128 << 20));
+            }
+            live.call.record(&mut after);
+        }
         prop_assert_eq!(ids(&after).into_iter().collect::<BTreeSet<_>>().len(), ids(&after).len());
         if plan.pending.is_empty() {
             let place = |mut config: VmConfig| {
@@ -163,10 +169,11 @@ proptest! {
                 config.fs.sort_by_key(|fs| fs.id.clone());
                 config.devices.sort_by_key(|device| device.id.clone());
                 config.net.iter_mut().for_each(|net| net.pci_device_id = None);
+                config.balloon.iter_mut().for_each(|balloon| balloon.size = 0);
                 let memory = config.memory.take().unwrap();
                 (memory.size + memory.hotplugged_size.unwrap_or(0), config)
             };
-            let (has, wants) = (place(after.clone()), place(target.config.clone()));
+            let (has, wants) = (place(after.clone()), place(target.config));
             prop_assert_eq!(has, wants);
         }
         // Once done, nothing is left to do but what waits.
