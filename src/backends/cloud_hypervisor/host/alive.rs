@@ -112,7 +112,8 @@ impl Alive {
 }
 
 /// The living processes that have this file open, found by looking at all of them: the way back to a VMM whose identity
-/// was never written down. Those of other users are seen by root alone.
+/// was never written down. A VMM's helpers have it too; the VMM is the one whose session bears its own pid. Processes of
+/// other users are seen by root alone.
 ///
 /// # Errors
 /// When `/proc` cannot be read.

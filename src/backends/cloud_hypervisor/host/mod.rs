@@ -6,6 +6,7 @@
 mod alive;
 pub mod facts;
 mod life;
+pub mod network;
 mod process;
 mod spawn;
 

@@ -195,7 +195,7 @@ fn judge_taps(device: io::Result<()>, may: bool, uid: u32, root: bool) -> Fact {
             .mend("Give it to the container or unit that this runs in: `systemctl edit UNIT`, `AmbientCapabilities=CAP_NET_ADMIN`."),
         Ok(()) => Fact::warn(NAME, "this user may use those that are prepared, and make none")
             .value(false)
-            .mend(format!("Prepare one per interface, or run as root: `sudo ip tuntap add dev tap100i0 mode tap user {uid} vnet_hdr`.")),
+            .mend(format!("Prepare one per interface, or run as root: `sudo ip tuntap add dev tap100i0 mode tap user {uid}`.")),
     }
 }
 

@@ -59,9 +59,18 @@ const CAME_WITH: &[(u32, &str)] = &[
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const INSTALL: &str = "Install it: `sudo curl -fLo /usr/local/bin/cloud-hypervisor \
-                       https://github.com/cloud-hypervisor/cloud-hypervisor/releases/download/v53.0/cloud-hypervisor-static \
-                       && sudo chmod 755 /usr/local/bin/cloud-hypervisor`.";
+/// How the VMM and the firmware are called where they are published, by architecture.
+const PUBLISHED: (&str, &str) = if cfg!(target_arch = "aarch64") {
+    ("cloud-hypervisor-static-aarch64", "CLOUDHV_EFI.fd")
+} else {
+    ("cloud-hypervisor-static", "CLOUDHV.fd")
+};
+
+fn install() -> String {
+    let from = "https://github.com/cloud-hypervisor/cloud-hypervisor/releases/download";
+    let to = "/usr/local/bin/cloud-hypervisor";
+    format!("Install it: `sudo curl -fLo {to} {from}/{OLDEST}/{} && sudo chmod 755 {to}`.", PUBLISHED.0)
+}
 
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
@@ -82,7 +91,7 @@ const VMM: &str = "cloud-hypervisor";
 /// [`Class::NotFound`](crate::model::Class::NotFound), saying how to install it.
 pub fn find_vmm(at: &Look) -> Result<PathBuf> {
     let missing =
-        || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(INSTALL.to_owned()));
+        || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(install()));
     at.vmm.clone().or_else(|| find(at, VMM)).ok_or_else(missing)
 }
 
@@ -98,13 +107,13 @@ pub fn find_firmware(at: &Look) -> Option<PathBuf> {
 pub(super) fn vmm(at: &Look) -> Fact {
     const NAME: &str = VMM;
     let Ok(path) = find_vmm(at) else {
-        return Fact::missing(NAME, "not found on PATH").mend(INSTALL);
+        return Fact::missing(NAME, "not found on PATH").mend(install());
     };
     match asked(&path) {
         Ok(said) => judge_vmm(&path, &said),
         Err(error) => {
             let seen = format!("{} does not say its version: {error}", path.display());
-            Fact::missing(NAME, seen).value(json!({"path": path, "version": null})).mend(INSTALL)
+            Fact::missing(NAME, seen).value(json!({"path": path, "version": null})).mend(install())
         }
     }
 }
@@ -114,7 +123,7 @@ fn judge_vmm(path: &Path, said: &str) -> Fact {
     let Some(version) = Version::parse(said).filter(|_| said.starts_with(NAME)) else {
         let first = said.lines().next().unwrap_or_default();
         let seen = format!("{} is something else, it says `{first}`", path.display());
-        return Fact::missing(NAME, seen).value(json!({"path": path, "version": null})).mend(INSTALL);
+        return Fact::missing(NAME, seen).value(json!({"path": path, "version": null})).mend(install());
     };
     let seen = format!("{version}, {}", path.display());
     let fact = if version >= OLDEST {
@@ -122,7 +131,7 @@ fn judge_vmm(path: &Path, said: &str) -> Fact {
     } else {
         let missing: Vec<&str> =
             CAME_WITH.iter().filter(|(since, _)| *since > version.major).map(|(_, what)| *what).collect();
-        Fact::warn(NAME, format!("{seen}: without {}", missing.join(", "))).mend(INSTALL)
+        Fact::warn(NAME, format!("{seen}: without {}", missing.join(", "))).mend(install())
     };
     fact.value(json!({"path": path, "version": version.to_string()}))
 }
@@ -173,7 +182,7 @@ const FIRMWARE: &[&str] = &[
 pub(super) fn firmware(at: &Look) -> Fact {
     const NAME: &str = "firmware";
     let own = at.state.join("CLOUDHV.fd");
-    let url = "https://github.com/cloud-hypervisor/edk2/releases/latest/download/CLOUDHV.fd";
+    let url = format!("https://github.com/cloud-hypervisor/edk2/releases/latest/download/{}", PUBLISHED.1);
     let mend = format!("Fetch it: `curl -fL --create-dirs -o {} {url}`.", own.display());
     match (find_firmware(at), &at.firmware) {
         (Some(path), _) => Fact::ok(NAME, path.display().to_string()).value(path.to_string_lossy()),

@@ -1,7 +1,7 @@
 //! Starts with real processes: programs that ignore what they are told and sleep.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
@@ -38,6 +38,13 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "{what} never came");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until a program has come to its end: before that it has a child of its own. Gives its directory.
+fn until_asleep(id: &ProcessId) -> PathBuf {
+    let proc = PathBuf::from(format!("/proc/{}", id.pid));
+    until("sleep", || fs::read_to_string(proc.join("comm")).is_ok_and(|name| name.trim() == "sleep"));
+    proc
 }
 
 /// Right after another test's fork, a program that was just written may be busy for a moment.
@@ -84,8 +91,7 @@ fn end(id: &ProcessId, places: &Places) {
 fn a_started_process_is_alone_and_holds_what_it_should() {
     let (directory, binary, places) = fixture("exec sleep 600");
     let id = spawn_patiently(&launch(&binary, &places));
-    let proc = PathBuf::from(format!("/proc/{}", id.pid));
-    until("sleep", || fs::read_to_string(proc.join("comm")).is_ok_and(|name| name.trim() == "sleep"));
+    let proc = until_asleep(&id);
     // The socket takes connections, the lock is held, it is found by what it holds.
     UnixStream::connect(places.api_socket()).unwrap();
     assert_eq!(probe(&places.alive()).unwrap(), Lock::Held);
@@ -204,6 +210,7 @@ fn a_process_outlives_the_kill_of_its_spawner() {
     spawner.kill().unwrap();
     spawner.wait().unwrap();
     let id: ProcessId = serde_json::from_str(&said).unwrap();
+    until_asleep(&id);
     assert_eq!(probe(&places.alive()).unwrap(), Lock::Held);
     UnixStream::connect(places.api_socket()).unwrap();
     // Also when nobody wrote down who it is.
@@ -212,5 +219,36 @@ fn a_process_outlives_the_kill_of_its_spawner() {
     assert_eq!(holders(&places.alive()).unwrap(), std::slice::from_ref(&id));
     let known = observe(&places.alive(), Some(&id), Answer::Pid(id.pid)).unwrap();
     assert_eq!(decide(&known), Life::Ours { pid: id.pid });
+    end(&id, &places);
+}
+
+/// The real VMM, where one is on PATH.
+#[test]
+fn the_real_vmm_answers_holds_the_lock_and_lets_go() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join("cloud-hypervisor")).find(|path| path.exists());
+    let Some(binary) = found else {
+        eprintln!("SKIPPED: no cloud-hypervisor on PATH");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let places = places(directory.path());
+    let id = spawn_patiently(&launch(&binary, &places));
+    // Nobody waits until it is ready: the socket listened before it ran.
+    let mut stream = UnixStream::connect(places.api_socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /api/v1/vmm.ping HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    while !answer.contains('}') {
+        let mut part = [0; 1024];
+        let count = stream.read(&mut part).unwrap();
+        assert!(count > 0, "{answer}\n{}", fs::read_to_string(places.log(1)).unwrap());
+        answer += &String::from_utf8_lossy(&part[..count]);
+    }
+    assert!(answer.contains(&format!("\"pid\":{}", id.pid)), "{answer}");
+    assert_eq!(holders(&places.alive()).unwrap(), std::slice::from_ref(&id));
+    until("the first event", || fs::read_to_string(places.events(1)).unwrap().contains("starting"));
+    drop(stream);
     end(&id, &places);
 }
