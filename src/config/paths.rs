@@ -65,6 +65,11 @@ impl Paths {
         self.state.join("sandbox.db")
     }
 
+    /// The directory of this host's disk images.
+    pub fn images(&self) -> PathBuf {
+        self.state.join("local").join("images")
+    }
+
     /// The directory of what completion saw last.
     pub fn completions(&self) -> PathBuf {
         self.cache.join("complete")

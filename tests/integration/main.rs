@@ -18,6 +18,8 @@ mod flags;
 mod fuzz;
 mod harness;
 mod house;
+#[cfg(target_os = "linux")]
+mod images;
 mod input;
 mod journal;
 mod keys;
