@@ -1,11 +1,16 @@
 //! Images of this host: pulled, listed, deleted, refused.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 
 use insta::assert_snapshot;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
-use crate::harness::{Env, NOBODY};
+use crate::harness::{Env, NOBODY, eventually};
 
 fn env() -> Env {
     let env = Env::bare().with("PVECTL_CONTEXT", "local");
@@ -166,4 +171,47 @@ async fn an_image_comes_from_a_server() {
     let row = pulled.await.unwrap();
     assert_eq!(row["name"], "debian-12");
     assert_eq!(row["source"], format!("{}/images/debian-12.raw", server.uri()));
+}
+
+/// Sends a mebibyte, or what is asked for of it; gives the `Range` that was asked for.
+fn send(mut stream: &TcpStream, most: usize) -> Option<usize> {
+    let lines = BufReader::new(stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+    let range =
+        lines.filter_map(|line| line.to_lowercase().strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
+    let from = range.collect::<Vec<usize>>().first().copied();
+    let body = vec![7; (1 << 20) - from.unwrap_or(0)];
+    let head = match from {
+        None => "200 OK\r\n".to_owned(),
+        Some(from) => format!("206 Partial Content\r\nContent-Range: bytes {from}-1048575/1048576\r\n"),
+    };
+    write!(stream, "HTTP/1.1 {head}ETag: \"1\"\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+    stream.write_all(&body[..most.min(body.len())]).unwrap();
+    from
+}
+
+#[test]
+fn a_killed_pull_goes_on_where_it_was() {
+    let env = env();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let line = format!("image pull http://{}/big.raw --name big", listener.local_addr().unwrap());
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The first one gets a part, and then silence.
+        let first = listener.accept().unwrap().0;
+        send(&first, 600_000);
+        tell.send(send(&listener.accept().unwrap().0, usize::MAX)).unwrap();
+    });
+    let pull = env.spawn(&line);
+    let partial = env.path(".local/state/pvectl/local/images/big.partial");
+    let came = || fs::metadata(&partial).ok().filter(|file| file.len() >= 500_000).map(|_| ());
+    eventually("most of the first part came", came);
+    let second = env.run(&line).exits(6);
+    assert!(second.stderr.contains("another command is writing"), "{second}");
+    pull.kill();
+    assert_eq!(env.json("image list"), serde_json::json!([]));
+    let _ = env.run(&line).ok().says(&["going on after 5"]);
+    assert!(told.recv().unwrap().is_some_and(|from| from >= 500_000));
+    let file = env.json("image get big")["file"].as_str().unwrap().to_owned();
+    let content = fs::read(partial.with_file_name(file)).unwrap();
+    assert!(content.len() == 1 << 20 && content.iter().all(|byte| *byte == 7));
 }

@@ -73,14 +73,13 @@ fn copy_by(from: &Path, to: &Path, watch: &dyn Watch, reflink: bool) -> Result<C
     Ok(copied)
 }
 
-/// Opens a file to copy from.
+/// Opens a file to copy from. Looks before it opens: a pipe would keep us waiting.
 pub(super) fn open_source(from: &Path) -> Result<File> {
-    let source = File::open(from).map_err(|error| failed("open", from, error))?;
-    match source.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(source),
-        Ok(_) => Err(Error::usage(format!("`{}` is no file", from.display()))),
-        Err(error) => Err(failed("look at", from, error)),
+    let told = |error| failed("open", from, error);
+    if !fs::metadata(from).map_err(told)?.is_file() {
+        return Err(Error::usage(format!("`{}` is no file", from.display())));
     }
+    File::open(from).map_err(told)
 }
 
 /// Fills an empty file with what another has.

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::Read,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
 };
@@ -149,7 +150,7 @@ impl Images {
             let image = self.judge(&path, pull, sha256);
             let placed = image.and_then(|image| {
                 let to = self.path(&image);
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+                let mode = fs::Permissions::from_mode(0o400);
                 // Nobody writes to an image: what lies over it counts on it.
                 fs::set_permissions(&path, mode).map_err(|error| failed("write", &path, error))?;
                 File::open(&path).and_then(|file| file.sync_all()).map_err(|error| failed("write", &path, error))?;
