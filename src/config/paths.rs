@@ -83,6 +83,11 @@ impl Paths {
         }
     }
 
+    /// The directory of this host's disk images.
+    pub fn images(&self) -> PathBuf {
+        self.state.join("local").join("images")
+    }
+
     /// The directory of what completion saw last.
     pub fn completions(&self) -> PathBuf {
         self.cache.join("complete")

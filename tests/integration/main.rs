@@ -21,6 +21,8 @@ mod harness;
 #[cfg(target_os = "linux")]
 mod host;
 mod house;
+#[cfg(target_os = "linux")]
+mod images;
 mod input;
 mod journal;
 mod keys;

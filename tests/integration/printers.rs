@@ -36,6 +36,8 @@ const LISTS: &[Printing] = &[
     reads("node list", "node"),
     reads("task list", "upid"),
     reads("operation list", "id"),
+    #[cfg(target_os = "linux")]
+    reads("image list --context local", "name"),
     reads("config get-contexts", "name"),
     reads("get vms", "vmid"),
     reads("get tasks", "upid"),
@@ -57,6 +59,8 @@ const SINGLE: &[Printing] = &[
     reads("node get pve1", "status"),
     reads("task get UPID", "upid"),
     reads("operation show 1", "steps[0].call.method"),
+    #[cfg(target_os = "linux")]
+    reads("image get one --context local", "virtual_size"),
     reads("version", "client.version"),
     unnamed("config view", "file"),
     reads("sandbox status", "nodes"),
@@ -70,6 +74,11 @@ const SINGLE: &[Printing] = &[
 /// A sandbox with history, and the name of a task in it.
 fn env() -> (Env, String) {
     let env = Env::new();
+    #[cfg(target_os = "linux")]
+    for name in ["one.raw", "two.raw"] {
+        env.write(name, &"x".repeat(512));
+        let _ = env.run(&format!("image pull {name} --context local")).ok();
+    }
     let _ = env.run("vm start 101").ok();
     let upid = env.json("vm stop 101")["upid"].as_str().unwrap().to_owned();
     let _ = env.run("container start 111").ok();

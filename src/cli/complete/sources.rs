@@ -96,6 +96,7 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "node" => nodes(request).await,
             "task" => upids(request).await,
             "operation" => operations(request).await,
+            "image" => images(request).await,
             _ => Vec::new(),
         },
     }
@@ -280,6 +281,22 @@ pub(super) async fn operations(request: &Request) -> Vec<Candidate> {
         format!("{} {}, {}", operation.verb, operation.target, operation.status)
     };
     found.iter().map(|operation| Candidate::new(operation.id.0.to_string(), about(operation))).collect()
+}
+
+/// The images of this host.
+async fn images(request: &Request) -> Vec<Candidate> {
+    #[cfg(target_os = "linux")]
+    {
+        use crate::backends::cloud_hypervisor::disk::Images;
+        let images = Images::new(request.live.paths().images());
+        let found = request.live.blocking(move || images.list().ok()).await.flatten().unwrap_or_default();
+        found.iter().map(|image| Candidate::new(&image.name, image.source.clone())).collect()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = request;
+        Vec::new()
+    }
 }
 
 pub(super) fn contexts(request: &Request) -> Vec<Candidate> {

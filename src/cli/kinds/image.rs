@@ -41,7 +41,7 @@ pub(super) const KIND: Kind = Kind {
     guest: None,
     paths: &[],
     columns: headings::<ImageRow>,
-    verbs: || vec![Box::new(LIST), Box::new(PULL), Box::new(DELETE)],
+    verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(PULL), Box::new(DELETE)],
 };
 
 /// An image as a row.
@@ -86,7 +86,7 @@ fn store(cx: &Cx) -> Result<(Images, print::Style)> {
         cx.ui.warn(warning);
     }
     let style = cx.style(&resolved)?;
-    Ok((Images::new(cx.paths()?.state.join("local").join("images")), style))
+    Ok((Images::new(cx.paths()?.images()), style))
 }
 
 /// Who uses an image's file. No VM is known here yet that could.
@@ -106,6 +106,46 @@ fn list(cx: &Cx) -> Result<Exit> {
     let (images, style) = store(cx)?;
     let mut rows: Vec<ImageRow> = images.list()?.into_iter().map(row).collect();
     print::list(&cx.ui, &style, &mut rows)?;
+    Ok(0)
+}
+
+const GET: Entry = Entry {
+    name: "get",
+    about: "Show single images",
+    examples: &["pvectl --context local image get debian-12 -o yaml"],
+    args: |command| command.arg(names_arg()),
+    run: |cx, matches| Box::pin(async { get(cx, matches) }),
+};
+
+fn names_arg() -> Arg {
+    Arg::new("targets")
+        .value_name("NAME")
+        .required(true)
+        .num_args(1..)
+        .action(ArgAction::Append)
+        .help("Names of images")
+}
+
+/// The images that were named, each once.
+fn named(images: &Images, matches: &ArgMatches) -> Result<Vec<Image>> {
+    let mut names: Vec<String> = Vec::new();
+    for typed in texts(matches, "targets") {
+        // As the list prints it with `-o name`.
+        let name = typed.strip_prefix("image/").unwrap_or(&typed).to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.iter().map(|name| images.get(name)).collect()
+}
+
+fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let (images, style) = store(cx)?;
+    let mut rows: Vec<ImageRow> = named(&images, matches)?.into_iter().map(row).collect();
+    match rows.as_slice() {
+        [one] => print::one(&cx.ui, &style, one)?,
+        _ => print::list(&cx.ui, &style, &mut rows)?,
+    }
     Ok(0)
 }
 
@@ -219,31 +259,14 @@ const DELETE: Entry = Entry {
         "pvectl --context local image delete debian-12",
         "pvectl --context local image delete old older --confirm",
     ],
-    args: |command| {
-        command.arg(
-            Arg::new("targets")
-                .value_name("NAME")
-                .required(true)
-                .num_args(1..)
-                .action(ArgAction::Append)
-                .help("The images' names"),
-        )
-    },
+    args: |command| command.arg(names_arg()),
     run: |cx, matches| Box::pin(async { delete(cx, matches) }),
 };
 
 fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     require_somebody_to_confirm(cx)?;
     let (images, style) = store(cx)?;
-    let mut names: Vec<String> = Vec::new();
-    for typed in texts(matches, "targets") {
-        // As the list prints it with `-o name`.
-        let name = typed.strip_prefix("image/").unwrap_or(&typed).to_owned();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    let found = names.iter().map(|name| images.get(name)).collect::<Result<Vec<Image>>>()?;
+    let found = named(&images, matches)?;
     for image in &found {
         cx.ui.say(format_args!(
             "image/{}  {}, {}, from {}",
@@ -264,6 +287,7 @@ fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             return Ok(Class::Failed.exit_code());
         }
     }
+    let names: Vec<String> = found.into_iter().map(|image| image.name).collect();
     let removed = images.delete(&names, &users)?;
     let rows: Vec<ImageRow> = removed.into_iter().map(row).collect();
     for row in &rows {

@@ -162,9 +162,16 @@ fn refer(file: &File, header: &Header, first: u64, many: u64, count: u16) -> io:
     for index in first..first + blocks.len() as u64 + many {
         let block = block_of(&table, index)?;
         if block == 0 || block % cluster != 0 {
-            return Err(io::Error::other("its reference counts are damaged; `qemu-img check` tells more"));
+            return Err(damaged());
         }
-        file.write_all_at(&count.to_be_bytes(), block + index % per_block * 2)?;
+        let place = block + index % per_block * 2;
+        let mut before = [0; 2];
+        file.read_exact_at(&mut before, place)?;
+        // New clusters are nobody's so far, and old ones are used once.
+        if u16::from_be_bytes(before) != 1 - count {
+            return Err(damaged());
+        }
+        file.write_all_at(&count.to_be_bytes(), place)?;
     }
     if !blocks.is_empty() {
         file.sync_all()?;
@@ -172,6 +179,10 @@ fn refer(file: &File, header: &Header, first: u64, many: u64, count: u16) -> io:
         first += blocks.len() as u64;
     }
     Ok(first)
+}
+
+fn damaged() -> io::Error {
+    io::Error::other("its reference counts are damaged; `qemu-img check` tells more")
 }
 
 #[cfg(test)]

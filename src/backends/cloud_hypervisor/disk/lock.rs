@@ -89,8 +89,8 @@ fn holders(device: u64, inode: u64) -> Vec<Holder> {
     found
 }
 
-/// Whether an open file has a lock of the kind that disks get, and then whether it is for writing:
-/// `lock:	1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 0 EOF`.
+/// Whether an open file has a lock of the kind that disks get, and then whether it is for writing. The kernel says
+/// `1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 0 EOF`.
 fn lock_in(fdinfo: &str) -> Option<bool> {
     let lines = fdinfo.lines().filter_map(|line| line.strip_prefix("lock:"));
     lines.filter(|line| line.contains("OFDLCK") || line.contains("POSIX")).map(|line| line.contains(" WRITE ")).max()

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -49,7 +49,7 @@ impl Making {
     pub(super) fn finish(mut self, mode: u32, replace: bool) -> Result<()> {
         let placed = self
             .file
-            .set_permissions(fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(mode)))
+            .set_permissions(fs::Permissions::from_mode(mode))
             .and_then(|()| self.file.sync_all())
             .and_then(|()| place(&self.temporary, &self.path, replace))
             .and_then(|()| sync_directory(directory_of(&self.path)));

@@ -77,6 +77,13 @@ impl Download {
         let _ = fs::remove_file(&self.path);
     }
 
+    /// Whether another try can go on with what is there.
+    pub(super) fn is_worth_keeping(&self, class: Class) -> bool {
+        matches!(class, Class::Unreachable | Class::Interrupted)
+            && self.note().exists()
+            && self.file.metadata().is_ok_and(|file| file.len() > 0)
+    }
+
     /// From now on nobody goes on with what is there. A note that cannot be removed is caught when it is read: the
     /// server and the file decide.
     pub(super) fn forget_note(&self) {

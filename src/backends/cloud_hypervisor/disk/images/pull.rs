@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::Read,
+    os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
 };
@@ -89,7 +90,7 @@ impl Images {
         let fetched = match fetched {
             Ok(fetched) => fetched,
             // What came so far is good for another try, unless it is of no use at all.
-            Err(error) if matches!(error.class(), Class::Unreachable | Class::Interrupted) => return Err(error),
+            Err(error) if download.is_worth_keeping(error.class()) => return Err(error),
             Err(error) => return Err(download.discard(error)),
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != fetched.sha256) {
@@ -149,7 +150,7 @@ impl Images {
             let image = self.judge(&path, pull, sha256);
             let placed = image.and_then(|image| {
                 let to = self.path(&image);
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+                let mode = fs::Permissions::from_mode(0o400);
                 // Nobody writes to an image: what lies over it counts on it.
                 fs::set_permissions(&path, mode).map_err(|error| failed("write", &path, error))?;
                 File::open(&path).and_then(|file| file.sync_all()).map_err(|error| failed("write", &path, error))?;
@@ -203,20 +204,16 @@ impl Images {
                     .with_hint(Hint::Text("`qemu-img convert -O qcow2` makes one that stands alone".to_owned())));
             }
         }
+        let source = match &pull.source {
+            // Said later, and from elsewhere.
+            Source::File(path) => fs::canonicalize(path).map_or(name, |path| path.display().to_string()),
+            Source::Url(_) => name,
+        };
         let created = Timestamp::now();
         // Of its own for each pull, so that what replaces an image never touches the old one's file.
         let file = format!("{}-{:x}.{}", pull.name, created.as_millisecond(), seen.format);
         let virtual_size = seen.virtual_size.unwrap_or(size);
-        Ok(Image {
-            name: pull.name.clone(),
-            source: name,
-            sha256,
-            format: seen.format,
-            virtual_size,
-            size,
-            created,
-            file,
-        })
+        Ok(Image { name: pull.name.clone(), source, sha256, format: seen.format, virtual_size, size, created, file })
     }
 
     /// Names the image in the index. From here on it is one.

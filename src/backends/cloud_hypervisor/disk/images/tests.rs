@@ -163,7 +163,7 @@ fn an_image_is_pulled_whole_and_named() {
     assert_eq!(image.sha256, sum(&disk()));
     assert!(!image.source.contains("hunter2"), "{}", image.source);
     assert_eq!(store.images.get("one").unwrap(), image);
-    assert_eq!(store.files(), [image.file.clone()]);
+    assert_eq!(store.files(), [image.file.as_str()]);
     assert_eq!(fs::metadata(store.images.path(&image)).unwrap().mode() & 0o777, 0o400);
     let error = store.pull(from(&server)).unwrap_err();
     assert_eq!((error.class(), error.message()), (Class::Conflict, "image `one` already exists"));
@@ -243,7 +243,8 @@ fn what_is_wrong_leaves_nothing() {
     let odd = Answer { body: vec![7; 1000], ..good() };
     let missing = Answer { status: Some("404 Not Found"), ..Answer::default() };
     let any: fn(Pull) -> Pull = |pull| pull;
-    let cases: Vec<(Answer, fn(Pull) -> Pull, Class, &str)> = vec![
+    type Case = (Answer, fn(Pull) -> Pull, Class, &'static str);
+    let cases: Vec<Case> = vec![
         (good(), |pull| Pull { checksum: sha(b"other"), ..pull }, Class::Failed, "has another checksum"),
         (good(), |pull| Pull { format: Some(Format::Qcow2), ..pull }, Class::Usage, "is raw, not qcow2"),
         (html, any, Class::Usage, "is a web page"),
@@ -303,7 +304,7 @@ fn an_image_over_another_is_refused_and_one_in_use_stays() {
     let over = store.home.path().join("over.qcow2");
     let folders = [store.images.directory().to_owned()];
     overlay(&over, &store.images.path(&base), base.format, Some(1 << 30), &folders).unwrap();
-    let pull = Pull { name: "two".into(), ..wish(Source::File(over.clone())) };
+    let pull = Pull { name: "two".into(), ..wish(Source::File(over)) };
     let error = store.pull(pull).unwrap_err();
     assert!(error.message().contains("needs another image below it"), "{error}");
     let users = |_: &Path| -> Result<Vec<String>> { Ok(vec!["vm/100 (web)".into()]) };
