@@ -9,7 +9,9 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Done, Phase, Process, Safety, Settings, State, damaged, json, parse, queue, timestamp, vm, words::words};
+use super::{
+    Desired, Done, Phase, Process, Safety, Settings, State, damaged, json, parse, queue, timestamp, vm, words::words,
+};
 use crate::model::{Error, Result, Upid, Vmid};
 
 words! {
@@ -235,7 +237,7 @@ impl State {
             let intent = self.insert_intent(transaction, vmid, draft)?;
             if let Some(phase) = verb.phase() {
                 let start = verb == Verb::Start;
-                let desired = if start { vm::Desired::Running } else { vm::Desired::Stopped };
+                let desired = if start { Desired::Running } else { Desired::Stopped };
                 // A VMM of before is forgotten by a start, which makes sure that there is none.
                 let boot = if start { Some(&self.0.me.boot_id) } else { vm.boot_id.as_ref() };
                 transaction
