@@ -122,6 +122,9 @@ pub struct Work {
     pub moves: Vec<(PathBuf, PathBuf)>,
     /// Files that are of no use afterwards: gone when it is finished. A disk goes only if it is named here.
     pub drops: Vec<PathBuf>,
+    /// The id of the device that is added to the running VMM for it, one for each intent: found there, the intent is
+    /// finished.
+    pub adds: Option<String>,
     /// Whether the VM ran before and was paused for it: it is resumed whatever happens.
     pub resumes: bool,
     /// The settings of the VM when it is finished.

@@ -120,6 +120,8 @@ fn look(state: &State, vm: Vm) -> Observation {
         recorded,
         marked: None,
         socket: Socket::Closed,
+        files: Vec::new(),
+        devices: Vec::new(),
         last_event: LastEvent::None,
     }
 }

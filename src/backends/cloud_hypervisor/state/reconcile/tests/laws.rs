@@ -16,6 +16,7 @@ fn apply(mut seen: Observation, actions: &[Action]) -> Option<Observation> {
                 }
                 seen.marked = seen.marked.filter(|marked| marked != process);
                 (seen.alive, seen.socket) = (false, Socket::Closed);
+                (seen.files, seen.devices) = (Vec::new(), Vec::new());
             }
             Action::Resume(process) => seen.socket = Socket::Answers { pid: process.pid, machine: Machine::Running },
             Action::RemoveSockets => seen.socket = Socket::Closed,
@@ -70,7 +71,9 @@ pub(super) fn check(seen: &Observation) {
             Action::RemoveSockets | Action::RemoveDirectory | Action::RemoveTaps => {
                 assert!(!lives || ended, "things would be taken from a living VMM: {seen:#?}");
             }
-            Action::MoveFiles(_) => {
+            Action::MoveFiles(moves) => {
+                let taken = moves.iter().any(|(from, to)| seen.files.contains(from) || seen.files.contains(to));
+                assert!(!lives || ended || !taken, "a file would move that the VMM has: {seen:#?}");
                 let intent = intent.expect("an intent");
                 assert!(!lives || ended || !intent.verb.needs_rest(), "files would move under a VMM: {seen:#?}");
             }
@@ -81,6 +84,8 @@ pub(super) fn check(seen: &Observation) {
                     _ => None,
                 });
                 let named = if outcome == Some(Outcome::Finished) { &work.drops } else { &work.made };
+                let taken = lives && !ended && files.iter().any(|file| seen.files.contains(file));
+                assert!(!taken, "a file would go that the VMM has: {seen:#?}");
                 assert_eq!(files, named, "a file would be lost: {seen:#?}");
             }
             Action::Settle(settle) => {
@@ -178,6 +183,13 @@ fn all_combinations_keep_the_laws() {
                                     *socket,
                                 );
                                 walked += 1;
+                                // Only its own VMM, and only if that answers, has told what it has.
+                                if matches!(socket, Socket::Answers { pid: 4711, .. }) {
+                                    for file in ["made", "dropped", "from", "to"] {
+                                        check(&with(seen.clone(), |seen| seen.files.push(file.into())));
+                                    }
+                                    check(&with(seen.clone(), |seen| seen.devices.push("device".into())));
+                                }
                                 check(&seen);
                                 acted += u32::from(!conclude(&seen).actions.is_empty());
                             }
@@ -205,6 +217,7 @@ proptest! {
         generation: u32,
         desired in select(Desired::ALL),
         files in proptest::collection::vec("[a-z]{1,8}", 0..3),
+        has: bool,
     ) {
         let marked = marked.map(|(pid, boot)| process(pid, boot));
         let mut seen = observation(phase, intent, lock, boot, alive, recorded, marked, socket);
@@ -213,6 +226,9 @@ proptest! {
             intent.work.made = files.iter().map(PathBuf::from).collect();
             intent.work.drops = files.iter().map(|name| PathBuf::from(format!("old-{name}"))).collect();
             intent.work.moves.truncate(files.len());
+            if matches!(seen.socket, Socket::Answers { .. }) {
+                seen.files = intent.work.made.iter().chain(&intent.work.drops).filter(|_| has).take(2).cloned().collect();
+            }
         }
         check(&seen);
     }

@@ -46,6 +46,8 @@ fn running() -> Observation {
         recorded: Recorded::Lives,
         marked: None,
         socket: Socket::Answers { pid: own().pid, machine: Machine::Running },
+        files: Vec::new(),
+        devices: Vec::new(),
         last_event: LastEvent::Other("booted".into()),
     }
 }
@@ -76,6 +78,7 @@ fn intent(verb: Verb, committed: bool, resumes: bool) -> Intent {
             made: vec![path("made")],
             moves: vec![(path("from"), path("to"))],
             drops: vec![path("dropped")],
+            adds: Some("device".into()),
             resumes,
             ..Work::default()
         },
@@ -290,6 +293,31 @@ fn the_table_of_the_facts() {
             "a rollback that was cut short is finished",
         ),
     ];
+    let mut cases = cases;
+    let update = |change: &dyn Fn(&mut Observation)| with(by(Verb::Update, false, false, Machine::Running), change);
+    cases.extend([
+        // Something was added to a running VM: whether that was done shows at the VMM.
+        (update(&|_| ()), Sight::Running, "made running", "an update that was cut short is rolled back"),
+        (
+            update(&|seen| seen.files.push("made".into())),
+            Sight::Running,
+            "move dropped running",
+            "an update that was cut short is finished",
+        ),
+        (
+            update(&|seen| seen.devices.push("device".into())),
+            Sight::Running,
+            "move dropped running",
+            "an update that was cut short is finished",
+        ),
+        // A file that the VMM has does not go.
+        (
+            with(by(Verb::Update, true, false, Machine::Running), |seen| seen.files.push("dropped".into())),
+            Sight::Running,
+            "",
+            "an update that was cut short goes on once the VM is stopped",
+        ),
+    ]);
     for (seen, sight, actions, told) in cases {
         let conclusion = conclude(&seen);
         assert_eq!((conclusion.sight, names(&conclusion).as_str()), (sight, actions), "{seen:#?}");
