@@ -9,7 +9,9 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Done, Phase, Process, Safety, Settings, State, damaged, json, parse, queue, timestamp, vm, words::words};
+use super::{
+    Desired, Done, Phase, Process, Safety, Settings, State, damaged, json, parse, queue, timestamp, vm, words::words,
+};
 use crate::model::{Error, Result, Upid, Vmid};
 
 words! {
@@ -120,6 +122,9 @@ pub struct Work {
     pub moves: Vec<(PathBuf, PathBuf)>,
     /// Files that are of no use afterwards: gone when it is finished. A disk goes only if it is named here.
     pub drops: Vec<PathBuf>,
+    /// The id of the device that is added to the running VMM for it, one for each intent: found there, the intent is
+    /// finished.
+    pub adds: Option<String>,
     /// Whether the VM ran before and was paused for it: it is resumed whatever happens.
     pub resumes: bool,
     /// The settings of the VM when it is finished.
@@ -235,7 +240,7 @@ impl State {
             let intent = self.insert_intent(transaction, vmid, draft)?;
             if let Some(phase) = verb.phase() {
                 let start = verb == Verb::Start;
-                let desired = if start { vm::Desired::Running } else { vm::Desired::Stopped };
+                let desired = if start { Desired::Running } else { Desired::Stopped };
                 // A VMM of before is forgotten by a start, which makes sure that there is none.
                 let boot = if start { Some(&self.0.me.boot_id) } else { vm.boot_id.as_ref() };
                 transaction

@@ -24,7 +24,9 @@ mod guest;
 mod image;
 mod intent;
 mod lock;
+mod log;
 mod open;
+mod phase;
 mod process;
 mod queue;
 pub mod reconcile;
@@ -50,11 +52,13 @@ pub use self::{
     guest::Usage,
     intent::{Draft, Intent, IntentId, Outcome, Verb, Work},
     lock::{Holder, OperationLock},
+    log::Log,
+    phase::{Desired, End, Phase},
     process::{Process, boot_id},
     queue::{QueueId, Queued},
     settings::{Change, Config, Settings, SnapshotRow},
-    task::{Log, Task},
-    vm::{Desired, End, NewVm, Phase, Settle, Vm},
+    task::Task,
+    vm::{NewVm, Settle, Vm},
 };
 use crate::model::{Class, Clock, Error, Hint, NodeName, Result};
 

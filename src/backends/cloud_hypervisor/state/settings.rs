@@ -1,13 +1,6 @@
 //! A VM's settings: Proxmox's keys and texts, what waits for the next start, and the snapshots with theirs.
 //!
 //! Pure values; which keys a running VM takes at once is for the mapping to say.
-//!
-//! # The digest
-//! As on Proxmox it is the SHA-1 of the configuration file's text, here of the text that the file would have: the
-//! description as lines that begin with `#`, then `key: value` by key; then `[PENDING]` with the changes that wait, the
-//! deletes first as `delete: a,b`; then a section for each snapshot by name, with `snapstate`, `snaptime` and `vmstate`
-//! among its keys. A section begins with an empty line and its name in brackets. What the VMM does, phases and process
-//! ids, is not in it, so a digest outlives a start. Passwords are in it as they are stored, and it is never shown.
 
 use std::collections::BTreeMap;
 
@@ -124,7 +117,10 @@ impl Settings {
         waiting
     }
 
-    /// The text of the configuration file that Proxmox would have.
+    /// The text of the configuration file that Proxmox would have: the description as lines that begin with `#`, then
+    /// `key: value` by key; then `[PENDING]` with the changes that wait, the deletes first as `delete: a,b`; then a section
+    /// for each snapshot by name, with `parent`, `snaptime` and `vmstate` among its keys. A section begins with an empty
+    /// line and its name in brackets. Passwords are in it as they are stored: it is not for showing.
     pub fn text(&self) -> String {
         let mut text = String::new();
         section(&mut text, &self.config);
@@ -154,7 +150,9 @@ impl Settings {
         text
     }
 
-    /// What proves that nothing changed in between, see the [module](self).
+    /// What proves that nothing changed in between: as on Proxmox the SHA-1 of the configuration file's text, here of the
+    /// text that the file would have ([`text`](Self::text)). What the VMM does, phases and process ids, is not in it, so it
+    /// outlives a start.
     pub fn digest(&self) -> Digest {
         Digest(sha1(&self.text()))
     }

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Done, Process, Safety, State, damaged, json, parse, process, timestamp};
+use super::{Done, Log, Process, Safety, State, damaged, json, parse, process, timestamp};
 use crate::{
     backends::TaskQuery,
-    model::{Error, ExitStatus, LogLine, LogPage, NodeName, Result, Size, TaskEntry, TaskStatus, Upid},
+    model::{Class, Error, ExitStatus, LogLine, LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid},
     tasks::TaskSource,
 };
 
@@ -24,74 +24,11 @@ const KEPT: i64 = 10_000;
 /// How Proxmox calls the end of a task that did not say how it ended.
 const UNEXPECTED: &str = "unexpected status";
 
-/// How it calls one that was asked to stop.
-const INTERRUPTED: &str = "received interrupt";
-
 /// A task that was begun by this process. Dropped without an end it has the one of a task that did not say how it ended.
 #[derive(Debug)]
 pub struct Task {
     log: Log,
     ended: bool,
-}
-
-/// Where the lines of a task go; clones go to the same log.
-#[derive(Debug, Clone)]
-pub struct Log {
-    state: State,
-    id: i64,
-    upid: Upid,
-}
-
-impl Log {
-    /// Writes a line.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn line(&self, text: &str) -> Result<()> {
-        self.state.write(Safety::Process, |transaction| self.state.append(transaction, self.id, text))
-    }
-
-    /// Writes a warning; the task's end counts them.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn warn(&self, text: &str) -> Result<()> {
-        self.line(&format!("WARN: {text}"))
-    }
-
-    /// Writes how far a copy is, in the words of Proxmox that followers read. `what` is the drive, `scsi0`.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn progress(&self, what: &str, done: u64, total: u64) -> Result<()> {
-        self.line(&transferred(what, done, total))
-    }
-
-    /// Whether somebody asked the task to stop. To be looked at between steps.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn is_interrupted(&self) -> Result<bool> {
-        self.state.read(|transaction| {
-            let sql = "SELECT interrupt FROM task WHERE id = ?1";
-            Ok(transaction.prepare_cached(sql)?.query_row([self.id], |row| row.get(0)).optional()?.unwrap_or(false))
-        })
-    }
-
-    /// Fails once somebody asked the task to stop, with the server's words for its end.
-    ///
-    /// # Errors
-    /// [`Class::TaskFailed`](crate::model::Class::TaskFailed) then, or if the file cannot be read.
-    pub fn check(&self) -> Result<()> {
-        if self.is_interrupted()? { Err(Error::from_exit_status(INTERRUPTED)) } else { Ok(()) }
-    }
-}
-
-/// The line that tells how far a copy is.
-fn transferred(what: &str, done: u64, total: u64) -> String {
-    // Nothing of nothing is all of it.
-    let percent = if total == 0 { 100.0 } else { done.min(total) as f64 * 100.0 / total as f64 };
-    format!("{what}: transferred {} of {} ({percent:.2}%)", Size(done), Size(total))
 }
 
 impl Task {
@@ -238,7 +175,7 @@ impl State {
     /// Begins a task of a type (`qmstart`) about something (a VMID, or nothing) for a user (`root@pam`).
     ///
     /// # Errors
-    /// [`Class::Bug`](crate::model::Class::Bug) for words that cannot stand in a UPID; if the file cannot be written.
+    /// [`Class::Bug`] for words that cannot stand in a UPID; if the file cannot be written.
     pub fn begin_task(&self, kind: &str, id: &str, user: &str) -> Result<Task> {
         let now = self.now();
         let me = self.process();
@@ -251,9 +188,9 @@ impl State {
             id: id.to_owned(),
             user: user.to_owned(),
         };
-        upid.to_string().parse::<Upid>().map_err(|error| {
-            Error::new(crate::model::Class::Bug, "a task cannot have such a name").with_source(error)
-        })?;
+        upid.to_string()
+            .parse::<Upid>()
+            .map_err(|error| Error::new(Class::Bug, "a task cannot have such a name").with_source(error))?;
         self.write(Safety::Power, |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO task (upid, kind, subject, user, worker, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -321,7 +258,7 @@ impl State {
         })
     }
 
-    fn append(&self, transaction: &Transaction<'_>, task: i64, text: &str) -> Done<()> {
+    pub(super) fn append(&self, transaction: &Transaction<'_>, task: i64, text: &str) -> Done<()> {
         let now = self.now().as_microsecond();
         let mut insert = transaction.prepare_cached(
             "INSERT INTO line (task, n, time, text)
@@ -391,19 +328,5 @@ impl TaskSource for State {
                 .execute([task.id])?;
             Ok(())
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tasks::Progress;
-
-    #[test]
-    fn followers_read_how_far_a_copy_is() {
-        for (done, total, want) in [(0, 1 << 30, 0.0), (1 << 29, 1 << 30, 0.5), (5, 0, 1.0), (9, 4, 1.0)] {
-            let line = transferred("scsi0", done, total);
-            assert_eq!(Progress::from_line(&line).map(|progress| progress.done), Some(want), "{line}");
-        }
     }
 }

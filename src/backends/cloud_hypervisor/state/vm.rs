@@ -1,68 +1,15 @@
 //! The rows of VMs: made, read, changed, settled, removed; the numbers they get.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use jiff::Timestamp;
 
 use super::{
-    Config, Done, Draft, Intent, IntentId, Outcome, Process, Safety, Settings, State, damaged, intent, json, parse,
-    timestamp, words::words,
+    Config, Desired, Done, Draft, End, Intent, IntentId, Outcome, Phase, Process, Safety, Settings, State, damaged,
+    intent, json, parse, timestamp,
 };
 use crate::model::{Class, Digest, Error, Hint, NodeName, Result, Vmid};
-
-words! {
-    /// What is being done to a VM, or was last: what the row says before anybody looks at the process.
-    Phase {
-        /// It is being made; until that is done it counts for nothing.
-        Creating = "creating",
-        /// No VMM should run.
-        Stopped = "stopped",
-        /// A VMM is about to run, and may already.
-        Starting = "starting",
-        /// A VMM ran when it was last looked at; paused or not is its business.
-        Running = "running",
-        /// Its power is being cut. A shutdown that waits for the guest is no such phase.
-        Stopping = "stopping",
-        /// It is being removed, whatever else is the case.
-        Deleting = "deleting",
-    }
-}
-
-words! {
-    /// What the user wants it to be.
-    Desired {
-        /// Off.
-        Stopped = "stopped",
-        /// On.
-        Running = "running",
-    }
-}
-
-/// How a VM came to stand still.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "how")]
-pub enum End {
-    /// Somebody stopped it.
-    Stopped,
-    /// It was suspended to disk.
-    Suspended,
-    /// The guest powered itself off.
-    PoweredOff,
-    /// The VMM died under it.
-    Crashed {
-        /// The last event that the VMM wrote.
-        last_event: Option<String>,
-    },
-    /// The host went down under it.
-    HostRebooted,
-    /// It never came up.
-    FailedStart {
-        /// Why, if that is known.
-        error: Option<String>,
-    },
-}
 
 /// A VM as its row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,7 +134,7 @@ fn vm(row: &Row<'_>) -> rusqlite::Result<Vm> {
     let boot_id: Option<String> = row.get(10)?;
     let process = match (row.get(8)?, row.get::<_, Option<i64>>(9)?, &boot_id) {
         (Some(pid), Some(starttime), Some(boot_id)) => {
-            Some(Process { pid, starttime: starttime.unsigned_abs(), boot_id: boot_id.clone() })
+            Some(Process { pid, starttime: starttime.cast_unsigned(), boot_id: boot_id.clone() })
         }
         _ => None,
     };

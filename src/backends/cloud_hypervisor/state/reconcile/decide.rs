@@ -77,7 +77,21 @@ fn sight(phase: Phase, vmm: &Vmm<'_>) -> Sight {
     }
 }
 
-/// How an intent that was left ends: it is finished from where it was committed on, and rolled back before.
+/// How an intent that was left ends, beside a VMM that lives: it is finished from where it was committed on, or where
+/// the VMM shows that it was done; before, it is rolled back.
+fn outcome_beside(seen: &Observation, intent: &Intent, machine: Option<Machine>) -> Outcome {
+    let up = intent.verb == Verb::Start
+        && match machine {
+            Some(Machine::Running) => true,
+            Some(Machine::Paused) => seen.vm.phase != Phase::Starting,
+            _ => false,
+        };
+    let has_file = intent.work.made.iter().any(|file| seen.files.contains(file));
+    let has_device = intent.work.adds.as_ref().is_some_and(|id| seen.devices.contains(id));
+    if up || has_file || has_device { Outcome::Finished } else { outcome(intent) }
+}
+
+/// The same where no VMM is left.
 fn outcome(intent: &Intent) -> Outcome {
     if intent.committed { Outcome::Finished } else { Outcome::RolledBack }
 }
@@ -161,18 +175,14 @@ impl Conclusion {
             _ if ending.is_some() => self.end(seen, own, End::Stopped),
             (_, None) => self.findings.push(Finding::Unresponsive(own.clone())),
             // It came up, and only that was not written down any more.
-            (Phase::Starting, Some(Machine::Running)) => {
-                let ends =
-                    |intent: &Intent| if intent.verb == Verb::Start { Outcome::Finished } else { outcome(intent) };
-                self.go_on(seen, own, machine, intent.map(ends));
-            }
+            (Phase::Starting, Some(Machine::Running)) => self.go_on(seen, own, machine),
             (Phase::Starting, _) => self.end(seen, own, End::FailedStart { error: None }),
             (Phase::Stopped, Some(Machine::None | Machine::Created)) => self.end(seen, own, End::Stopped),
             _ => {
                 if !booted {
                     self.findings.push(Finding::ShutDownOutside(own.clone()));
                 }
-                self.go_on(seen, own, machine, intent.map(outcome));
+                self.go_on(seen, own, machine);
             }
         }
     }
@@ -193,15 +203,15 @@ impl Conclusion {
     }
 
     /// The VM goes on running; what was left of an operation beside it is cleared up.
-    fn go_on(&mut self, seen: &Observation, own: &Process, machine: Option<Machine>, outcome: Option<Outcome>) {
+    fn go_on(&mut self, seen: &Observation, own: &Process, machine: Option<Machine>) {
         let intent = seen.intent.as_ref();
+        let outcome = intent.map(|intent| outcome_beside(seen, intent, machine));
         let new = seen.vm.phase != Phase::Running || seen.vm.process.as_ref() != Some(own);
-        let waits = intent.filter(|intent| {
-            let touches = match outcome {
-                Some(Outcome::Finished) => !intent.work.moves.is_empty() || !intent.work.drops.is_empty(),
-                _ => false,
-            };
-            intent.verb.needs_rest() && touches
+        let waits = intent.filter(|Intent { verb, work, .. }| {
+            let moved = work.moves.iter().flat_map(|(from, to)| [from, to]);
+            let mut touched = moved.chain(&work.drops).peekable();
+            outcome == Some(Outcome::Finished)
+                && (verb.needs_rest() && touched.peek().is_some() || touched.any(|file| seen.files.contains(file)))
         });
         if let Some(intent) = waits {
             self.findings.push(Finding::NeedsRest(intent.verb));

@@ -12,7 +12,8 @@
 //! - A VMM that does not answer is not dead. It is ended where the user wants that, and only described else.
 //! - A delete is finished, and the row goes last; it waits only for a living holder of the `alive` file that is nobody we
 //!   know, since its disks would go away under it.
-//! - Files go only where an intent names them.
+//! - Files go only where an intent names them, and never while the VMM has them. One that was made for the VM and is in
+//!   the VMM by now proves that its intent was done, only not written down.
 
 mod decide;
 #[cfg(test)]
@@ -44,6 +45,10 @@ pub struct Observation {
     pub marked: Option<Process>,
     /// What its socket says.
     pub socket: Socket,
+    /// The files that its VMM has open, as `vm.info` names them; none if that does not answer.
+    pub files: Vec<PathBuf>,
+    /// The ids of the devices that its VMM has, likewise.
+    pub devices: Vec<String>,
     /// The last event of its present generation.
     pub last_event: LastEvent,
 }
@@ -218,8 +223,12 @@ impl std::fmt::Display for Finding {
             Self::Ended(End::HostRebooted) => f.write_str("the host has rebooted since it was started"),
             Self::Ended(End::FailedStart { error: Some(error) }) => write!(f, "its start failed: {error}"),
             Self::Ended(End::FailedStart { error: None }) => f.write_str("its start was cut short"),
-            Self::Left(verb, Outcome::Finished) => write!(f, "a {verb} that was cut short is finished"),
-            Self::Left(verb, Outcome::RolledBack) => write!(f, "a {verb} that was cut short is rolled back"),
+            Self::Left(verb, Outcome::Finished) => {
+                write!(f, "{} {verb} that was cut short is finished", article(*verb))
+            }
+            Self::Left(verb, Outcome::RolledBack) => {
+                write!(f, "{} {verb} that was cut short is rolled back", article(*verb))
+            }
             Self::Adopted(process) => write!(f, "it runs already, in process {}", process.pid),
             Self::Unresponsive(process) => write!(f, "its VMM, process {}, does not answer", process.pid),
             Self::ShutDownOutside(process) => {
@@ -227,10 +236,16 @@ impl std::fmt::Display for Finding {
             }
             Self::Foreign { pid: Some(pid) } => write!(f, "process {pid} is in its place and not ours; left alone"),
             Self::Foreign { pid: None } => f.write_str("a process that is not known holds it; left alone"),
-            Self::NeedsRest(verb) => write!(f, "a {verb} that was cut short goes on once the VM is stopped"),
+            Self::NeedsRest(verb) => {
+                write!(f, "{} {verb} that was cut short goes on once the VM is stopped", article(*verb))
+            }
             Self::DisksStay => f.write_str("nothing says which disks were its own: they stay"),
         }
     }
+}
+
+fn article(verb: super::Verb) -> &'static str {
+    if verb.word().starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" }
 }
 
 /// What is the case, and what is to be done.
