@@ -85,6 +85,7 @@ impl Ops {
     /// [`Class::Conflict`](crate::model::Class::Conflict) when the VMID is taken or no node has room.
     pub async fn plan_create(&self, request: &CreateRequest, taken: &[Vmid]) -> Result<Plan> {
         let kind = request.kind;
+        self.backend().capabilities().require(kind, Action::Create)?;
         request.check()?;
         let guests = self.backend().guests().await?;
         if let Some(vmid) = request.vmid

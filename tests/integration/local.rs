@@ -180,7 +180,7 @@ fn what_this_host_cannot_do_is_said_before_anything_happens() {
     let env = &host.env;
     let _ = env.run("container create --template debian-12 --rootfs local:1").exits(2);
     let _ = env.run("vm create --name a --kernel nowhere").exits(2).says(&["--kernel", "no file nowhere"]);
-    let _ = env.run("vm create --name a --image nowhere --memory 256").exits(9).says(&["nowhere"]);
+    let _ = env.run("vm create --name a --image nowhere --memory 256").exits(3).says(&["nowhere"]);
     assert_eq!(env.run("vm list -o json").ok().json(), json!([]));
     let _ = env.run("vm create --name a --kernel kernel --context sandbox").exits(2).says(&["--context local"]);
     let _ = env.run("api get /version").exits(2);

@@ -1,7 +1,12 @@
 //! Looking at a VM, and bringing it in line: the observation that `state` concludes from, and the hands for what it
 //! concludes.
 
-use std::{fs, io::ErrorKind, path::Path, time::Duration};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Job, Local};
 use crate::{
@@ -11,7 +16,7 @@ use crate::{
             Holder, Intent, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
         },
-        vmm::{self, Vmm, Why, events::EventFile},
+        vmm::{self, Vmm, Why, config::VmConfig, events::EventFile},
     },
     model::{Error, Result, Vmid},
 };
@@ -77,14 +82,15 @@ impl Local {
             _ if alive => host::holders(&places.alive())?.into_iter().next().map(|id| process(&id)),
             _ => None,
         };
-        let socket = match alive || recorded == Recorded::Lives {
+        let seen = match alive || recorded == Recorded::Lives {
             true => ask(&Vmm::connect(places.api_socket())?).await,
             // Nobody of ours is there to ask; what else may listen there is looked at when it is in the way.
-            false => Socket::Closed,
+            false => Seen::of(Socket::Closed),
         };
+        let Seen { socket, files, devices } = seen;
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
-        Ok(Observation { vm, intent, lock, boot_id, alive, recorded, marked, socket, last_event })
+        Ok(Observation { vm, intent, lock, boot_id, alive, recorded, marked, socket, files, devices, last_event })
     }
 
     async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
@@ -129,25 +135,47 @@ impl Local {
     }
 }
 
-/// Asks a VMM who it is and how its VM is.
-async fn ask(vmm: &Vmm) -> Socket {
+/// What a VMM said.
+struct Seen {
+    socket: Socket,
+    files: Vec<PathBuf>,
+    devices: Vec<String>,
+}
+
+impl Seen {
+    /// Nothing but this.
+    fn of(socket: Socket) -> Self {
+        Self { socket, files: Vec::new(), devices: Vec::new() }
+    }
+}
+
+/// Asks a VMM who it is, how its VM is and what that has.
+async fn ask(vmm: &Vmm) -> Seen {
     let answer = async {
         let ping = vmm.ping(GLANCE).await?;
+        let (pid, mut seen) = (ping.pid, Seen::of(Socket::Closed));
         let machine = match vmm.info(GLANCE).await {
-            Ok(info) => match info.state {
-                vmm::State::Created | vmm::State::Shutdown => Machine::Created,
-                vmm::State::Running => Machine::Running,
-                _ => Machine::Paused,
-            },
+            Ok(info) => {
+                let VmConfig { disks, net, fs, devices, .. } = info.config;
+                seen.files = disks.iter().filter_map(|disk| disk.path.clone()).collect();
+                let ids = disks.into_iter().map(|disk| disk.id).chain(net.into_iter().map(|net| net.id));
+                let ids = ids.chain(fs.into_iter().map(|fs| fs.id)).chain(devices.into_iter().map(|device| device.id));
+                seen.devices = ids.flatten().collect();
+                match info.state {
+                    vmm::State::Created | vmm::State::Shutdown => Machine::Created,
+                    vmm::State::Running => Machine::Running,
+                    _ => Machine::Paused,
+                }
+            }
             Err(vmm::Error { why: Why::Undefined, .. }) => Machine::None,
             Err(error) => return Err(error),
         };
-        Ok(Socket::Answers { pid: ping.pid, machine })
+        Ok(Seen { socket: Socket::Answers { pid, machine }, ..seen })
     };
     match answer.await {
-        Ok(answers) => answers,
-        Err(vmm::Error { why: Why::Nobody, .. }) => Socket::Closed,
-        Err(_) => Socket::Silent,
+        Ok(seen) => seen,
+        Err(vmm::Error { why: Why::Nobody, .. }) => Seen::of(Socket::Closed),
+        Err(_) => Seen::of(Socket::Silent),
     }
 }
 

@@ -90,8 +90,7 @@ const VMM: &str = "cloud-hypervisor";
 /// # Errors
 /// [`Class::NotFound`](crate::model::Class::NotFound), saying how to install it.
 pub fn find_vmm(at: &Look) -> Result<PathBuf> {
-    let missing =
-        || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(install()));
+    let missing = || Error::not_found("there is no `cloud-hypervisor` on PATH").with_hint(Hint::Text(install()));
     at.vmm.clone().or_else(|| find(at, VMM)).ok_or_else(missing)
 }
 
