@@ -41,6 +41,7 @@ type Part = fn(&mut Report) -> Result<()>;
 /// The parts by name, in the order they run; the last column marks those that only `--full` runs.
 const PARTS: &[(&str, Part, bool)] = &[
     ("start", start_up, false),
+    ("tab", tab, false),
     ("list", lists, false),
     ("memory", memory, false),
     ("task", task_end, false),
@@ -105,6 +106,31 @@ fn start_up(report: &mut Report) -> Result<()> {
         let told = format!("{} over {}", ms(over), nothing.told());
         let kept = budget.is_none_or(|budget| over <= budget);
         report.row(&what, if budget.is_some() { "≤ 5 ms" } else { "-" }, kept, &told);
+    }
+    Ok(())
+}
+
+/// What it takes to answer a TAB, with what was seen last still fresh.
+fn tab(report: &mut Report) -> Result<()> {
+    const LINES: [&str; 3] = ["pvectl vm start ", "pvectl vm create --bios ", "pvectl api get /nodes/pve1/"];
+    let home = Home::new()?;
+    let mut commands: [Command; LINES.len() + 1] = std::array::from_fn(|at| match at {
+        0 => empty(),
+        at => {
+            let mut command = home.pvectl(&[LINES[at - 1], "", "9"]);
+            command.env("PVECTL_COMPLETE", "bash");
+            command
+        }
+    });
+    let [nothing, tabs @ ..] = taking_turns(100, &mut commands)?;
+    for (line, samples) in LINES.iter().zip(tabs) {
+        let over = samples.median().saturating_sub(nothing.median());
+        report.row(
+            &format!("a TAB after `{line}` over an empty process, values from the cache"),
+            "-",
+            true,
+            &format!("{}, p95 {}", ms(over), ms(samples.p95())),
+        );
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
 pub use proxmox::Proxmox;
 
 use crate::{
-    client::Reply,
+    client::{Reply, path},
     model::{
         Call, ConfigView, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot, Storage,
         Submitted, TaskEntry, Vmid, Volume,
@@ -48,6 +48,20 @@ impl Step {
     pub fn with_params(mut self, params: Params) -> Self {
         self.params = params;
         self
+    }
+
+    /// The call of the API that it stands for, whoever carries it out.
+    pub fn call(&self) -> Call {
+        let Self { action, guest, params } = self;
+        let spec = action.spec();
+        let base = path::segments(&["nodes", guest.node.as_str(), guest.kind.api()]);
+        let mut params = params.clone();
+        params.extend(spec.fixed.iter().copied());
+        if *action == Action::Create {
+            params.set("vmid", guest.vmid);
+        }
+        let path = base + &spec.path.replace("{vmid}", &guest.vmid.to_string());
+        Call::new(spec.method, path).with_params(params)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
 use crate::{
-    client::{Client, Reply, TaskFilter, TaskList, path},
+    client::{Client, Reply, TaskFilter, TaskList},
     model::{
         Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node, NodeName,
         Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
@@ -76,17 +76,8 @@ impl Backend for Proxmox {
     }
 
     fn call(&self, step: &Step) -> Result<Call> {
-        let guest = &step.guest;
-        self.capabilities.require(guest.kind, step.action)?;
-        let spec = step.action.spec();
-        let base = path::segments(&["nodes", guest.node.as_str(), guest.kind.api()]);
-        let path = base + &spec.path.replace("{vmid}", &guest.vmid.to_string());
-        let mut params = step.params.clone();
-        params.extend(spec.fixed.iter().copied());
-        if step.action == Action::Create {
-            params.set("vmid", guest.vmid);
-        }
-        Ok(Call { method: spec.method, path, params })
+        self.capabilities.require(step.guest.kind, step.action)?;
+        Ok(step.call())
     }
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {

@@ -2,7 +2,11 @@
 //!
 //! Pure: it makes the request and sends nothing.
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use reqwest::{
+    RequestBuilder,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
+    multipart::{Form, Part},
+};
 
 use url::Url;
 
@@ -10,6 +14,9 @@ use super::{Endpoint, auth::Credentials, path};
 use crate::model::{Call, Error, Method, Result};
 
 const PREFIX: &str = "/api2/json";
+
+/// The part of a form in which a file is uploaded.
+const FILE: &str = "filename";
 
 /// Stands in for an endpoint while a path is checked.
 const ANY: &str = "https://pve";
@@ -47,13 +54,37 @@ impl<'a> Request<'a> {
             Method::Get | Method::Delete => {
                 Self { call, prefix: PREFIX, query: Some(form).filter(|form| !form.is_empty()), body: None }
             }
-            Method::Post | Method::Put => Self { call, prefix: PREFIX, query: None, body: Some(form) },
+            Method::Post | Method::Put => {
+                Self { call, prefix: PREFIX, query: None, body: Some(form).filter(|_| call.file.is_none()) }
+            }
         })
     }
 
     /// The same for a file that lies beside the API; the call's path is its whole path.
     pub(super) fn file(call: &'a Call) -> Result<Self> {
         Ok(Self { prefix: "", ..Self::new(call)? })
+    }
+
+    /// The same request with the call's file, in a form of several parts. The server looks at the parts in their order,
+    /// so the file comes last; and it takes no chunks, so its length is said.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) when the file cannot be read: nothing was sent.
+    pub(super) fn with_file(&self, http: &reqwest::Client, outgoing: reqwest::Request) -> Result<reqwest::Request> {
+        let Some(path) = &self.call.file else { return Ok(outgoing) };
+        let unreadable = |error| Error::usage(format!("cannot read {}", path.display())).with_source(error);
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        if !about.is_file() {
+            return Err(Error::usage(format!("{} is no file that could be uploaded", path.display())));
+        }
+        let name = self.call.params.get(FILE).unwrap_or_default().to_owned();
+        let texts = self.call.params.iter().filter(|(key, _)| *key != FILE);
+        let form = texts.fold(Form::new(), |form, (key, value)| form.text(key.to_owned(), value.to_owned()));
+        let body = reqwest::Body::from(tokio::fs::File::from_std(file));
+        let form = form.part(FILE, Part::stream_with_length(body, about.len()).file_name(name));
+        let built = RequestBuilder::from_parts(http.clone(), outgoing).multipart(form).build();
+        built.map_err(|error| Error::usage("this cannot be uploaded").with_source(error))
     }
 
     /// The request for one endpoint.

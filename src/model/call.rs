@@ -2,7 +2,7 @@
 //!
 //! It can be printed, compared with the contract, kept in the journal and sent; it does none of that itself.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -210,12 +210,14 @@ pub struct Call {
     pub path: String,
     /// The parameters, without those in the path.
     pub params: Params,
+    /// The file that goes with them, under the parameter `filename`: only an upload has one.
+    pub file: Option<PathBuf>,
 }
 
 impl Call {
     /// A call without parameters.
     pub fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), params: Params::new() }
+        Self { method, path: path.into(), params: Params::new(), file: None }
     }
 
     /// The same with these parameters.
@@ -225,15 +227,27 @@ impl Call {
         self
     }
 
+    /// The same with a file to upload.
+    #[must_use]
+    pub fn with_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
     /// The parameters with every secret's value replaced by `***`, also of those that are secrets only at this path.
     #[must_use]
     pub fn redacted_params(&self) -> Params {
         self.params.without(|key| is_secret_at(&self.path, key))
     }
 
-    /// As JSON `{method, path, params}`, secrets replaced.
+    /// As JSON `{method, path, params}`, secrets replaced; an upload also has its `file`.
     pub fn to_json(&self) -> Value {
-        serde_json::json!({"method": self.method, "path": self.path, "params": self.redacted_params().to_json()})
+        let params = self.redacted_params().to_json();
+        let mut call = serde_json::json!({"method": self.method, "path": self.path, "params": params});
+        if let Some(file) = &self.file {
+            call["file"] = file.to_string_lossy().into();
+        }
+        call
     }
 }
 
@@ -254,6 +268,9 @@ impl fmt::Display for Call {
             } else {
                 write!(f, " {key}={value}")?;
             }
+        }
+        if let Some(file) = &self.file {
+            write!(f, " < {}", file.display())?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //!
 //! It does not know what a call means to a guest: no power state is looked at and no configuration kept.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use super::{
@@ -26,6 +28,7 @@ const PAGE: u64 = 500;
 pub struct CallRequest<'c> {
     route: Route<'c>,
     params: Params,
+    file: Option<PathBuf>,
 }
 
 /// A call that can be shown and sent.
@@ -63,7 +66,8 @@ pub struct CallOutcome {
 }
 
 impl<'c> CallRequest<'c> {
-    /// Finds the method and checks the parameters; see [`Contract::route`] and [`Route::params`].
+    /// Finds the method and checks the parameters; see [`Contract::route`] and [`Route::params`]. Only an upload takes a
+    /// file, whose name is its parameter `filename`.
     ///
     /// # Errors
     /// [`Class::Usage`] for everything that the contract does not have so, and for what the path lacks; a node is not
@@ -74,10 +78,14 @@ impl<'c> CallRequest<'c> {
         path: &str,
         mut arguments: Arguments,
         forced: &Params,
+        file: Option<PathBuf>,
     ) -> Result<Self> {
         let route = contract.route(method, path, &mut arguments)?;
         let params = route.params(arguments, forced)?;
-        let request = Self { route, params };
+        let request = Self { route, params, file };
+        if request.route.endpoint.path.ends_with("/upload") && request.file.is_none() {
+            return Err(Error::usage("an upload needs a file").with_hint(Hint::Text("give -p filename=@FILE".into())));
+        }
         // With the guest its node is known too.
         let of_a_guest = request.kind().is_some();
         let open = request.route.open().filter(|name| !(of_a_guest && *name == "node"));
@@ -108,7 +116,8 @@ impl<'c> CallRequest<'c> {
     fn plan(&self) -> Result<CallPlan> {
         let path = path::segments(&self.route.segments()?);
         Ok(CallPlan {
-            call: Call::new(self.route.endpoint.method, path).with_params(self.params.clone()),
+            call: Call { file: self.file.clone(), ..Call::new(self.route.endpoint.method, path) }
+                .with_params(self.params.clone()),
             node: self.route.value("node").and_then(|node| NodeName::new(node).ok()),
             vmid: self.route.value("vmid").and_then(|vmid| vmid.parse().ok()),
             kind: self.kind(),
@@ -267,7 +276,7 @@ mod tests {
         let client = Client::builder().endpoint(endpoint).auth(auth).build().unwrap();
         let ops = Ops::new(Arc::new(Proxmox::new(client)), Arc::new(NullRecorder), "test");
         let path = "/nodes/pve1/tasks";
-        let request = CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new()).unwrap();
+        let request = CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new(), None).unwrap();
         let plan = ops.plan_call(request).await.unwrap();
         let all = ops.read_pages(&plan).await.unwrap();
         (all, server.received_requests().await.unwrap().len())
@@ -288,8 +297,9 @@ mod tests {
 
     #[test]
     fn a_request_knows_what_it_lacks() {
-        let request =
-            |path: &str, params: Params| CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new());
+        let request = |path: &str, params: Params| {
+            CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new(), None)
+        };
         let config = "/nodes/{node}/qemu/{vmid}/config";
         assert!(request(config, Params::new().with("vmid", 100)).unwrap().needs_node());
         assert!(!request(config, Params::new().with("vmid", 100).with("node", "a")).unwrap().needs_node());

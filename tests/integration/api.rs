@@ -11,7 +11,7 @@ use crate::{
 const CONFIG: &str = "/nodes/{node}/qemu/{vmid}/config";
 
 /// A server that nobody is: what is refused against it was refused before anything was sent.
-fn nowhere() -> Env {
+pub(crate) fn nowhere() -> Env {
     Env::bare().with("PVECTL_ENDPOINT", NOBODY).with("PVECTL_TOKEN", "root@pam!x=00000000-0000-0000-0000-000000000000")
 }
 
@@ -265,47 +265,8 @@ fn a_delete_asks() {
     assert_eq!(server.json("operation list")[0]["verb"], "api delete");
 }
 
-#[test]
-fn a_dry_run_shows_the_call_and_a_line_for_a_shell() {
-    let server = Env::new().serve("");
-    assert_snapshot!(server.run("api put /nodes/pve1/qemu/100/config -p 'description=it is 1 & $HOME' --dry-run"), @r#"
-    exit 0
-    --- stdout
-    PUT /nodes/pve1/qemu/100/config description="it is 1 & $HOME"
-    curl -sS -X PUT -H "Authorization: PVEAPIToken=$PVE_TOKEN" --data-urlencode 'description=it is 1 & $HOME' http://127.0.0.1:PORT/api2/json/nodes/pve1/qemu/100/config
-    --- stderr
-    nothing was sent (--dry-run)
-    "#);
-    let _ = server.run("api delete /nodes/pve1/qemu/100 --dry-run").ok();
-    assert_eq!(server.requests(), [""; 0]);
-    assert!(!server.journal().exists());
-}
-
 /// The line does what the call would have done, where there is a curl to try it with.
 #[cfg(unix)]
-#[test]
-fn the_line_for_a_shell_works() {
-    let server = Env::new().serve("");
-    let value = "tom's & $HOME; \"1\"";
-    server.write("value.txt", value);
-    let line = "api put /nodes/pve1/qemu/100/config -p description=@value.txt --dry-run";
-    let curl = server.json(line)["curl"].as_str().unwrap().to_owned();
-    let mut shell = std::process::Command::new("sh");
-    match shell
-        .args(["-c", &format!("command -v curl >/dev/null || exit 77; {curl}")])
-        .env("PVE_TOKEN", &server.token)
-        .output()
-    {
-        Ok(output) if output.status.code() == Some(77) => eprintln!("SKIPPED: there is no curl"),
-        Ok(output) => {
-            assert!(output.status.success(), "{curl}\n{}", String::from_utf8_lossy(&output.stderr));
-            let config = server.json("api get /nodes/pve1/qemu/100/config");
-            assert_eq!(config["description"].as_str().unwrap().trim(), value);
-        }
-        Err(error) => eprintln!("SKIPPED: there is no shell ({error})"),
-    }
-}
-
 #[test]
 fn a_secret_is_nowhere_but_at_the_server() {
     const MARK: &str = "hunter2-is-secret";

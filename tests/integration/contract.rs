@@ -138,7 +138,7 @@ async fn heard(server: &MockServer) -> Vec<Call> {
         let body = String::from_utf8_lossy(&request.body);
         let pairs = decode(request.url.query().unwrap_or_default()).into_iter().chain(decode(&body));
         let path = request.url.path().strip_prefix("/api2/json").expect("below the API").to_owned();
-        Call { method, path, params: pairs.collect() }
+        Call::new(method, path).with_params(pairs.collect())
     });
     calls.collect()
 }

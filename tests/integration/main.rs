@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on should end there and say so")]
 
 mod api;
+mod api_dry_run;
 mod changes;
 mod completion;
 mod containers;

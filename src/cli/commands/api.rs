@@ -118,8 +118,8 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
         require_somebody_to_confirm(cx)?;
     }
     let path = text(matches, "path").unwrap_or_default();
-    let Input { arguments, forced } = Input::read(cx, matches, path)?;
-    let read = |contract| CallRequest::new(contract, method, path, arguments.clone(), &forced);
+    let Input { arguments, forced, file } = Input::read(cx, matches, path)?;
+    let read = |contract| CallRequest::new(contract, method, path, arguments.clone(), &forced, file.clone());
     let kept;
     let request = match read(embedded()) {
         Ok(request) => request,

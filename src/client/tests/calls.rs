@@ -59,3 +59,32 @@ async fn another_description_has_the_last_word() {
     client.send(&get("/version")).await.unwrap();
     assert_eq!(server.seen().len(), 2);
 }
+
+#[tokio::test]
+async fn a_file_goes_last_with_its_length_and_without_chunks() {
+    let server = Server::start(|_, _| ok("\"UPID:pve1:000003E8:018B8211:6B007FEF:imgcopy::root@pam:\""));
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("whatever");
+    std::fs::write(&file, "the content\r\nof an image").unwrap();
+    let params = Params::new().with("filename", "debian 13.iso").with("content", "iso");
+    let call = Call::new(Method::Post, "/nodes/pve1/storage/local/upload").with_params(params).with_file(&file);
+    server.client().submit(&call).await.unwrap();
+    let seen = server.seen();
+    assert!(seen[0].is("POST", "/nodes/pve1/storage/local/upload"), "{:?}", seen[0]);
+    assert!(seen[0].header("transfer-encoding").is_none(), "{:?}", seen[0]);
+    assert_eq!(seen[0].header("content-length").unwrap(), seen[0].body.len().to_string());
+    let boundary = seen[0].header("content-type").unwrap().split_once("boundary=").unwrap().1.to_owned();
+    let parts: Vec<&str> = seen[0].body.split(&format!("--{boundary}")).collect();
+    assert_eq!(parts.len(), 4, "{}", seen[0].body);
+    assert!(parts[1].contains("name=\"content\"") && parts[1].ends_with("\r\n\r\niso\r\n"), "{}", parts[1]);
+    assert!(parts[2].contains("name=\"filename\"; filename=\"debian 13.iso\""), "{}", parts[2]);
+    assert!(parts[2].ends_with("\r\n\r\nthe content\r\nof an image\r\n"), "{}", parts[2]);
+    // What cannot be read is not begun.
+    let gone = Call { file: Some(home.path().join("gone")), ..call.clone() };
+    let error = server.client().submit(&gone).await.unwrap_err();
+    assert_eq!(error.class(), Class::Usage);
+    assert!(!error.may_have_happened());
+    let folder = Call { file: Some(home.path().into()), ..call };
+    assert_eq!(server.client().submit(&folder).await.unwrap_err().class(), Class::Usage);
+    assert_eq!(server.seen().len(), 1);
+}

@@ -29,6 +29,9 @@ pub(super) struct Options {
     pub(super) user_agent: String,
 }
 
+/// How long an upload may take.
+const UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How an answer is read: [`Answer::read`] for the API, [`Answer::file`] for what lies beside it.
 pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 
@@ -68,7 +71,9 @@ impl Transport {
         read: Read<T>,
     ) -> Result<(T, Answer)> {
         let method = request.call.method;
-        let deadline = Instant::now() + self.options.request_timeout;
+        // A file takes as long as it takes.
+        let limit = if request.call.file.is_some() { UPLOAD } else { self.options.request_timeout };
+        let deadline = Instant::now() + limit;
         let first = self.wires.good();
         let mut attempts = Attempts::new(method, self.wires.len());
         loop {
@@ -110,7 +115,7 @@ impl Transport {
     ) -> Result<(T, Answer), Failure> {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
-        let outgoing = request.to(endpoint, credentials);
+        let outgoing = request.with_file(http, request.to(endpoint, credentials)).map_err(Failure::lasting)?;
         let span = trace::Exchange::begin(call, endpoint, &outgoing);
         let received = match timeout_at(until, receive(http, outgoing)).await {
             Ok(Ok(answer)) => Ok(answer),

@@ -28,7 +28,14 @@ pub(super) fn curl(call: &Call, url: Option<&str>) -> Result<String> {
         words.extend(["-d".to_owned(), "''".to_owned()]);
     }
     for (key, value) in call.params.iter() {
-        words.push("--data-urlencode".to_owned());
+        match &call.file {
+            Some(file) if key == "filename" => {
+                words.extend(["-F".to_owned(), quote(&format!("{key}=@{};filename={value}", file.display()))?]);
+                continue;
+            }
+            Some(_) => words.push("--form-string".to_owned()),
+            None => words.push("--data-urlencode".to_owned()),
+        }
         words.push(if is_secret_at(&call.path, key) {
             format!("\"{key}=${}\"", variable(key))
         } else {

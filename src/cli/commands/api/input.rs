@@ -2,7 +2,11 @@
 //!
 //! Secrets never stand on the command line, where every user of the machine can read them.
 
-use std::{fs, io::Read as _, path::Path};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use clap::ArgMatches;
 use secrecy::ExposeSecret;
@@ -20,6 +24,8 @@ pub(super) struct Input {
     pub(super) arguments: Arguments,
     /// To be sent unchecked.
     pub(super) forced: Params,
+    /// To be uploaded.
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Input {
@@ -28,7 +34,7 @@ impl Input {
         // What is a secret depends on the path as the server reads it.
         let place = plain_path(path);
         refuse_secrets_in_query(&place, path)?;
-        let mut stdin = Stdin { cx, taken: None };
+        let mut stdin = Stdin { cx, taken: None, upload: place.ends_with(UPLOAD).then_some(None) };
         let mut arguments = match text(matches, "file") {
             None => Arguments::default(),
             Some("-") => read_object(&stdin.read("-f")?, Path::new("stdin"))?.into(),
@@ -43,14 +49,18 @@ impl Input {
         };
         arguments.replace(read("-p", "param")?.into());
         let forced = read("--force-param", "force-param")?;
-        Ok(Self { arguments, forced })
+        Ok(Self { arguments, forced, file: stdin.upload.flatten() })
     }
 }
 
-/// Stdin, which can be read once.
+/// Where the methods are that take a file; its name goes with it as a parameter.
+const UPLOAD: &str = "/upload";
+
+/// Stdin, which can be read once, and the file of an upload.
 struct Stdin<'a> {
     cx: &'a Cx,
     taken: Option<String>,
+    upload: Option<Option<PathBuf>>,
 }
 
 impl Stdin<'_> {
@@ -73,6 +83,13 @@ impl Stdin<'_> {
             .split_once('=')
             .filter(|(key, _)| !key.is_empty())
             .ok_or_else(|| Error::usage(format!("`{flag}` takes KEY=VALUE")))?;
+        if let (Some(upload), "filename", Some(file)) = (&mut self.upload, key, value.strip_prefix('@')) {
+            let name = Path::new(file).file_name().map(|name| name.to_string_lossy().into_owned());
+            *upload = Some(PathBuf::from(file));
+            return name
+                .map(|name| (key.to_owned(), name))
+                .ok_or_else(|| Error::usage(format!("`{file}` names no file")));
+        }
         let secret = is_secret_at(place, key);
         let read = match value.strip_prefix('@') {
             Some(text) if text.starts_with('@') && !secret => return Ok((key.into(), text.into())),
