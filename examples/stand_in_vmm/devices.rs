@@ -107,7 +107,11 @@ fn format_of(file: &mut File) -> io::Result<(&'static str, bool)> {
 }
 
 /// A socket that listens until this is dropped, and its file with it.
-pub(crate) struct Listening(PathBuf);
+pub(crate) struct Listening {
+    path: PathBuf,
+    /// Its file stays behind.
+    stale: bool,
+}
 
 impl Listening {
     /// `echo`: there being no guest to answer, what is written comes back.
@@ -126,21 +130,32 @@ impl Listening {
                 });
             }
         });
-        Ok(Self(PathBuf::from(path)))
+        Ok(Self { path: PathBuf::from(path), stale: false })
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if !self.stale {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
 /// What a console holds open.
 pub(crate) enum Console {
     File { _file: File },
-    Socket { _socket: Listening },
+    Socket { socket: Listening },
     Terminal { _ends: [OwnedFd; 2] },
+}
+
+impl Console {
+    /// A machine that never was a machine cleans nothing up.
+    pub(crate) fn leave_behind(&mut self) {
+        if let Self::Socket { socket } = self {
+            socket.stale = true;
+        }
+    }
 }
 
 /// Opens what a console leads to; a terminal's path is noted in the configuration.
@@ -154,7 +169,7 @@ pub(crate) fn console(key: &str, config: &mut Value) -> Result<Option<Console>, 
         "Socket" if key == "console" => Err(vec!["No socket option support for console device".to_owned()]),
         "Socket" => {
             let socket = Listening::at(text(config, "socket").unwrap_or_default(), true);
-            Ok(Some(Console::Socket { _socket: socket.map_err(|error| failed(&error))? }))
+            Ok(Some(Console::Socket { socket: socket.map_err(|error| failed(&error))? }))
         }
         "Pty" => {
             let ends = nix::pty::openpty(None, None).map_err(|error| failed(&error))?;

@@ -136,6 +136,9 @@ impl Machine {
 
     /// Drops what runs: power, sockets, locks. The configuration stays.
     pub(crate) fn cut_power(&mut self) {
+        if self.booted.is_none() {
+            self.consoles.iter_mut().flatten().for_each(Console::leave_behind);
+        }
         self.consoles = None;
         if self.booted.take().is_some() {
             self.events.say("vm", "shutdown", Value::Null);
@@ -178,7 +181,7 @@ impl Machine {
         if let Some((socket, _)) = &self.ending.socket {
             let _ = fs::remove_file(socket);
         }
-        #[allow(clippy::exit, reason = "other threads wait for requests and never return")]
+        #[allow(clippy::exit, clippy::disallowed_methods, reason = "other threads wait for requests and never return")]
         std::process::exit(0)
     }
 }

@@ -336,13 +336,15 @@ impl Machine {
     fn counters(&mut self) -> Done {
         let orders = self.control.orders();
         let config = self.config.clone().unwrap_or_default();
-        self.running("The VM info is not available")?;
+        let disks = &self.running("The VM info is not available")?.disks;
+        // One that the guest has not let go of still counts.
+        let disks: Vec<String> = disks.iter().map(|disk| disk.id.clone()).collect();
         let mut all = Map::new();
         let ids = |key: &str| -> Vec<String> {
             let each = config[key].as_array().cloned().unwrap_or_default();
             each.iter().filter_map(|device| device["id"].as_str().map(str::to_owned)).collect()
         };
-        for id in ids("disks") {
+        for id in disks {
             let mut counters = Map::new();
             for way in ["read", "write"] {
                 counters.insert(format!("{way}_bytes"), json!(0));
@@ -391,14 +393,19 @@ impl Machine {
             if vcpus == 0 {
                 return refuse(500, &[PROSE, "Error from CPU manager", "Requested zero vCPUs"]);
             }
-            if booted.pending {
-                return refuse(429, &[]);
+            // Processors that the guest has not let go of are still there.
+            if vcpus != booted.vcpus {
+                if booted.pending {
+                    return refuse(429, &[]);
+                }
+                if vcpus > config["cpus"]["max_vcpus"].as_u64().unwrap_or(1) {
+                    return refuse(500, &[PROSE, "Error from CPU manager", "Requested vCPUs exceed maximum"]);
+                }
+                booted.pending = vcpus < booted.vcpus && !polite;
+                if !booted.pending {
+                    booted.vcpus = vcpus;
+                }
             }
-            if vcpus > config["cpus"]["max_vcpus"].as_u64().unwrap_or(1) {
-                return refuse(500, &[PROSE, "Error from CPU manager", "Requested vCPUs exceed maximum"]);
-            }
-            booted.pending = vcpus < booted.vcpus && !polite;
-            booted.vcpus = vcpus;
             config["cpus"]["boot_vcpus"] = json!(vcpus);
         }
         if let Some(ram) = ram {

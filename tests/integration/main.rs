@@ -39,4 +39,6 @@ mod select;
 mod tasks;
 mod trust;
 mod typing;
+#[cfg(target_os = "linux")]
+mod vmm;
 mod vms;

@@ -7,7 +7,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use serde_json::Value;
 
-use super::verb::{State, Verb};
+use super::verb::{Needs, State, Verb};
 use crate::model;
 
 /// Why a call failed.
@@ -80,15 +80,18 @@ impl Error {
 
     /// An answer that is no success. `state` is what the machine was in right after, if that is known.
     pub(super) fn from_answer(verb: Verb, status: u16, body: &[u8], state: Option<Option<State>>) -> Self {
+        let chain = chain(body);
+        // A machine that could not be defined is defined all the same, so that the state after tells nothing: here, and
+        // only here, the words have to.
+        let already = verb.needs != Needs::Empty || chain.last().is_some_and(|link| link.contains("already created"));
         let why = match (status, state) {
             (503, _) => Why::Busy,
             (429, _) => Why::Pending,
             (404, None) => Why::Undefined,
             (_, Some(None)) if !verb.needs.met_by(None) => Why::Undefined,
-            (_, Some(Some(state))) if !verb.needs.met_by(Some(&state)) => Why::WrongState(state),
+            (_, Some(Some(state))) if already && !verb.needs.met_by(Some(&state)) => Why::WrongState(state),
             _ => Why::Refused,
         };
-        let chain = chain(body);
         // An unknown path has this one word for a chain, a missing machine a longer one.
         let unknown = status == 404 && chain.len() == 1;
         Self { verb, why: if unknown { Why::Unsupported } else { why }, status: Some(status), chain }
@@ -104,6 +107,8 @@ impl Error {
             Some(io::ErrorKind::WouldBlock) => Why::Unresponsive(within),
             Some(io::ErrorKind::PermissionDenied) => Why::Forbidden,
             Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Why::Nobody,
+            // It spoke before it was asked, as it does only to those for whom it has no place.
+            _ if causes().any(|cause| cause.to_string().contains("unexpected message")) => Why::Busy,
             _ if error.is_connect() => Why::Nobody,
             _ if error.is_builder() => Why::Malformed,
             _ => Why::Lost,
