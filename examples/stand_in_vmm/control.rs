@@ -13,8 +13,8 @@
 //! ```
 //! `guest` is `deaf` (it hears neither button nor eject; the default) or `polite` (it does as asked, after
 //! `guest_delay_ms`). A fault is `hang` (and with it everything else), `die-before`, `die-after` (done, not answered),
-//! `reset` (answered, then dead), `fail`, or a delay; in an array each time the next, `""` for none, and none after the
-//! last. `counters` are taken instead of the usual ones. Signals: USR1 lets the guest power off, USR2 reset itself.
+//! `fail`, or a delay; in an array each time the next, `""` for none, and none after the last. `counters` are taken
+//! instead of the usual ones. Signals: USR1 lets the guest power off, USR2 reset itself.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,6 @@ pub(crate) enum Fault {
     Hang,
     DieBefore,
     DieAfter,
-    AnswerAndDie,
     Fail,
     Delay(Duration),
 }
@@ -77,7 +76,6 @@ impl Control {
             (Some("hang"), _) => Some(Fault::Hang),
             (Some("die-before"), _) => Some(Fault::DieBefore),
             (Some("die-after"), _) => Some(Fault::DieAfter),
-            (Some("reset"), _) => Some(Fault::AnswerAndDie),
             (Some("fail"), _) => Some(Fault::Fail),
             _ => None,
         }

@@ -62,9 +62,6 @@ impl Verb for Create {
             .arg(switch("no-checks", "Leave the check of memory and storage to the server"));
         let command = match kind.guest() {
             GuestKind::Qemu => command
-                .args(
-                    HOST_FLAGS.iter().map(|flag| value(flag.name, flag.value, flag.help).help_heading("On this host")),
-                )
                 .arg(value("template", "NAME", "Clone this VM template (name or VMID)"))
                 .arg(switch("full", "Copy the template's disks whole instead of linking to them").requires("template")),
             GuestKind::Lxc => command.arg(
@@ -72,7 +69,13 @@ impl Verb for Create {
                     .conflicts_with("ostemplate"),
             ),
         };
-        config_args(command, kind.guest(), config::Verb::Create)
+        let command = config_args(command, kind.guest(), config::Verb::Create);
+        match kind.guest() {
+            GuestKind::Qemu => command.args(
+                HOST_FLAGS.iter().map(|flag| value(flag.name, flag.value, flag.help).help_heading("On this host")),
+            ),
+            GuestKind::Lxc => command,
+        }
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

@@ -141,6 +141,16 @@ impl Local {
         })
     }
 
+    /// Refuses what cannot be done here, before anything happens.
+    fn refuse(&self, step: &Step) -> Result<()> {
+        self.capabilities().require(step.guest.kind, step.action)?;
+        let card = |key: &str| key.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
+        match step.params.iter().find(|(key, _)| card(key)) {
+            Some((key, _)) => Err(Error::usage(format!("{key}: VMs of this host have no network cards yet"))),
+            None => Ok(()),
+        }
+    }
+
     /// What a task does.
     async fn work(&self, step: &Step, job: &Job) -> Result<()> {
         match step.action {
@@ -181,12 +191,12 @@ impl Backend for Local {
     }
 
     fn call(&self, step: &Step) -> Result<Call> {
-        self.capabilities().require(step.guest.kind, step.action)?;
+        self.refuse(step)?;
         Ok(step.call())
     }
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
-        self.capabilities().require(step.guest.kind, step.action)?;
+        self.refuse(step)?;
         let Some(kind) = Self::task_type(step.action) else {
             self.configure(step)?;
             return Ok(Submitted::Done(Value::Null));
@@ -202,7 +212,7 @@ impl Backend for Local {
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
             let result = me.work(&step, &job).await;
             // What cannot be written down is noticed by whoever asks for the task's end.
-            let _ = task.end(result.as_ref().map(|()| ()));
+            let _ = task.end(result.as_ref().copied());
         });
         self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
         Ok(Submitted::Task(upid))

@@ -112,17 +112,12 @@ impl Local {
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
             ..Facts::default()
         };
-        if let Some(net) = config.nets().next() {
-            let (number, _) = net?;
-            return Err(Error::usage(format!("net{number}: this host's network is not there yet")));
-        }
         if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
             let path = places.state.join("seed.img");
             let image = disk::Seed {
                 user_data: seed.user_data,
                 meta_data: seed.meta_data,
                 network_config: seed.network_config,
-                ..disk::Seed::default()
             };
             image.write(&path)?;
             self.attach_seed(vm, &path, &mut facts.volumes)?;

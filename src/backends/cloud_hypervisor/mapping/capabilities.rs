@@ -10,6 +10,12 @@ const NO_CONTAINERS: Support = Support::No {
     instead: "use a virtual machine, or a context of a Proxmox cluster",
 };
 
+/// What is still to be built.
+const NOT_YET: Support = Support::No {
+    reason: "this host cannot do that yet",
+    instead: "shut the virtual machine down, or use a context of a Proxmox cluster",
+};
+
 const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
 }
@@ -31,6 +37,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::Pause),
         container(Action::Suspend),
         container(Action::Resume),
+        (GuestKind::Qemu, Action::Clone, NOT_YET),
+        (GuestKind::Qemu, Action::Suspend, NOT_YET),
     ],
 };
 
@@ -92,8 +100,14 @@ mod tests {
             let error = CAPABILITIES.require(GuestKind::Lxc, spec.action).unwrap_err();
             assert_eq!(error.class(), Class::Usage);
             assert!(error.message().contains("not containers"), "{error}");
-            CAPABILITIES.require(GuestKind::Qemu, spec.action).unwrap();
         }
+    }
+
+    #[test]
+    fn virtual_machines_start_here() {
+        CAPABILITIES.require(GuestKind::Qemu, Action::Start).unwrap();
+        let error = CAPABILITIES.require(GuestKind::Qemu, Action::Suspend).unwrap_err();
+        assert!(error.message().contains("yet"), "{error}");
     }
 
     #[test]
