@@ -39,8 +39,8 @@ pub struct Stat {
     pub pid: u32,
     /// One letter: `R`, `S`, … and `Z` for one that has ended and was not waited for.
     pub state: char,
-    /// Its session.
-    pub session: u32,
+    /// Its session; -1 once the kernel is taking the process apart.
+    pub session: i32,
     /// When it began, in clock ticks since boot.
     pub starttime: u64,
 }
@@ -226,6 +226,13 @@ mod tests {
         fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Stat::parse(&bytes);
         }
+    }
+
+    /// So it reads after the kernel has detached it from its session, before its number is free.
+    #[test]
+    fn a_process_that_is_taken_apart_has_a_line_too() {
+        let stat = Stat::parse(b"1950 (sleep) X 0 -1 -1 0 -1 4228364 0 0 0 0 0 0 0 0 20 0 0 0 4711 0 0").unwrap();
+        assert_eq!((stat.session, stat.starttime, stat.has_ended()), (-1, 4711, true));
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn a_started_process_is_alone_and_holds_what_it_should() {
     UnixStream::connect(places.api_socket()).unwrap();
     assert_eq!(probe(&places.alive()).unwrap(), Lock::Held);
     assert_eq!(holders(&places.alive()).unwrap(), std::slice::from_ref(&id));
-    assert_eq!(Stat::of(id.pid).unwrap().unwrap().session, id.pid);
+    assert_eq!(Stat::of(id.pid).unwrap().unwrap().session, id.pid.cast_signed());
     let open: Vec<String> = fs::read_dir(proc.join("fd"))
         .unwrap()
         .map(|file| fs::read_link(file.unwrap().path()).unwrap().to_string_lossy().into_owned())

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::*;
@@ -155,6 +155,12 @@ async fn a_writer_killed_at_any_step_leaves_something_to_go_on_from() {
         writer.kill().unwrap();
         let patience = Some(Duration::from_secs(20));
         let _lock = OperationLock::take(&vm_directory, &mine, patience).await.unwrap();
+        // The kernel lets go of a dying process's lock a moment before it says that the process is dead.
+        let begun = Instant::now();
+        while holder.process.is_alive() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{step}: it does not die");
+            thread::sleep(Duration::from_millis(1));
+        }
         let state = open(&file_in(directory.path())).unwrap();
         let task = state.tasks(&crate::backends::TaskQuery::default()).unwrap().remove(0);
         assert_eq!(task.status.as_deref(), Some("unexpected status"), "{step}");
