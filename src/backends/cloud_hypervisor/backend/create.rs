@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
-    volumes::{STORAGE, size_of, volume_of, written},
+    volumes::{STORAGE, size_of, volume_of},
 };
 use crate::{
     backends::{
@@ -15,7 +15,7 @@ use crate::{
             state::{Config, Draft, End, Log, NewVm, Outcome, Settings, Settle, Verb, Work},
         },
     },
-    model::{Class, Error, PropertyString, Result, is_disk_key},
+    model::{Class, Error, PropertyString, Result, Size, is_disk_key},
 };
 
 /// Parameters of a create that are no keys of the configuration.
@@ -113,7 +113,7 @@ impl Making {
     fn drive(&self) -> String {
         let rest = self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size")));
         let rest: String = rest.map(|(key, value)| format!(",{}={value}", key.unwrap_or_default())).collect();
-        format!("{}{rest},size={}", self.volume, written(self.size))
+        format!("{}{rest},size={}", self.volume, Size(self.size).to_config())
     }
 
     fn make(&self, log: &Log) -> Result<()> {

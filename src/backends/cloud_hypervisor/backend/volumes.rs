@@ -11,12 +11,13 @@ use serde_json::Map;
 use super::Local;
 use crate::{
     backends::cloud_hypervisor::{
-        disk::{self, Format},
+        disk::{self, Format, Inspected},
+        host::facts::memory_bytes,
         mapping::{self, is_seed},
         state::Vm,
         vmm::config::ImageType,
     },
-    model::{Class, ConfigView, Error, Node, PropertyString, Result, Size, Storage, Vmid, Volume},
+    model::{Class, ConfigView, Error, Node, PropertyString, Result, Storage, Vmid, Volume},
 };
 
 /// The name of the one storage.
@@ -65,7 +66,7 @@ impl Local {
             let seen = disk::inspect(&path)?;
             let backing = seen.format == Format::Qcow2 && disk::chain(&path, seen.format, &[self.images()])?.len() > 1;
             let format = serde_json::from_value::<ImageType>(seen.format.image_type().into()).unwrap_or_default();
-            let size = size_of(&path)?;
+            let size = size(&seen, &path)?;
             volumes.insert(key, mapping::Volume { path, format, size, backing });
         }
         Ok(volumes)
@@ -98,13 +99,8 @@ impl Local {
 
     /// This host's memory: all of it, and what is in use.
     pub(super) fn memory(&self) -> (u64, u64) {
-        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
-        };
-        let all = kib("MemTotal:");
-        (all, all.saturating_sub(kib("MemAvailable:")))
+        let (all, available) = memory_bytes();
+        (all.unwrap_or(0), all.unwrap_or(0).saturating_sub(available.unwrap_or(0)))
     }
 
     pub(super) fn node(&self) -> Result<Node> {
@@ -161,7 +157,10 @@ impl Local {
 
 /// How large the disk in a file is.
 pub(super) fn size_of(path: &Path) -> Result<u64> {
-    let seen = disk::inspect(path)?;
+    size(&disk::inspect(path)?, path)
+}
+
+fn size(seen: &Inspected, path: &Path) -> Result<u64> {
     let unknown = || Error::usage(format!("nothing is known of the size of the disk in {}", path.display()));
     seen.virtual_size.ok_or_else(unknown)
 }
@@ -169,13 +168,4 @@ pub(super) fn size_of(path: &Path) -> Result<u64> {
 /// The volume of a drive.
 pub(super) fn volume_of(drive: &PropertyString) -> &str {
     drive.get_or_bare("file").or_else(|| drive.get("volume")).unwrap_or_default()
-}
-
-/// A size as Proxmox writes it into a drive.
-pub(super) fn written(bytes: u64) -> String {
-    match bytes {
-        whole if whole.is_multiple_of(1 << 30) => format!("{}G", whole >> 30),
-        whole if whole.is_multiple_of(1 << 20) => format!("{}M", whole >> 20),
-        other => Size(other).0.to_string(),
-    }
 }

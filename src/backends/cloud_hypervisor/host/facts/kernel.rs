@@ -153,9 +153,14 @@ fn meminfo(text: &str, key: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-pub(super) fn memory() -> Fact {
+/// The memory of this host, and how much of it is available, in bytes; `None` for what the kernel does not say.
+pub fn memory_bytes() -> (Option<u64>, Option<u64>) {
     let text = read("/proc/meminfo").unwrap_or_default();
-    let (total, free) = (meminfo(&text, "MemTotal"), meminfo(&text, "MemAvailable"));
+    (meminfo(&text, "MemTotal"), meminfo(&text, "MemAvailable"))
+}
+
+pub(super) fn memory() -> Fact {
+    let (total, free) = memory_bytes();
     let seen = match (total, free) {
         (Some(total), Some(free)) => format!("{} available of {}", size(free), size(total)),
         _ => "/proc/meminfo does not say".to_owned(),
