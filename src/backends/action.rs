@@ -33,6 +33,18 @@ pub enum Action {
     Suspend,
     /// Go on after a pause or a suspend.
     Resume,
+    /// Make a template of a guest.
+    Template,
+    /// Make a disk larger.
+    ResizeDisk,
+    /// Take a snapshot.
+    Snapshot,
+    /// Change what a snapshot is described as.
+    SnapshotUpdate,
+    /// Go back to a snapshot; what came after it is lost.
+    Rollback,
+    /// Remove a snapshot; the guest stays as it is.
+    SnapshotDelete,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -42,23 +54,28 @@ pub struct ActionSpec {
     pub action: Action,
     /// The method.
     pub method: Method,
-    /// What follows `/nodes/{node}/{qemu|lxc}` in the path; `{vmid}` stands for the guest.
+    /// What follows `/nodes/{node}/{qemu|lxc}` in the path; `{vmid}` stands for the guest, another word in braces for
+    /// the parameter of that name.
     pub path: &'static str,
     /// Parameters that make the call this action.
     pub fixed: &'static [(&'static str, &'static str)],
 }
 
 const fn power(action: Action, path: &'static str) -> ActionSpec {
-    ActionSpec { action, method: Method::Post, path, fixed: &[] }
+    plain(action, Method::Post, path)
+}
+
+const fn plain(action: Action, method: Method, path: &'static str) -> ActionSpec {
+    ActionSpec { action, method, path, fixed: &[] }
 }
 
 /// The spelling of every action.
 pub const ACTIONS: &[ActionSpec] = &[
     power(Action::Create, ""),
     power(Action::Clone, "/{vmid}/clone"),
-    ActionSpec { action: Action::Configure, method: Method::Put, path: "/{vmid}/config", fixed: &[] },
+    plain(Action::Configure, Method::Put, "/{vmid}/config"),
     power(Action::ConfigureInTask, "/{vmid}/config"),
-    ActionSpec { action: Action::Destroy, method: Method::Delete, path: "/{vmid}", fixed: &[] },
+    plain(Action::Destroy, Method::Delete, "/{vmid}"),
     power(Action::Start, "/{vmid}/status/start"),
     power(Action::Stop, "/{vmid}/status/stop"),
     power(Action::Shutdown, "/{vmid}/status/shutdown"),
@@ -72,6 +89,12 @@ pub const ACTIONS: &[ActionSpec] = &[
         fixed: &[("todisk", "1")],
     },
     power(Action::Resume, "/{vmid}/status/resume"),
+    power(Action::Template, "/{vmid}/template"),
+    plain(Action::ResizeDisk, Method::Put, "/{vmid}/resize"),
+    power(Action::Snapshot, "/{vmid}/snapshot"),
+    plain(Action::SnapshotUpdate, Method::Put, "/{vmid}/snapshot/{snapname}/config"),
+    power(Action::Rollback, "/{vmid}/snapshot/{snapname}/rollback"),
+    plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
 ];
 
 impl Action {
@@ -147,6 +170,12 @@ mod tests {
             Pause,
             Suspend,
             Resume,
+            Template,
+            ResizeDisk,
+            Snapshot,
+            SnapshotUpdate,
+            Rollback,
+            SnapshotDelete,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -60,7 +60,16 @@ impl Step {
         if *action == Action::Create {
             params.set("vmid", guest.vmid);
         }
-        let path = base + &spec.path.replace("{vmid}", &guest.vmid.to_string());
+        let mut path = base;
+        for part in spec.path.split('/').skip(1) {
+            let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
+            path += &path::segments(&[match name {
+                None => part.to_owned(),
+                Some("vmid") => guest.vmid.to_string(),
+                // A plan's parameters were checked against the contract, where what stands in a path is required.
+                Some(name) => params.remove(name).unwrap_or_default(),
+            }]);
+        }
         Call::new(spec.method, path).with_params(params)
     }
 }

@@ -56,7 +56,18 @@ fn sample(action: Action, kind: GuestKind) -> Vec<Params> {
         (Action::Shutdown, _) => vec![none(), some(&[("timeout", "60"), ("forceStop", "1")])],
         (Action::Reboot, _) => vec![none(), some(&[("timeout", "60")])],
         (Action::Suspend, _) => vec![none(), some(&[("statestorage", "local-lvm")])],
-        (Action::Start | Action::Reset | Action::Pause | Action::Resume, _) => vec![none()],
+        (Action::Start | Action::Reset | Action::Pause | Action::Resume | Action::Template, _) => vec![none()],
+        (Action::ResizeDisk, GuestKind::Qemu) => vec![some(&[("disk", "scsi0"), ("size", "+10G")])],
+        (Action::ResizeDisk, GuestKind::Lxc) => vec![some(&[("disk", "rootfs"), ("size", "40G")])],
+        (Action::Snapshot, GuestKind::Qemu) => {
+            vec![some(&[("snapname", "before"), ("description", "a b"), ("vmstate", "1")])]
+        }
+        (Action::Snapshot, GuestKind::Lxc) => vec![some(&[("snapname", "before")])],
+        (Action::SnapshotUpdate, _) => vec![some(&[("snapname", "before"), ("description", "a b")])],
+        (Action::Rollback, _) => vec![some(&[("snapname", "before"), ("start", "1")])],
+        (Action::SnapshotDelete, _) => {
+            vec![some(&[("snapname", "before")]), some(&[("snapname", "xy"), ("force", "1")])]
+        }
     }
 }
 

@@ -125,7 +125,7 @@ impl Local {
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
     fn task_type(action: Action) -> Option<&'static str> {
         Some(match action {
-            Action::Configure => return None,
+            Action::Configure | Action::SnapshotUpdate => return None,
             Action::Create => "qmcreate",
             Action::Clone => "qmclone",
             Action::ConfigureInTask => "qmconfig",
@@ -138,6 +138,11 @@ impl Local {
             Action::Pause => "qmpause",
             Action::Suspend => "qmsuspend",
             Action::Resume => "qmresume",
+            Action::Template => "qmtemplate",
+            Action::ResizeDisk => "resize",
+            Action::Snapshot => "qmsnapshot",
+            Action::Rollback => "qmrollback",
+            Action::SnapshotDelete => "qmdelsnapshot",
         })
     }
 

@@ -20,6 +20,10 @@ const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
 }
 
+const fn not_yet(action: Action) -> (GuestKind, Action, Support) {
+    (GuestKind::Qemu, action, NOT_YET)
+}
+
 /// What every host with Cloud Hypervisor can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     backend: "cloud-hypervisor",
@@ -37,8 +41,20 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::Pause),
         container(Action::Suspend),
         container(Action::Resume),
-        (GuestKind::Qemu, Action::Clone, NOT_YET),
-        (GuestKind::Qemu, Action::Suspend, NOT_YET),
+        container(Action::Template),
+        container(Action::ResizeDisk),
+        container(Action::Snapshot),
+        container(Action::SnapshotUpdate),
+        container(Action::Rollback),
+        container(Action::SnapshotDelete),
+        not_yet(Action::Clone),
+        not_yet(Action::Suspend),
+        not_yet(Action::Template),
+        not_yet(Action::ResizeDisk),
+        not_yet(Action::Snapshot),
+        not_yet(Action::SnapshotUpdate),
+        not_yet(Action::Rollback),
+        not_yet(Action::SnapshotDelete),
     ],
 };
 
