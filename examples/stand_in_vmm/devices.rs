@@ -48,10 +48,14 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens an image. Notes its format where none was given.
-    pub(crate) fn open(config: &mut Value) -> Result<Self, Vec<String>> {
+    pub(crate) fn open(config: &mut Value, walls: Option<&[PathBuf]>) -> Result<Self, Vec<String>> {
         let path = text(config, "path").unwrap_or_default().to_owned();
         let readonly = config["readonly"] == true;
-        let mut file = OpenOptions::new().read(true).write(!readonly).open(&path).map_err(|error| {
+        let opened = match walls.is_some_and(|walls| !walls.iter().any(|wall| Path::new(&path).starts_with(wall))) {
+            true => Err(io::Error::from_raw_os_error(libc::EACCES)),
+            false => OpenOptions::new().read(true).write(!readonly).open(&path),
+        };
+        let mut file = opened.map_err(|error| {
             vec!["Cannot open disk path".to_owned(), format!("I/O error (path={path} op=open)"), error.to_string()]
         })?;
         let (found, behind) = format_of(&mut file).map_err(|error| vec![error.to_string()])?;
@@ -85,6 +89,14 @@ impl Disk {
             "The file is already locked".to_owned(),
         ])
     }
+}
+
+/// The paths within which the VMM has locked itself with its configuration; `None` if it has not.
+pub(crate) fn walls(config: &Value) -> Option<Vec<PathBuf>> {
+    let list = |key: &str| config[key].as_array().cloned().unwrap_or_default();
+    let paths = [list("disks"), list("landlock_rules")].concat();
+    (config["landlock_enable"] == true)
+        .then(|| paths.iter().filter_map(|entry| text(entry, "path")).map(PathBuf::from).collect())
 }
 
 /// The format of an image, and whether it names another behind it.

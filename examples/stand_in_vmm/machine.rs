@@ -41,6 +41,8 @@ pub(crate) struct Booted {
     pub(crate) pending: bool,
     pub(crate) memory: u64,
     pub(crate) balloon: u64,
+    /// Where it may open files, if it has locked itself in.
+    pub(crate) walls: Option<Vec<PathBuf>>,
 }
 
 pub(crate) struct Machine {

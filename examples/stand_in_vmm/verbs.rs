@@ -81,7 +81,7 @@ impl Booted {
             _ => self.name(device, stem),
         };
         match key {
-            "disks" => self.disks.push(Disk::open(device)?),
+            "disks" => self.disks.push(Disk::open(device, self.walls.as_deref())?),
             "net" => devices::tap(device)?,
             "vsock" => {
                 let socket = Listening::at(device["socket"].as_str().unwrap_or_default(), false).map_err(|error| {
@@ -255,6 +255,7 @@ impl Machine {
             vcpus: config["cpus"]["boot_vcpus"].as_u64().unwrap_or(1),
             memory: config["memory"]["size"].as_u64().unwrap_or_default(),
             balloon: config["balloon"]["size"].as_u64().unwrap_or_default(),
+            walls: devices::walls(config),
             ..Booted::default()
         };
         for key in ORDER {

@@ -14,10 +14,13 @@ use std::{
 
 use command_fds::{CommandFdExt, FdMapping};
 use pvectl::{
-    backends::cloud_hypervisor::vmm::{
-        BODY_LIMIT, Needs, Resize, Result, State, Verb, Vmm, Why,
-        config::{DiskConfig, ImageType, NetConfig, VmConfig, VsockConfig},
-        events::{self, EventFile, Last},
+    backends::cloud_hypervisor::{
+        host::facts::can_confine,
+        vmm::{
+            BODY_LIMIT, Needs, Resize, Result, State, Verb, Vmm, Why,
+            config::{DiskConfig, ImageType, LandlockConfig, NetConfig, VmConfig, VsockConfig},
+            events::{self, EventFile, Last},
+        },
     },
     model::{self, Class},
 };
@@ -151,6 +154,26 @@ async fn devices_come_and_wait_to_go() {
         assert_eq!(why(vmm.remove_device("data", SOON).await), Why::Refused, "only once");
         let gone = watch.wait(Duration::from_millis(100), |events| events::removed(events, "data")).await.unwrap();
         assert_eq!(gone, None, "a guest that halts lets go of nothing");
+    }
+}
+
+#[tokio::test]
+async fn one_that_has_locked_itself_in_opens_nothing_else() {
+    for program in programs() {
+        if !can_confine() {
+            eprintln!("vmm: SKIPPED what Landlock does, this kernel has none");
+            return;
+        }
+        let running = Running::new(&program).await;
+        let inside = running.path("inside");
+        fs::create_dir(&inside).unwrap();
+        let rules = vec![LandlockConfig::new(&inside, "rw")];
+        let machine = VmConfig { landlock_enable: Some(true), landlock_rules: rules, ..running.machine() };
+        running.vmm.create(&machine, SOON).await.unwrap();
+        running.vmm.boot(SOON).await.unwrap();
+        let error = running.vmm.add_disk(&running.disk("outside", 8), SOON).await.unwrap_err();
+        assert!(error.to_string().contains("Permission denied"), "{error}");
+        running.vmm.add_disk(&running.disk("inside/data", 8), SOON).await.unwrap();
     }
 }
 

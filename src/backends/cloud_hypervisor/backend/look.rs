@@ -111,6 +111,8 @@ impl Local {
                 Ok(())
             }),
             Action::RemoveDirectory => {
+                // One that is not empty holds what is not this VM's.
+                let _ = fs::remove_dir(self.disk_folder(vm.vmid));
                 gone(fs::remove_dir_all(&places.run), &places.run)?;
                 gone(fs::remove_dir_all(&places.state), &places.state)
             }

@@ -4,6 +4,7 @@
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
 mod configure;
+mod confine;
 mod create;
 mod look;
 mod power;

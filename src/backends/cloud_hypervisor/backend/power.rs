@@ -100,13 +100,15 @@ impl Local {
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let places = self.places(vm);
         let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let volumes = self.attached(vm)?;
         let mut facts = Facts {
             arch: std::env::consts::ARCH.to_owned(),
             host_cpus: cpus,
             memory_limit: self.memory().0,
             uuid: vm.uuid.to_string(),
             firmware: self.options().firmware.clone(),
-            volumes: self.attached(vm)?,
+            landlock: self.confined_to(vm, &volumes)?,
+            volumes,
             taps: BTreeMap::new(),
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),

@@ -25,8 +25,13 @@ pub(super) const STORAGE: &str = "local";
 
 impl Local {
     /// Where the storage's disks are.
-    fn images(&self) -> PathBuf {
+    pub(super) fn images(&self) -> PathBuf {
         self.options().state.join("storage").join(STORAGE).join("images")
+    }
+
+    /// Where a VM's own disks are.
+    pub(super) fn disk_folder(&self, vmid: Vmid) -> PathBuf {
+        self.images().join(vmid.to_string())
     }
 
     /// The file of a volume: `local:100/vm-100-disk-0.raw`, or an absolute path.

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::{
     super::vmm::config::{
-        ConsoleConfig, ConsoleMode, DeviceConfig, FsConfig, PayloadConfig, PlatformConfig, RngConfig, SerialConfig,
-        TpmConfig, VmConfig, VsockConfig,
+        ConsoleConfig, ConsoleMode, DeviceConfig, FsConfig, LandlockConfig, PayloadConfig, PlatformConfig, RngConfig,
+        SerialConfig, TpmConfig, VmConfig, VsockConfig,
     },
     check::{check, refuse, wrong},
     disks::disks,
     facts::Facts,
-    keys::{CMDLINE, INITRD, KERNEL, PATCH},
+    keys::{CMDLINE, INITRD, KERNEL, LANDLOCK, PATCH},
     memory::{balloon, cpus, memory},
     nets::{nets, place},
     warnings::Warnings,
@@ -84,6 +84,7 @@ pub fn map(config: &QemuConfig, facts: &Facts) -> Result<Mapped> {
     // that grows, IOMMU and pvpanic take one each.
     place(&mut net, disks.len() + fs.len() + devices.len() + 8);
     (built.disks, built.net, built.fs, built.devices) = (disks, net, fs, devices);
+    confine(config, facts, &mut built)?;
     if let Some(patch) = config.as_ref().0.get(PATCH).filter(|patch| !patch.is_null()) {
         built = patched(&built, patch)?;
     }
@@ -112,6 +113,32 @@ pub fn check_size(config: &VmConfig) -> Result<()> {
          Hypervisor takes {BODY_LIMIT}"
     ))
     .with_hint(Hint::Text("use fewer disks, shorter paths, or one folder for all of them".to_owned())))
+}
+
+/// What every VMM needs for its taps: their flags are read from sysfs, and one may be added later.
+const FOR_TAPS: [(&str, &str); 2] = [("/sys/devices/virtual/net", "r"), ("/dev/net/tun", "rw")];
+
+/// Has the VMM lock itself into its files, where the kernel can and nobody said otherwise.
+fn confine(config: &QemuConfig, facts: &Facts, built: &mut VmConfig) -> Result<()> {
+    let wanted = match own(config, LANDLOCK).as_deref() {
+        None => None,
+        Some("0") => Some(false),
+        Some("1") => Some(true),
+        Some(other) => return Err(wrong(LANDLOCK, format!("`{other}` is neither 0 nor 1"))),
+    };
+    match (wanted, &facts.landlock) {
+        (Some(false), _) | (None, None) => {}
+        (Some(true), None) => {
+            let way_out = "leave it out, or turn Landlock on: `pvectl check` says how";
+            return Err(refuse("x-landlock=1", "this host's kernel does not confine processes to files", way_out));
+        }
+        (_, Some(paths)) => {
+            let for_taps = FOR_TAPS.map(|(path, access)| LandlockConfig::new(path, access));
+            built.landlock_enable = Some(true);
+            built.landlock_rules = paths.iter().cloned().chain(for_taps).collect();
+        }
+    }
+    Ok(())
 }
 
 /// A key of our own as text.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::super::vmm::config::ImageType;
+use super::super::vmm::config::{ImageType, LandlockConfig};
 
 /// The host, and what was made on it for one machine.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Facts {
     pub pci_mappings: BTreeMap<String, Vec<String>>,
     /// Whether the machine runs in a control group of its own, which `cpulimit` and `cpuunits` need.
     pub cgroup: bool,
+    /// What the VMM needs beside the paths it is given, once it has locked itself in; `None` where the kernel cannot.
+    pub landlock: Option<Vec<LandlockConfig>>,
     /// Whether an emulated network card is given as a virtio one, with a warning, and not refused.
     pub lenient: bool,
 }

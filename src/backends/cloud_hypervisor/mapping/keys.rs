@@ -117,12 +117,13 @@ const fn only(
 }
 
 /// Keys of our own, which Proxmox does not have and, with their `x-`, will not have: direct boot, what the first disk
-/// was made from, and a merge patch over the finished VmConfig.
+/// was made from, whether the VMM is confined, and a merge patch over the finished VmConfig.
 pub const OWN: &[Key] = &[
     taken(KERNEL, Way::Native, Apply::Pending),
     taken(INITRD, Way::Native, Apply::Pending),
     taken(CMDLINE, Way::Native, Apply::Pending),
     taken(IMAGE, Way::Manager, Apply::Now),
+    taken(LANDLOCK, Way::Native, Apply::Pending),
     taken(PATCH, Way::Native, Apply::Pending),
 ];
 
@@ -134,6 +135,8 @@ pub const INITRD: &str = "x-initrd";
 pub const CMDLINE: &str = "x-cmdline";
 /// The image that the first disk was made from, a name in the store of images.
 pub const IMAGE: &str = "x-image";
+/// Whether the VMM locks itself into its own files, `0` or `1`; unset where the kernel can.
+pub const LANDLOCK: &str = "x-landlock";
 /// A JSON merge patch (RFC 7396) over the VmConfig, for what Proxmox has no key for.
 pub const PATCH: &str = "x-ch-config";
 

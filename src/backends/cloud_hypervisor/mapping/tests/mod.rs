@@ -9,7 +9,10 @@ mod table;
 
 use serde_json::Value;
 
-use super::{super::vmm::config::ImageType, *};
+use super::{
+    super::vmm::config::{ImageType, LandlockConfig},
+    *,
+};
 use crate::model::{Error, Hint, config::QemuConfig};
 
 /// A configuration from its JSON.

@@ -273,3 +273,10 @@ section! {
         access: String,
     }
 }
+
+impl LandlockConfig {
+    /// A path, with `r`, `w` or `rw`.
+    pub fn new(path: impl Into<PathBuf>, access: &str) -> Self {
+        Self { path: path.into(), access: access.to_owned(), ..Self::default() }
+    }
+}
