@@ -7,6 +7,7 @@ use clap::{ArgMatches, Command};
 
 use super::{
     config::{self, Typed, at_line, config_args, file_arg, read_file},
+    host::{host_args, on_this_host, refuse_elsewhere},
     mutate::{carry_out, require_somebody_to_confirm},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         verb::{Exit, Kind, Verb, switch, value},
     },
     manifest::Manifest,
-    model::{Error, GuestKind, Hint, NodeName, Params, Result, Vmid},
+    model::{Error, GuestKind, NodeName, Result, Vmid},
     ops::{Beyond, CreateRequest},
 };
 
@@ -69,13 +70,7 @@ impl Verb for Create {
                     .conflicts_with("ostemplate"),
             ),
         };
-        let command = config_args(command, kind.guest(), config::Verb::Create);
-        match kind.guest() {
-            GuestKind::Qemu => command.args(
-                HOST_FLAGS.iter().map(|flag| value(flag.name, flag.value, flag.help).help_heading("On this host")),
-            ),
-            GuestKind::Lxc => command,
-        }
+        host_args(config_args(command, kind.guest(), config::Verb::Create), kind.guest(), config::Verb::Create)
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -110,57 +105,6 @@ impl Verb for Create {
             plans.push(plan.map_err(|error| at_line(error, manifest.as_ref(), text(matches, "file")))?);
         }
         carry_out(cx, &session, plans).await
-    }
-}
-
-/// A flag for what only VMs of this host have.
-struct HostFlag {
-    name: &'static str,
-    value: &'static str,
-    help: &'static str,
-    /// The key of the configuration.
-    key: &'static str,
-    /// Whether it is a file, whose place must not depend on the directory of this command.
-    file: bool,
-}
-
-const HOST_FLAGS: &[HostFlag] = &[
-    HostFlag {
-        name: "image",
-        value: "NAME",
-        help: "Make the first disk from this image (see `image list`)",
-        key: "x-image",
-        file: false,
-    },
-    HostFlag { name: "kernel", value: "FILE", help: "Boot this kernel, without firmware", key: "x-kernel", file: true },
-    HostFlag { name: "initrd", value: "FILE", help: "Its initial ram disk", key: "x-initrd", file: true },
-    HostFlag { name: "cmdline", value: "TEXT", help: "Its command line", key: "x-cmdline", file: false },
-];
-
-/// What was given for VMs of this host, with what is sent unchecked: the API's description does not know it.
-fn on_this_host(matches: &ArgMatches, mut forced: Params) -> Result<Params> {
-    for flag in HOST_FLAGS {
-        let Some(given) = text(matches, flag.name) else { continue };
-        if !flag.file {
-            forced.set(flag.key, given);
-            continue;
-        }
-        let file = std::path::absolute(given)
-            .ok()
-            .filter(|file| file.is_file())
-            .ok_or_else(|| Error::usage(format!("--{}: there is no file {given}", flag.name)))?;
-        forced.set(flag.key, file.display());
-    }
-    Ok(forced)
-}
-
-/// Refuses flags of this host elsewhere.
-fn refuse_elsewhere(matches: &ArgMatches, session: &Session) -> Result<()> {
-    let given = HOST_FLAGS.iter().find(|flag| text(matches, flag.name).is_some());
-    match given.filter(|_| session.client.is_some()) {
-        Some(flag) => Err(Error::usage(format!("--{} is for VMs of this host", flag.name))
-            .with_hint(Hint::Text("choose it with --context local".into()))),
-        None => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ mod create;
 mod delete;
 mod describe;
 mod get;
+mod host;
 mod list;
 mod mutate;
 mod power;

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::{
     config::{self, Typed, at_line, config_args, file_arg, read_file, swallowed},
     get::targets_arg,
+    host::{host_args, on_this_host, refuse_elsewhere},
     mutate::mutate,
 };
 use crate::{
@@ -56,7 +57,7 @@ impl Verb for Update {
                     .value_delimiter(',')
                     .help("Take a key out of the configuration; a disk becomes unused. Repeatable"),
             );
-        config_args(command, kind.guest(), config::Verb::Update)
+        host_args(config_args(command, kind.guest(), config::Verb::Update), kind.guest(), config::Verb::Update)
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -70,7 +71,7 @@ impl Verb for Update {
             delete: texts(matches, "unset"),
             devices: typed.devices,
             labels: typed.labels,
-            beyond: Beyond { forced: typed.forced, described: None },
+            beyond: Beyond { forced: on_this_host(matches, typed.forced)?, described: None },
         };
         if let Some(file) = &file {
             request.delete.extend(file.unset.iter().cloned());
@@ -85,6 +86,7 @@ impl Verb for Update {
             request.check(kind.guest()).map_err(in_file)?;
         }
         let session = cx.session(Access::Write).await?;
+        refuse_elsewhere(matches, &session)?;
         let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
         let plan = async |found: &_| {
             let plan = session.ops.plan_update(found, &request).await;

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use super::{
     super::vmm::config::{NetConfig, VmConfig},
     build::{Mapped, map},
-    check::{is_servers, row, wrong},
+    check::{is_servers, wrong},
     disks::drives,
     facts::Facts,
-    keys::{Apply, number},
+    keys::{self, Apply, number},
     live::{Live, LiveCall},
     memory::{STEP, may_hotplug, memory_size, vcpus},
 };
@@ -125,7 +125,7 @@ impl<'a> Plan<'a> {
 
     fn change(&mut self, key: &str) -> Result<()> {
         // What was there before may be of a time when there was no such key.
-        let apply = row(key).map_or(Apply::Now, |row| row.apply);
+        let apply = keys::key(key).map_or(Apply::Now, |row| row.apply);
         match apply {
             Apply::Now => self.now.push(key.to_owned()),
             Apply::Pending => self.wait(key, AT_START),

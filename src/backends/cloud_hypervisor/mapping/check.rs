@@ -2,7 +2,7 @@
 
 use super::{
     facts::Facts,
-    keys::{self, KEYS, Key, OWN, PROPERTIES, Rule},
+    keys::{self, KEYS, OWN, PROPERTIES, Rule},
     warnings::Warnings,
 };
 use crate::model::{Error, Hint, PropertyString, Result, closest, config::QemuConfig};
@@ -52,11 +52,6 @@ fn apply(rule: Rule, key: &str, part: Option<&str>, value: &str, warnings: &mut 
     }
 }
 
-/// The row of a key, our own ones too.
-pub(super) fn row(key: &str) -> Option<&'static Key> {
-    keys::key(key).or_else(|| OWN.iter().find(|row| row.is(key)))
-}
-
 /// Whether a key is the server's own, about the configuration and not of it.
 pub(super) fn is_servers(key: &str) -> bool {
     key == "digest" || QemuConfig::READ_ONLY.contains(&key)
@@ -71,7 +66,7 @@ pub(super) fn check(config: &QemuConfig, facts: &Facts, warnings: &mut Warnings)
         if is_servers(key) || value.is_null() {
             continue;
         }
-        let Some(row) = row(key) else { return Err(unknown(key)) };
+        let Some(row) = keys::key(key) else { return Err(unknown(key)) };
         let text = config.as_ref().text(key).unwrap_or_default();
         apply(row.rule, key, None, &text, warnings)?;
         let Some(property) = PROPERTIES.iter().find(|property| property.keys.contains(&row.name)) else { continue };

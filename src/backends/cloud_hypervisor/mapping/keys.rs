@@ -89,9 +89,9 @@ pub(super) fn number(key: &str, base: &str) -> Option<u16> {
     if plain { digits.parse().ok() } else { None }
 }
 
-/// The row of a key.
+/// The row of a key, Proxmox's or our own.
 pub fn key(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|row| row.is(name))
+    KEYS.iter().chain(OWN).find(|row| row.is(name))
 }
 
 const fn taken(name: &'static str, way: Way, apply: Apply) -> Key {
