@@ -2,7 +2,7 @@
 //!
 //! Values only; what is done with them is the backend's.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use rustix::process::geteuid;
 
@@ -11,6 +11,7 @@ use crate::{
     backends::cloud_hypervisor::{
         Local, Options,
         host::facts::{Look, find_firmware, find_vmm},
+        host::{Units, units},
     },
     model::{Error, NodeName, Result, SystemClock},
 };
@@ -31,8 +32,31 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
         state: look.state,
         run: look.run,
         node,
+        units: units(cx)?,
         user: "root@pam".to_owned(),
         patience: None,
     };
     Local::open(options, Arc::new(SystemClock))
+}
+
+/// The systemd that starts VMs with the host.
+fn units(cx: &Cx) -> Result<Option<Units>> {
+    let user = !geteuid().is_root();
+    let directory = match cx.env.path("PVECTL_UNIT_DIR") {
+        Some(directory) => directory,
+        None if !units::runs() => return Ok(None),
+        None if user => {
+            let config = cx.env.path("XDG_CONFIG_HOME").or_else(|| Some(cx.env.path("HOME")?.join(".config")));
+            let Some(config) = config else { return Ok(None) };
+            config.join("systemd/user")
+        }
+        None => PathBuf::from("/etc/systemd/system"),
+    };
+    // What decides where VMs and programs are. A user's systemd sets the directory of sockets, and root's is fixed.
+    let environment = ["HOME", "XDG_STATE_HOME", "PATH"];
+    let environment =
+        environment.iter().filter_map(|name| Some(((*name).to_owned(), cx.env.get(name)?.to_owned()))).collect();
+    let executable = std::env::current_exe()
+        .map_err(|error| Error::usage(format!("where this executable is cannot be found out: {error}")))?;
+    Ok(Some(Units { directory, user, executable, environment }))
 }

@@ -74,6 +74,11 @@ pub const TABLE: &[EnvVar] = &[
         "bash",
     ),
     EnvVar::new("PVECTL_COMPLETE_WAIT", "how long completion waits for the server at a key press, else 300ms", "1s"),
+    EnvVar::new(
+        "PVECTL_UNIT_DIR",
+        "where the systemd unit of this host's VMs is put, else where systemd looks for it, if it runs",
+        "/etc/systemd/system",
+    ),
     EnvVar::new("PVECTL_LOG", "what is logged to stderr, finer than --verbose", "pvectl=debug"),
     EnvVar::new("NO_COLOR", "no colours", "1"),
     EnvVar::new("CLICOLOR_FORCE", "colours also where no terminal is", "1"),

@@ -74,9 +74,10 @@ impl Paths {
     }
 
     /// The directory of their sockets, whose paths must be short: where no `XDG_RUNTIME_DIR` is, `/run/pvectl` for root
-    /// and a place below the state for others.
+    /// and a place below the state for others. Root's is there in any case if the variable names a session's directory,
+    /// which goes with the last session, while VMs stay.
     pub fn run(&self, is_root: bool) -> PathBuf {
-        match &self.runtime {
+        match self.runtime.as_ref().filter(|runtime| !(is_root && runtime.starts_with("/run/user"))) {
             Some(runtime) => runtime.clone(),
             None if is_root => PathBuf::from("/run/pvectl"),
             None => self.local().join("run"),
@@ -121,7 +122,8 @@ mod tests {
     fn sockets_lie_where_paths_are_short() {
         let paths = |pairs: &[(&'static str, &'static str)]| Paths::new(&Env::from_pairs(pairs.to_vec())).unwrap();
         let session = paths(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/user/7")]);
-        assert_eq!(session.run(true), Path::new("/run/user/7/pvectl"));
+        assert_eq!(session.run(false), Path::new("/run/user/7/pvectl"));
+        assert_eq!(session.run(true), Path::new("/run/pvectl"), "a session's directory goes with it");
         let none = paths(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "relative")]);
         assert_eq!(none.run(true), Path::new("/run/pvectl"));
         assert_eq!(none.run(false), Path::new("/h/.local/state/pvectl/local/run"));

@@ -16,6 +16,7 @@ mod reconcile;
 mod recorded;
 mod request;
 mod run;
+mod startup;
 mod targets;
 mod task;
 mod verbs;
@@ -32,6 +33,7 @@ pub use params::{Beyond, check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
+pub use startup::Turn;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
     CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,

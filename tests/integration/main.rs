@@ -29,6 +29,7 @@ mod keys;
 mod lists;
 #[cfg(target_os = "linux")]
 mod local;
+mod local_onboot;
 mod login;
 mod lost;
 mod models;

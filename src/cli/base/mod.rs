@@ -16,7 +16,7 @@ pub(crate) use config::unknown_flag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
-pub(crate) use mutate::require_somebody_to_confirm;
+pub(crate) use mutate::{in_turn, require_somebody_to_confirm};
 
 use super::{
     print::{Heading, headings},

@@ -16,7 +16,7 @@ use crate::{
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{CREATE, Loss, Outcome, Plan, Resolved, Status, Words},
+    ops::{CREATE, Loss, Outcome, Plan, Resolved, Status, Turn, Words},
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -91,6 +91,25 @@ pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>) -> R
         Some(outcomes) => finish(cx, session, outcomes),
         None => Ok(Class::Failed.exit_code()),
     }
+}
+
+/// Carries out plans turn by turn: one begins when the one before and its pause are over. All rows come at the end.
+pub(crate) async fn in_turn(cx: &Cx, session: &Session, turns: Vec<Turn>) -> Result<Exit> {
+    if cx.switches.dry_run {
+        return carry_out(cx, session, turns.into_iter().flat_map(|turn| turn.plans).collect()).await;
+    }
+    let mut rows = Vec::new();
+    for turn in turns {
+        if cx.interrupt.is_raised() {
+            break;
+        }
+        rows.extend(run_plans(cx, session, turn.plans).await?.unwrap_or_default());
+        tokio::select! {
+            () = tokio::time::sleep(turn.pause) => {}
+            () = cx.interrupt.raised() => {}
+        }
+    }
+    finish(cx, session, rows)
 }
 
 /// Shows, asks and runs; nothing if a person said no.

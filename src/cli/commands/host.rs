@@ -7,12 +7,15 @@ use rustix::process::geteuid;
 use crate::{
     backends::cloud_hypervisor::host::facts::{self, Fact, Look, Status},
     cli::{
+        base::{in_turn, require_somebody_to_confirm},
         cx::{Cx, text},
         print::{self, Column, Row},
+        session::{Access, Session},
         ui::style,
         verb::{Entry, Exit, run_in_group, value, with_group},
     },
-    model::{Class, Error, Result},
+    model::{Class, Error, Hint, Result},
+    ops::Plan,
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -23,13 +26,29 @@ pub(super) const ENTRY: Entry = Entry {
     run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
 
-const GROUP: &[Entry] = &[Entry {
-    name: "facts",
-    about: "List what this host is and has",
-    examples: &["pvectl host facts", "pvectl host facts -o json", "pvectl host facts --field-selector status=warn"],
-    args: place_args,
-    run: |cx, matches| Box::pin(list(cx, matches)),
-}];
+const GROUP: &[Entry] = &[
+    Entry {
+        name: "facts",
+        about: "List what this host is and has",
+        examples: &["pvectl host facts", "pvectl host facts -o json", "pvectl host facts --field-selector status=warn"],
+        args: place_args,
+        run: |cx, matches| Box::pin(list(cx, matches)),
+    },
+    Entry {
+        name: "start-all",
+        about: "Start the VMs with onboot=1, in the order of their `startup`",
+        examples: &["pvectl --context local host start-all", "pvectl --context local host start-all --dry-run"],
+        args: |command| command,
+        run: |cx, _| Box::pin(start_all(cx)),
+    },
+    Entry {
+        name: "stop-all",
+        about: "Shut down all VMs, in the reverse order; who does not go in time loses its power",
+        examples: &["pvectl --context local host stop-all --confirm"],
+        args: |command| command,
+        run: |cx, _| Box::pin(stop_all(cx)),
+    },
+];
 
 /// Where to look for what may lie anywhere.
 pub(super) fn place_args(command: Command) -> Command {
@@ -106,4 +125,40 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let mut facts = look(cx, matches).await?;
     print::list(&cx.ui, &style, &mut facts)?;
     Ok(0)
+}
+
+/// The session of this host.
+async fn here(cx: &Cx) -> Result<Session> {
+    let session = cx.session(Access::Write).await?;
+    match session.client {
+        Some(_) => Err(Error::usage("this is for the VMs of this host")
+            .with_hint(Hint::Text("choose it with --context local".to_owned()))),
+        None => Ok(session),
+    }
+}
+
+async fn start_all(cx: &Cx) -> Result<Exit> {
+    let session = here(cx).await?;
+    let turns = session.ops.plan_start_all().await?;
+    if turns.is_empty() {
+        cx.ui.say("no VM has onboot=1");
+    }
+    in_turn(cx, &session, turns).await
+}
+
+async fn stop_all(cx: &Cx) -> Result<Exit> {
+    require_somebody_to_confirm(cx)?;
+    let session = here(cx).await?;
+    let turns = session.ops.plan_stop_all().await?;
+    let labels: Vec<String> = turns.iter().flat_map(|turn| &turn.plans).map(Plan::label).collect();
+    if labels.is_empty() {
+        cx.ui.say("no VM is on");
+        return Ok(0);
+    }
+    let question = format!("Shut down {}?", labels.join(", "));
+    if !cx.switches.confirm && !cx.switches.dry_run && !cx.ui.ask_yes(&question)? {
+        cx.ui.say("nothing was done");
+        return Ok(Class::Failed.exit_code());
+    }
+    in_turn(cx, &session, turns).await
 }

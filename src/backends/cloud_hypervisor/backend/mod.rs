@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use super::{
-    host::Places,
+    host::{Places, Units},
     mapping,
     state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
 };
@@ -54,6 +54,8 @@ pub struct Options {
     pub node: NodeName,
     /// Who works, `root@pam`: stands in UPIDs.
     pub user: String,
+    /// The systemd that starts VMs with the host; `None` where it does not run.
+    pub units: Option<Units>,
     /// How long a command waits for another one on the same VM; `None` for as long as it takes.
     pub patience: Option<Duration>,
 }
@@ -205,6 +207,7 @@ impl Backend for Local {
         self.refuse(step)?;
         let Some(kind) = Self::task_type(step.action) else {
             self.configure(step)?;
+            self.keep_unit(step, None)?;
             return Ok(Submitted::Done(Value::Null));
         };
         if step.action != Action::Create {
@@ -216,7 +219,7 @@ impl Backend for Local {
         let (me, step) = (self.clone(), step.clone());
         let work = tokio::spawn(async move {
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
-            let result = me.work(&step, &job).await;
+            let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, Some(&job)));
             // What cannot be written down is noticed by whoever asks for the task's end.
             let _ = task.end(result.as_ref().copied());
         });
@@ -296,6 +299,22 @@ impl Backend for Local {
 }
 
 impl Local {
+    /// After a change: has the host start its VMs if there is one that wants it, and only then.
+    fn keep_unit(&self, step: &Step, job: Option<&Job>) -> Result<()> {
+        use Action::{Pause, Reboot, Reset, Resume, Shutdown, Start, Stop, Suspend};
+        if matches!(step.action, Start | Stop | Shutdown | Reboot | Reset | Pause | Suspend | Resume) {
+            return Ok(());
+        }
+        let Some(units) = &self.options().units else {
+            return match job.filter(|_| step.params.get("onboot") == Some("1")) {
+                Some(job) => job.warn("onboot: systemd does not run this host, and nothing else starts its VMs"),
+                None => Ok(()),
+            };
+        };
+        let wanted = self.state().vms()?.iter().any(|(vm, _)| vm.settings.is_on("onboot"));
+        if wanted { units.enable() } else { units.disable() }.map(drop)
+    }
+
     fn find(&self, guest: &GuestRef) -> Result<Vm> {
         match guest.kind {
             GuestKind::Qemu => self.state().vm(guest.vmid),

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Fact, Look};
 use crate::{
-    backends::cloud_hypervisor::host::process::has_ended,
+    backends::cloud_hypervisor::host::{process::has_ended, units},
     model::{Error, Hint, Result},
 };
 
@@ -212,7 +212,7 @@ pub(super) fn nft(at: &Look) -> Fact {
 }
 
 pub(super) fn systemd() -> Fact {
-    if Path::new("/run/systemd/system").is_dir() {
+    if units::runs() {
         return Fact::ok("systemd", "runs this host").value(true);
     }
     Fact::warn("systemd", "does not run this host: VMs are not started with it")
