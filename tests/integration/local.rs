@@ -57,7 +57,7 @@ impl Host {
         Self { env }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.env.path(".local/state/pvectl/local")
     }
 
@@ -151,7 +151,7 @@ pub(crate) fn stand_in() -> PathBuf {
 }
 
 /// The real executable, if this machine can run it.
-fn real() -> Option<PathBuf> {
+pub(crate) fn real() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path).map(|folder| folder.join("cloud-hypervisor")).find(|file| file.is_file());
     let opens = OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();

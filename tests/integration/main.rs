@@ -29,6 +29,9 @@ mod keys;
 mod lists;
 #[cfg(target_os = "linux")]
 mod local;
+#[cfg(target_os = "linux")]
+mod local_disks;
+#[cfg(target_os = "linux")]
 mod local_onboot;
 mod login;
 mod lost;

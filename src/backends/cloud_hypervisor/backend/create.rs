@@ -4,29 +4,79 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
-    volumes::{STORAGE, size_of, volume_of},
+    asked::config_of,
+    volumes::{STORAGE, drives, volume_of},
 };
 use crate::{
     backends::{
         Step,
         cloud_hypervisor::{
-            disk::{self, Images, Watch},
+            disk::{self, Format, Image, Images, Watch},
             mapping,
             state::{Config, Draft, End, Log, NewVm, Outcome, Settings, Settle, Verb, Work},
         },
     },
-    model::{Class, Error, PropertyString, Result, Size, is_disk_key},
+    model::{Class, Error, Hint, PropertyString, Result, Size, Vmid, is_disk_key},
 };
 
-/// Parameters of a create that are no keys of the configuration.
-const HOW: [&str; 10] =
-    ["vmid", "node", "pool", "storage", "start", "unique", "force", "archive", "bwlimit", "ha-managed"];
+/// A disk that a configuration asks for and that is not there yet.
+pub(super) struct Asked {
+    pub(super) key: String,
+    /// Bytes; of an image at least its own size.
+    size: u64,
+    pub(super) format: Format,
+    /// From this image; empty otherwise.
+    image: Option<Image>,
+    parts: PropertyString,
+}
+
+/// The disks that a configuration asks for: `local:32` is a new one of 32 GiB. The image becomes the first of those that
+/// can be booted, one of its own if there is none, and keeps its format.
+///
+/// # Errors
+/// [`Class::Usage`] for a format or a size that a disk cannot have.
+pub(super) fn asked_disks(config: &Config, mut image: Option<Image>) -> Result<Vec<Asked>> {
+    let bootable = drives(config);
+    let mut wanted = Vec::new();
+    for (key, value) in config.iter().filter(|(key, _)| is_disk_key(key)) {
+        let drive = PropertyString::lenient(value);
+        let size = volume_of(&drive).strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':'));
+        let Some(gib) = size.and_then(|size| size.parse::<f64>().ok()) else { continue };
+        if !(gib > 0.0 && gib < 16384.0) {
+            return Err(Error::usage(format!("{key}: a disk cannot have {gib} GiB")));
+        }
+        wanted.push((key.clone(), (gib * (1_u64 << 30) as f64) as u64, drive));
+    }
+    if image.is_some() && !wanted.iter().any(|(key, ..)| bootable.contains_key(key)) {
+        let free = |n: &u32| !config.contains_key(&format!("scsi{n}"));
+        let key = format!("scsi{}", (0..).find(free).unwrap_or_default());
+        wanted.push((key, 0, PropertyString::lenient("")));
+    }
+    let mut asked = Vec::new();
+    for (key, size, parts) in wanted {
+        let is_bootable = bootable.contains_key(&key) || size == 0;
+        let image = if is_bootable { image.take() } else { None };
+        let said = parts.get("format").map(str::parse::<Format>).transpose()?;
+        let format = image.as_ref().map(|image| image.format).or(said).unwrap_or(Format::Raw);
+        if let (Some(image), Some(said)) = (&image, said.filter(|said| *said != format)) {
+            let text = format!("{key}: the image `{}` is {format}, and a disk of it is not {said}", image.name);
+            return Err(Error::usage(text).with_hint(Hint::Text(format!(
+                "leave format out, or convert the image first: `qemu-img convert -O {said}`"
+            ))));
+        }
+        let size = size.max(image.as_ref().map_or(0, |image| image.virtual_size));
+        asked.push(Asked { key, size, format, image, parts });
+    }
+    Ok(asked)
+}
 
 /// A disk that is to be made.
 struct Making {
     key: String,
     volume: String,
     path: PathBuf,
+    /// What it is; its name notes it.
+    format: Format,
     /// From this image; empty otherwise.
     from: Option<PathBuf>,
     /// Bytes; of an image at least its own size.
@@ -37,14 +87,9 @@ struct Making {
 
 impl Local {
     pub(super) async fn create(&self, step: &Step, job: &Job) -> Result<()> {
-        let mut config: Config = step
-            .params
-            .iter()
-            .filter(|(key, _)| !HOW.contains(key))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
+        let mut config = config_of(step)?;
         let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
-        let makings = self.makings(step, &config, image)?;
+        let makings = self.makings(step.guest.vmid, asked_disks(&config, image)?);
         for making in &makings {
             config.insert(making.key.clone(), making.drive());
         }
@@ -66,37 +111,21 @@ impl Local {
         }
     }
 
-    fn image(&self, name: &str) -> Result<PathBuf> {
-        let images = Images::new(self.options().state.join("images"));
-        Ok(images.path(&images.get(name)?))
+    /// An image of the store.
+    pub(super) fn image(&self, name: &str) -> Result<Image> {
+        Images::new(self.store()).get(name)
     }
 
-    /// The disks of a configuration that are not there yet: `local:32` is a new one of 32 GiB.
-    fn makings(&self, step: &Step, config: &Config, mut image: Option<PathBuf>) -> Result<Vec<Making>> {
+    /// Gives disks that are asked for their volumes.
+    fn makings(&self, vmid: Vmid, asked: Vec<Asked>) -> Vec<Making> {
         let mut makings: Vec<Making> = Vec::new();
-        for (key, value) in config.iter().filter(|(key, _)| is_disk_key(key)) {
-            let drive = PropertyString::lenient(value);
-            let volume = volume_of(&drive).to_owned();
-            let Some(size) = volume.strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':')) else { continue };
-            let Ok(gib) = size.parse::<f64>() else { continue };
+        for Asked { key, size, format, image, parts } in asked {
             let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
-            let (volume, path) = self.new_volume(step.guest.vmid, &taken);
-            // The first disk is the image's.
-            let from = image.take();
-            let size = (gib * (1_u64 << 30) as f64) as u64;
-            makings.push(Making { key: key.clone(), volume, path, from, size, parts: drive });
+            let (volume, path) = self.new_volume(vmid, format, &taken);
+            let from = image.map(|image| Images::new(self.store()).path(&image));
+            makings.push(Making { key, volume, path, format, from, size, parts });
         }
-        if let Some(from) = image {
-            let (volume, path) = self.new_volume(step.guest.vmid, &[]);
-            let parts = PropertyString::lenient("");
-            makings.push(Making { key: "scsi0".to_owned(), volume, path, from: Some(from), size: 0, parts });
-        }
-        for making in &mut makings {
-            if let Some(from) = &making.from {
-                making.size = making.size.max(size_of(from)?);
-            }
-        }
-        Ok(makings)
+        makings
     }
 
     async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
@@ -111,7 +140,8 @@ impl Local {
 impl Making {
     /// The drive as it stands in the configuration.
     fn drive(&self) -> String {
-        let rest = self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size")));
+        let rest =
+            self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size" | "format")));
         let rest: String = rest.map(|(key, value)| format!(",{}={value}", key.unwrap_or_default())).collect();
         format!("{}{rest},size={}", self.volume, Size(self.size).to_config())
     }
@@ -122,11 +152,10 @@ impl Making {
             Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error)
         })?;
         match &self.from {
-            None => disk::create_raw(&self.path, self.size).map(drop),
+            None => disk::create(&self.path, self.format, self.size).map(drop),
             Some(image) => {
                 disk::copy(image, &self.path, &Told { log, key: &self.key })?;
-                let format = disk::inspect(&self.path)?.format;
-                disk::grow(&self.path, format, self.size).map(drop)
+                disk::grow(&self.path, self.format, self.size).map(drop)
             }
         }
     }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use super::{
     Job, Local,
+    asked::typed,
     look::{SLOW, identity, process},
 };
 use crate::{
@@ -54,11 +55,10 @@ impl Local {
     /// Starts a VMM and the VM in it.
     async fn boot(&self, vm: &Vm, job: &Job) -> Result<Process> {
         let places = self.places(vm);
-        let config = QemuConfig::from(vm.settings.guest_config(crate::model::ConfigView::Current));
+        let config = typed(&vm.settings.config);
         let mapped = mapping::map(&config, &self.facts(vm, &config)?)?;
-        for warning in &mapped.warnings {
-            job.warn(warning)?;
-        }
+        mapped.notes.iter().try_for_each(|note| job.line(note))?;
+        mapped.warnings.iter().try_for_each(|warning| job.warn(warning))?;
         let missing = || {
             Error::not_found("there is no `cloud-hypervisor` to start VMs with")
                 .with_hint(Hint::Text("`pvectl check` says how to install it".to_owned()))
@@ -96,15 +96,21 @@ impl Local {
         Ok(started)
     }
 
+    /// What the mapping has to know of this host, whatever the VM.
+    pub(super) fn host_facts(&self) -> Facts {
+        Facts {
+            arch: std::env::consts::ARCH.to_owned(),
+            host_cpus: thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            memory_limit: self.memory().0,
+            ..Facts::default()
+        }
+    }
+
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let places = self.places(vm);
-        let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let volumes = self.attached(vm)?;
         let mut facts = Facts {
-            arch: std::env::consts::ARCH.to_owned(),
-            host_cpus: cpus,
-            memory_limit: self.memory().0,
             uuid: vm.uuid.to_string(),
             firmware: self.options().firmware.clone(),
             landlock: self.confined_to(vm, &volumes)?,
@@ -112,7 +118,7 @@ impl Local {
             taps: BTreeMap::new(),
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
-            ..Facts::default()
+            ..self.host_facts()
         };
         if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
             let path = places.state.join("seed.img");
