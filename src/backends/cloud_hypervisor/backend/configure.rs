@@ -22,12 +22,13 @@ impl Local {
             let text = step.params.get(name).unwrap_or_default();
             text.split([',', ';', ' ']).filter(|key| !key.is_empty()).map(str::to_owned).collect()
         };
-        let set: Config = step
+        let mut set: Config = step
             .params
             .iter()
             .filter(|(key, _)| !HOW.contains(key))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
+        self.fresh_macs(&mut set, false)?;
         let change = Change { set, delete: list("delete"), revert: list("revert") };
         let digest = step.params.get("digest").map(|text| Digest(text.to_owned()));
         self.state().configure(step.guest.vmid, digest.as_ref(), |vm| {

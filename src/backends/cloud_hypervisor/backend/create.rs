@@ -43,6 +43,7 @@ impl Local {
             .filter(|(key, _)| !HOW.contains(key))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
+        self.fresh_macs(&mut config, false)?;
         let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
         let makings = self.makings(step, &config, image)?;
         for making in &makings {

@@ -6,6 +6,7 @@
 mod configure;
 mod create;
 mod look;
+mod network;
 mod power;
 mod volumes;
 
@@ -149,11 +150,7 @@ impl Local {
     /// Refuses what cannot be done here, before anything happens.
     fn refuse(&self, step: &Step) -> Result<()> {
         self.capabilities().require(step.guest.kind, step.action)?;
-        let card = |key: &str| key.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
-        match step.params.iter().find(|(key, _)| card(key)) {
-            Some((key, _)) => Err(Error::usage(format!("{key}: VMs of this host have no network cards yet"))),
-            None => Ok(()),
-        }
+        self.refuse_cards(step)
     }
 
     /// What a task does.

@@ -2,7 +2,7 @@
 //!
 //! Each is called with the VM's lock held and nothing left over from before.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use super::{
     Job, Local,
@@ -44,6 +44,7 @@ impl Local {
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
                     self.end_vmm(&vm, &process).await?;
                 }
+                self.unplug_all(&vm).await?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
                 self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
                 Err(error)
@@ -55,7 +56,8 @@ impl Local {
     async fn boot(&self, vm: &Vm, job: &Job) -> Result<Process> {
         let places = self.places(vm);
         let config = QemuConfig::from(vm.settings.guest_config(crate::model::ConfigView::Current));
-        let mapped = mapping::map(&config, &self.facts(vm, &config)?)?;
+        let taps = self.taps(vm, &config).await?;
+        let mapped = mapping::map(&config, &Facts { taps, ..self.facts(vm, &config)? })?;
         for warning in &mapped.warnings {
             job.warn(warning)?;
         }
@@ -69,6 +71,8 @@ impl Local {
             generation: u64::from(vm.generation),
             args: &[],
         };
+        // Before the VMM, which would make one of its own that is on no bridge.
+        self.plug_all(vm, &config).await?;
         let id = host::spawn(&launch)?;
         let started = process(&id);
         self.state().record_process(vm.vmid, &started, None)?;
@@ -86,6 +90,7 @@ impl Local {
             .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
         vmm.create(&mapped.config, SLOW).await?;
         vmm.boot(SLOW).await?;
+        self.pull_cables(vm).await?;
         match vmm.info(SLOW).await?.state {
             State::Running => {}
             other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
@@ -107,7 +112,6 @@ impl Local {
             uuid: vm.uuid.to_string(),
             firmware: self.options().firmware.clone(),
             volumes: self.attached(vm)?,
-            taps: BTreeMap::new(),
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
             ..Facts::default()
@@ -172,7 +176,8 @@ impl Local {
     }
 
     pub(super) async fn reset(&self, vm: &Vm, sight: Sight) -> Result<()> {
-        self.running(vm, sight)?.reboot(SLOW).await.map_err(Error::from)
+        self.running(vm, sight)?.reboot(SLOW).await?;
+        self.pull_cables(vm).await
     }
 
     pub(super) async fn pause(&self, vm: &Vm, sight: Sight) -> Result<()> {

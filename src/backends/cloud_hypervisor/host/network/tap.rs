@@ -39,6 +39,36 @@ fn io_error(error: tokio_tun::Error) -> io::Error {
     }
 }
 
+/// The bridge of a name among these devices, which must be one, and keep VLANs apart if some are wanted.
+///
+/// # Errors
+/// [`Class::NotFound`](crate::model::Class::NotFound) with the bridges that there are,
+/// [`Class::Usage`](crate::model::Class::Usage) for what is no bridge or has no VLANs.
+pub fn bridge_to_join<'l>(links: &'l [Link], name: &str, vlans: bool) -> Result<&'l Link> {
+    let Some(link) = links.iter().find(|link| link.name == name) else {
+        let mut bridges: Vec<&str> =
+            links.iter().filter(|link| link.bridge.is_some()).map(|link| link.name.as_str()).collect();
+        bridges.sort_unstable();
+        let there = match bridges.as_slice() {
+            [] => "this host has no bridge".to_owned(),
+            some => format!("bridges of this host: {}", some.join(", ")),
+        };
+        return Err(Error::not_found(format!("bridge `{name}` does not exist"))
+            .did_you_mean(closest(name, bridges.iter().map(|&name| name.to_owned())))
+            .with_hint(hint(there))
+            .with_hint(hint(format!(
+                "make one with address translation: `pvectl --context local network create {name}`; or a bare one: \
+                 `sudo ip link add {name} type bridge`, `sudo ip link set {name} up`"
+            ))));
+    };
+    let Some(bridge) = link.bridge else { return Err(Error::usage(format!("`{name}` is no bridge"))) };
+    if vlans && !bridge.filters_vlans {
+        return Err(Error::usage(format!("bridge `{name}` does not keep VLANs apart"))
+            .with_hint(hint(format!("let it: `sudo ip link set {name} type bridge vlan_filtering 1`"))));
+    }
+    Ok(link)
+}
+
 /// How a tap should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tap {
@@ -157,22 +187,10 @@ impl Network {
         Ok(found.into_iter().map(|link| link.name).collect())
     }
 
-    /// The bridge to join, which must be one and know VLANs if some are wanted.
+    /// The bridge to join.
     async fn bridge(&self, name: &str, wanted: &Tap) -> Result<Link> {
-        let Some(link) = self.link(name).await? else {
-            let bridges = self.links().await?.into_iter().filter(|link| link.bridge.is_some()).map(|link| link.name);
-            return Err(Error::not_found(format!("bridge `{name}` does not exist"))
-                .did_you_mean(closest(name, bridges))
-                .with_hint(hint(format!(
-                    "make one: `sudo ip link add {name} type bridge`, `sudo ip link set {name} up`"
-                ))));
-        };
-        let Some(bridge) = link.bridge else { return Err(Error::usage(format!("`{name}` is no bridge"))) };
-        if (wanted.vlan.is_some() || !wanted.trunks.is_empty()) && !bridge.filters_vlans {
-            return Err(Error::usage(format!("bridge `{name}` does not keep VLANs apart"))
-                .with_hint(hint(format!("let it: `sudo ip link set {name} type bridge vlan_filtering 1`"))));
-        }
-        Ok(link)
+        let vlans = wanted.vlan.is_some() || !wanted.trunks.is_empty();
+        bridge_to_join(&self.links().await?, name, vlans).cloned()
     }
 
     /// Brings a tap to its bridge, VLANs, size and state, where it is not.
