@@ -43,7 +43,7 @@ impl Local {
             .filter(|(key, _)| !HOW.contains(key))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        self.fresh_macs(&mut config, false)?;
+        let alone = self.complete(&mut config, false)?;
         let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
         let makings = self.makings(step, &config, image)?;
         for making in &makings {
@@ -53,6 +53,7 @@ impl Local {
         let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
         let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
         let (vm, intent) = self.state().create(new, Draft::new(Verb::Create).task(&job.upid).work(work))?;
+        drop(alone);
         let made = self.make(makings, job).await;
         match made {
             Ok(()) => {

@@ -3,10 +3,12 @@
 //! A step that takes time is a task of this process: it goes on while its log is read, and [`Backend::leave`] waits for
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
+mod addresses;
 mod configure;
 mod create;
 mod look;
 mod network;
+mod networks;
 mod power;
 mod volumes;
 
@@ -19,6 +21,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+pub use networks::{Attached, HostNetwork, NetworkKind, NetworkRequest};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -50,6 +54,8 @@ pub struct Options {
     pub binary: Option<PathBuf>,
     /// The firmware for VMs that boot from a disk, if there is one.
     pub firmware: Option<PathBuf>,
+    /// `nft`, for networks with address translation.
+    pub nft: Option<PathBuf>,
     /// The short name of this host.
     pub node: NodeName,
     /// Who works, `root@pam`: stands in UPIDs.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rustix::process::{geteuid, getuid};
+use rustix::process::geteuid;
 use uuid::Uuid;
 
 use super::Local;
@@ -77,11 +77,16 @@ fn mtu(net: &Net, bridge: &Link) -> Result<u32> {
     })
 }
 
+/// The bridge that a card asks for, and whether it wants VLANs there.
+fn bridge_of(key: &str, net: &Net) -> Result<(String, bool)> {
+    mapping::check_net(key, net)?;
+    let vlans = net.tag()?.is_some() || !mapping::trunks(key, net)?.is_empty();
+    Ok((net.bridge()?.unwrap_or_default(), vlans))
+}
+
 /// The bridge that a card is to be on, and can be.
 fn bridge<'l>(links: &'l [Link], key: &str, net: &Net) -> Result<&'l Link> {
-    mapping::check_net(key, net)?;
-    let name = net.bridge()?.unwrap_or_default();
-    let vlans = net.tag()?.is_some() || !mapping::trunks(key, net)?.is_empty();
+    let (name, vlans) = bridge_of(key, net)?;
     let bridge = bridge_to_join(links, &name, vlans).map_err(|error| error.context(key))?;
     let mtu = mtu(net, bridge)?;
     if mtu > bridge.mtu {
@@ -106,6 +111,7 @@ impl Local {
     /// [`Class::Forbidden`] without the right to, [`Class::Usage`] for a card that cannot be.
     pub(super) async fn plug(&self, vm: &Vm, key: &str, net: &Net) -> Result<mapping::Tap> {
         let network = Network::open()?;
+        self.raise_networks(&network, &[bridge_of(key, net)?.0]).await?;
         let links = network.links().await?;
         let bridge = bridge(&links, key, net)?;
         let tap = wanted(vm, key, net, bridge)?;
@@ -134,13 +140,16 @@ impl Local {
         Ok(taps)
     }
 
-    /// The taps that the cards of a configuration have or would have; none is made.
+    /// The taps that the cards of a configuration have or would have; none is made. Networks of ours that they are on are.
     pub(super) async fn taps(&self, vm: &Vm, config: &QemuConfig) -> Result<BTreeMap<u16, mapping::Tap>> {
         let cards = config.nets().collect::<Result<Vec<_>>>()?;
         if cards.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let links = Network::open()?.links().await?;
+        let network = Network::open()?;
+        let bridges = cards.iter().map(|(n, net)| Ok(bridge_of(&format!("net{n}"), net)?.0));
+        self.raise_networks(&network, &bridges.collect::<Result<Vec<_>>>()?).await?;
+        let links = network.links().await?;
         let fact = |(n, net): (u16, Net)| {
             let key = format!("net{n}");
             Ok((n, fact(&tap_of(vm.vmid, &key)?, bridge(&links, &key, &net)?)))
@@ -171,6 +180,9 @@ impl Local {
     /// Refuses cards that cannot be, before anything happens: of the parameters of a step, and of a VM that is to start.
     pub(super) fn refuse_cards(&self, step: &Step) -> Result<()> {
         let params: Config = step.params.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        if step.action == Action::Create {
+            self.refuse_addresses(&params)?;
+        }
         let starts = match step.action {
             // One that is made in the same plan is not there yet, and was looked at when that was.
             Action::Start => self.state().vm(step.guest.vmid).ok().filter(|vm| vm.process.is_none()),
@@ -183,20 +195,22 @@ impl Local {
         }
         let links = links_now()?;
         for (key, net) in cards {
-            let bridge = bridge(&links, key, &net)?;
+            let (name, vlans) = bridge_of(key, &net)?;
+            let there = self.bridge_or_network(&links, &name, vlans).map_err(|error| error.context(key))?;
+            if there.is_some() {
+                bridge(&links, key, &net)?;
+            }
             let Some(vm) = &starts else { continue };
-            let tap = wanted(vm, key, &net, bridge)?;
-            let there = links.iter().find(|link| link.name == tap.name);
-            match there {
-                Some(link) if link.mark.as_ref() != Some(&tap.owner) => {
-                    let text = format!("{key}: a network device `{}` is there and is not this VM's", tap.name);
+            let (tap, owner) = (tap_of(vm.vmid, key)?, mark(vm)?);
+            match links.iter().find(|link| link.name == tap) {
+                Some(link) if link.mark.as_ref() != Some(&owner) => {
+                    let text = format!("{key}: a network device `{tap}` is there and is not this VM's");
                     return Err(Error::conflict(text).with_hint(Hint::Text(format!(
-                        "if nobody needs it, remove it: `sudo ip link delete {}`; if it is meant for this VM, mark it: \
-                         `sudo ip link set {} alias {}`",
-                        tap.name, tap.name, tap.owner
+                        "if nobody needs it, remove it: `sudo ip link delete {tap}`; if it is meant for this VM, mark \
+                         it: `sudo ip link set {tap} alias {owner}`"
                     ))));
                 }
-                None if !may_change_network() => return Err(no_right(key, &tap)),
+                None if !may_change_network() => return Err(no_right(key, &tap, &owner, &name, &net)),
                 _ => {}
             }
         }
@@ -275,15 +289,14 @@ fn unless_prepared(removed: Result<()>) -> Result<()> {
     }
 }
 
-fn no_right(key: &str, tap: &network::Tap) -> Error {
-    let network::Tap { name, owner, queues, .. } = tap;
-    let (uid, many) = (getuid().as_raw(), if *queues > 1 { " multi_queue" } else { "" });
-    let join = tap.bridge.as_ref().map(|bridge| format!(" master {bridge}")).unwrap_or_default();
-    Error::new(Class::Forbidden, format!("{key}: this user may not make the tap `{name}`"))
+fn no_right(key: &str, tap: &str, owner: &Mark, bridge: &str, net: &Net) -> Error {
+    let many = net.queues().ok().flatten().is_some_and(|queues| queues > 1);
+    let (uid, many) = (geteuid().as_raw(), if many { " multi_queue" } else { "" });
+    Error::new(Class::Forbidden, format!("{key}: this user may not make the tap `{tap}`"))
         .with_hint(Hint::Text("run it as root, or with CAP_NET_ADMIN".to_owned()))
         .with_hint(Hint::Text(format!(
-            "or have it prepared: `sudo ip tuntap add dev {name} mode tap user {uid}{many}`, \
-             `sudo ip link set {name} alias {owner}{join} up`"
+            "or have it prepared: `sudo ip tuntap add dev {tap} mode tap user {uid}{many}`, \
+             `sudo ip link set {tap} alias {owner} master {bridge} up`"
         )))
 }
 

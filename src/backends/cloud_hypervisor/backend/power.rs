@@ -11,7 +11,7 @@ use super::{
 use crate::{
     backends::cloud_hypervisor::{
         disk, host, mapping,
-        mapping::{Facts, SeedFacts, Vsock},
+        mapping::{Facts, Vsock},
         state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{State, Vmm},
     },
@@ -34,8 +34,10 @@ impl Local {
         }
         let mut settings = vm.settings.clone();
         settings.apply_pending();
+        let alone = self.give_addresses(vm.vmid, &mut settings.config)?;
         let work = Work { settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
+        drop(alone);
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
         match self.boot(&vm, job).await {
             Ok(process) => self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished)),
@@ -116,7 +118,7 @@ impl Local {
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
             ..Facts::default()
         };
-        if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
+        if let Some(seed) = mapping::seed(config, &self.seed_facts(vm))? {
             let path = places.state.join("seed.img");
             let image = disk::Seed {
                 user_data: seed.user_data,

@@ -18,7 +18,7 @@ use rtnetlink::{
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
-pub use nat::Nat;
+pub use nat::{Nat, overlap};
 pub use tap::{Tap, bridge_to_join, tap_name};
 
 use super::hint;
@@ -277,7 +277,7 @@ impl Network {
 }
 
 /// Whether a network device can be called so.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
     (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && !name.contains(odd)
 }

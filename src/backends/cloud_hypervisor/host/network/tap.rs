@@ -21,14 +21,18 @@ pub fn tap_name(vmid: u32, interface: u8) -> String {
     format!("tap{vmid}i{interface}")
 }
 
-/// The name of a tap while it is made: the maker's pid, and two digits so that one process can make several at once.
-pub(super) fn unfinished_name(pid: u32, count: u8) -> String {
-    format!("pvectl{pid}{count:02x}")
+/// How names of taps and of bridges begin while these are made.
+pub(super) const TAP: &str = "pvectl";
+pub(super) const BRIDGE: &str = "pvnet";
+
+/// The name of a device while it is made: the maker's pid, and two digits so that one process can make several at once.
+pub(super) fn unfinished_name(kind: &str, pid: u32, count: u8) -> String {
+    format!("{kind}{pid}{count:02x}")
 }
 
 /// The maker that such a name tells.
-pub(super) fn maker(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("pvectl").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+pub(super) fn maker(kind: &str, name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(kind).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     digits[..digits.len().checked_sub(2)?].parse().ok()
 }
 
@@ -134,7 +138,7 @@ impl Network {
     /// Makes a tap under a name that says who makes it.
     async fn make_tap(&self, wanted: &Tap) -> Result<Link> {
         static COUNT: AtomicU8 = AtomicU8::new(0);
-        let name = unfinished_name(std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = unfinished_name(TAP, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let uid = i32::try_from(wanted.uid).map_err(|_| Error::usage(format!("{} is no user", wanted.uid)))?;
         // How packets begin is up to whoever opens it; the number of queues is not.
         let queues = if wanted.queues > 1 { 2 } else { 1 };
@@ -159,14 +163,20 @@ impl Network {
         self.arrange(&made, bridge, wanted).await
     }
 
-    /// Taps that somebody died over while making them: without a mark, and with a name that nobody else gives.
+    /// Taps and bridges that somebody died over while making them: without a mark, and with a name that nobody else
+    /// gives.
     ///
     /// # Errors
     /// When the kernel does not say.
     pub async fn unfinished(&self) -> Result<Vec<Link>> {
         let mut found = Vec::new();
         for link in self.links().await? {
-            let Some(pid) = maker(&link.name).filter(|_| link.tap.is_some() && link.mark.is_none()) else { continue };
+            let kind = match (&link.tap, &link.bridge) {
+                (Some(_), _) => TAP,
+                (_, Some(_)) => BRIDGE,
+                _ => continue,
+            };
+            let Some(pid) = maker(kind, &link.name).filter(|_| link.mark.is_none()) else { continue };
             if Stat::of(pid)?.is_none_or(|stat| stat.has_ended()) {
                 found.push(link);
             }
