@@ -12,7 +12,8 @@ use crate::{
 impl Local {
     /// Changes settings, and gives the keys that wait for the next start.
     pub(super) fn configure(&self, step: &Step) -> Result<Vec<String>> {
-        let change = change_of(step)?;
+        let mut change = change_of(step)?;
+        self.fresh_macs(&mut change.set, false)?;
         let digest = step.params.get("digest").map(|text| Digest(text.to_owned()));
         self.state().configure(step.guest.vmid, digest.as_ref(), |vm| {
             vm.check_lock()?;

@@ -277,6 +277,8 @@ mod tests {
             firmware: None,
             node: NodeName::new("here").unwrap(),
             user: "root@pam".to_owned(),
+            nft: None,
+            units: None,
             patience: None,
         };
         Local::open(options, Arc::new(SystemClock)).unwrap()

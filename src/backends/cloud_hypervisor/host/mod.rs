@@ -8,12 +8,14 @@ pub mod facts;
 mod life;
 pub mod network;
 mod process;
+mod resolver;
 mod spawn;
 pub mod units;
 
 pub use alive::{Alive, Lock, holders, probe};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use process::{Process, ProcessId, Stat, boot_id};
+pub use resolver::Resolver;
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
 pub use units::Units;
 
