@@ -21,8 +21,12 @@ use crate::{
     model::{Error, Result, Vmid},
 };
 
-/// How long a VMM may take to say how it is before it counts as one that does not answer.
-const GLANCE: Duration = Duration::from_millis(250);
+/// How long a VMM may take to say how it is before a list calls it one that does not answer.
+const GLANCE: Duration = Duration::from_secs(1);
+/// The same for whoever wants something of it: on a busy host a second is nothing.
+const ASK: Duration = Duration::from_secs(10);
+/// How long a process on whose socket nobody listens may take to be gone: one that ends closes its files first.
+const ENDING: Duration = Duration::from_millis(250);
 /// How long a VMM may take over what it does: the time that a large memory needs.
 pub(super) const SLOW: Duration = Duration::from_secs(120);
 /// How long a VMM may take to end in order.
@@ -68,7 +72,8 @@ impl Local {
 
     async fn observe(&self, vm: Vm, intent: Option<Intent>, lock: Lock) -> Result<Observation> {
         let places = self.places(&vm);
-        let alive = host::probe(&places.alive())? == host::Lock::Held;
+        let patience = if lock == Lock::Ours { ASK } else { GLANCE };
+        let mut alive = host::probe(&places.alive())? == host::Lock::Held;
         let recorded = match &vm.process {
             None => Recorded::None,
             Some(process) => match ProcessId::of(process.pid)? {
@@ -82,11 +87,23 @@ impl Local {
             _ if alive => host::holders(&places.alive())?.into_iter().next().map(|id| process(&id)),
             _ => None,
         };
+        if alive && recorded != Recorded::Lives && marked.is_none() {
+            // One that dies between the looks would be taken for somebody unknown.
+            alive = host::probe(&places.alive())? == host::Lock::Held;
+        }
         let seen = match alive || recorded == Recorded::Lives {
-            true => ask(&Vmm::connect(places.api_socket())?).await,
+            true => ask(&Vmm::connect(places.api_socket())?, patience).await,
             // Nobody of ours is there to ask; what else may listen there is looked at when it is in the way.
             false => Seen::of(Socket::Closed),
         };
+        if seen.socket == Socket::Closed && recorded == Recorded::Lives {
+            let ending = vm.process.as_ref().map(identity).map(|id| host::Process::find(&id)).transpose()?.flatten();
+            if let Some(process) = ending
+                && process.ended(Some(ENDING)).await?
+            {
+                return Box::pin(self.observe(vm, intent, lock)).await;
+            }
+        }
         let Seen { socket, files, devices } = seen;
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
@@ -150,11 +167,11 @@ impl Seen {
 }
 
 /// Asks a VMM who it is, how its VM is and what that has.
-async fn ask(vmm: &Vmm) -> Seen {
+async fn ask(vmm: &Vmm, patience: Duration) -> Seen {
     let answer = async {
-        let ping = vmm.ping(GLANCE).await?;
+        let ping = vmm.ping(patience).await?;
         let (pid, mut seen) = (ping.pid, Seen::of(Socket::Closed));
-        let machine = match vmm.info(GLANCE).await {
+        let machine = match vmm.info(patience).await {
             Ok(info) => {
                 let VmConfig { disks, net, fs, devices, .. } = info.config;
                 seen.files = disks.iter().filter_map(|disk| disk.path.clone()).collect();

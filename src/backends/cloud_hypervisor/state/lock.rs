@@ -151,8 +151,10 @@ impl OperationLock {
 
 impl Drop for OperationLock {
     fn drop(&mut self) {
-        // Only talk; the lock goes with the file.
+        // Only talk.
         drop(self.file.set_len(0));
+        // In words, not by closing: a child that another thread has forked has the file too until it runs its program.
+        drop(self.file.unlock());
     }
 }
 
