@@ -6,7 +6,9 @@ mod backend;
 pub mod disk;
 pub mod host;
 pub mod mapping;
+mod process_id;
 pub mod state;
 pub mod vmm;
 
 pub use backend::{Local, Options};
+pub use process_id::{ProcessId, Stat, boot_id};

@@ -11,7 +11,7 @@ use std::{
 use super::{Job, Local};
 use crate::{
     backends::cloud_hypervisor::{
-        host::{self, ProcessId},
+        ProcessId, host,
         state::{
             Holder, Intent, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
@@ -78,13 +78,13 @@ impl Local {
             None => Recorded::None,
             Some(process) => match ProcessId::of(process.pid)? {
                 None => Recorded::Gone,
-                Some(there) if there == identity(process) => Recorded::Lives,
+                Some(there) if there == *process => Recorded::Lives,
                 Some(_) => Recorded::Reused,
             },
         };
         let marked = match recorded {
             Recorded::Lives => None,
-            _ if alive => host::holders(&places.alive())?.into_iter().next().map(|id| process(&id)),
+            _ if alive => host::holders(&places.alive())?.into_iter().next(),
             _ => None,
         };
         if alive && recorded != Recorded::Lives && marked.is_none() {
@@ -97,7 +97,7 @@ impl Local {
             false => Seen::of(Socket::Closed),
         };
         if seen.socket == Socket::Closed && recorded == Recorded::Lives {
-            let ending = vm.process.as_ref().map(identity).map(|id| host::Process::find(&id)).transpose()?.flatten();
+            let ending = vm.process.as_ref().map(host::Process::find).transpose()?.flatten();
             if let Some(process) = ending
                 && process.ended(Some(ENDING)).await?
             {
@@ -138,7 +138,7 @@ impl Local {
 
     /// Ends a VMM: as it wants first, with a signal if it is not gone in time. On return it is dead.
     pub(super) async fn end_vmm(&self, vm: &Vm, process: &Process) -> Result<()> {
-        let Some(held) = host::Process::find(&identity(process))? else { return Ok(()) };
+        let Some(held) = host::Process::find(process)? else { return Ok(()) };
         // Whether it answers or not, what counts is that it goes.
         let _ = Vmm::connect(self.places(vm).api_socket())?.shutdown_vmm(ORDERLY).await;
         if held.ended(Some(ORDERLY)).await? {
@@ -220,14 +220,4 @@ fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The same process, as the room of processes knows it.
-pub(super) fn identity(process: &Process) -> ProcessId {
-    ProcessId { pid: process.pid, starttime: process.starttime, boot_id: process.boot_id.clone() }
-}
-
-/// The same process, as it stands in a row.
-pub(super) fn process(id: &ProcessId) -> Process {
-    Process { pid: id.pid, starttime: id.starttime, boot_id: id.boot_id.clone() }
 }

@@ -4,10 +4,7 @@
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
-use super::{
-    Job, Local,
-    look::{SLOW, identity, process},
-};
+use super::{Job, Local, look::SLOW};
 use crate::{
     backends::cloud_hypervisor::{
         disk, host, mapping,
@@ -69,15 +66,14 @@ impl Local {
             generation: u64::from(vm.generation),
             args: &[],
         };
-        let id = host::spawn(&launch)?;
-        let started = process(&id);
+        let started = host::spawn(&launch)?;
         self.state().record_process(vm.vmid, &started, None)?;
         let vmm = Vmm::connect(places.api_socket())?;
         let ping = vmm.ping(SLOW).await?;
-        if ping.pid != id.pid {
+        if ping.pid != started.pid {
             return Err(Error::conflict(format!(
                 "another process than {} answers on the socket of VM {}",
-                id.pid, vm.vmid
+                started.pid, vm.vmid
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
@@ -142,7 +138,7 @@ impl Local {
             return Err(Error::from_exit_status("VM is paused - cannot shutdown"));
         }
         let Some(running) = &vm.process else { return Err(Error::conflict(format!("VM {} has no process", vm.vmid))) };
-        let Some(held) = host::Process::find(&identity(running))? else { return Ok(()) };
+        let Some(held) = host::Process::find(running)? else { return Ok(()) };
         let limit = params.get("timeout").and_then(|text| text.parse().ok()).map_or(SHUTDOWN, Duration::from_secs);
         let vmm = Vmm::connect(self.places(vm).api_socket())?;
         vmm.power_button(SLOW).await?;

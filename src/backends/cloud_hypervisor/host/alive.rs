@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{ProcessId, at, hint, process::is_gone};
+use super::{ProcessId, at, hint, is_gone};
 use crate::model::{Error, Result};
 
 /// What the lock says.

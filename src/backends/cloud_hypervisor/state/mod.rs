@@ -27,7 +27,6 @@ mod lock;
 mod log;
 mod open;
 mod phase;
-mod process;
 mod queue;
 pub mod reconcile;
 mod schema;
@@ -54,12 +53,13 @@ pub use self::{
     lock::{Holder, OperationLock},
     log::Log,
     phase::{Desired, End, Phase},
-    process::{Process, boot_id},
     queue::{QueueId, Queued},
     settings::{Change, Config, Settings, SnapshotRow},
     task::Task,
     vm::{NewVm, Settle, Vm},
 };
+/// Whoever writes or runs, as it stands in rows.
+pub use super::process_id::ProcessId as Process;
 use crate::model::{Class, Clock, Error, Hint, NodeName, Result};
 
 /// The open state of this host's VMs. Any number of them, in any number of processes, may be open on one file; clones

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Done, Log, Process, Safety, State, damaged, json, parse, process, timestamp};
+use super::{Done, Log, Process, Safety, State, damaged, json, parse, timestamp};
 use crate::{
     backends::TaskQuery,
+    backends::cloud_hypervisor::process_id::ticks,
     model::{Class, Error, ExitStatus, LogLine, LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid},
     tasks::TaskSource,
 };
@@ -182,7 +183,7 @@ impl State {
         let mut upid = Upid {
             node: self.node().clone(),
             pid: me.pid,
-            pstart: process::ticks()?,
+            pstart: ticks()?,
             starttime: u32::try_from(now.as_second()).unwrap_or(u32::MAX),
             kind: kind.to_owned(),
             id: id.to_owned(),
