@@ -4,6 +4,8 @@
 
 mod backend;
 pub mod disk;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod host;
 pub mod mapping;
 mod process_id;

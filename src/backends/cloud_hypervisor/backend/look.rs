@@ -11,7 +11,9 @@ use std::{
 use super::{Job, Local};
 use crate::{
     backends::cloud_hypervisor::{
-        ProcessId, host,
+        ProcessId, disk,
+        failpoint::{Point, reach},
+        host,
         state::{
             Holder, Intent, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
@@ -65,6 +67,7 @@ impl Local {
             }
             for action in &conclusion.actions {
                 self.carry_out(&vm, action).await?;
+                reach(Point::Acted);
             }
         }
         Err(Error::conflict(format!("VM {vmid} does not come to rest")))
@@ -123,6 +126,9 @@ impl Local {
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
                 gone(fs::remove_file(file), file)?;
+                // And what there is of it, if it never became whole.
+                let half = disk::unfinished(file);
+                gone(fs::remove_file(&half), &half)?;
                 // The folder of a VM's disks goes with the last of them; one that is not empty stays.
                 let _ = file.parent().map(fs::remove_dir);
                 Ok(())
@@ -141,7 +147,9 @@ impl Local {
         let Some(held) = host::Process::find(process)? else { return Ok(()) };
         // Whether it answers or not, what counts is that it goes.
         let _ = Vmm::connect(self.places(vm).api_socket())?.shutdown_vmm(ORDERLY).await;
+        reach(Point::EndAsked);
         if held.ended(Some(ORDERLY)).await? {
+            reach(Point::VmmEnded);
             return Ok(());
         }
         held.kill()?;

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, fs, thread, time::Duration};
 use super::{Job, Local, look::SLOW};
 use crate::{
     backends::cloud_hypervisor::{
-        disk, host, mapping,
+        disk,
+        failpoint::{Point, reach},
+        host, mapping,
         mapping::{Facts, SeedFacts, Vsock},
         state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{State, Vmm},
@@ -80,8 +82,11 @@ impl Local {
         let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
         fs::write(places.state.join("config.json"), sent)
             .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
+        reach(Point::SentKept);
         vmm.create(&mapped.config, SLOW).await?;
+        reach(Point::VmCreated);
         vmm.boot(SLOW).await?;
+        reach(Point::VmBooted);
         match vmm.info(SLOW).await?.state {
             State::Running => {}
             other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
@@ -142,6 +147,7 @@ impl Local {
         let limit = params.get("timeout").and_then(|text| text.parse().ok()).map_or(SHUTDOWN, Duration::from_secs);
         let vmm = Vmm::connect(self.places(vm).api_socket())?;
         vmm.power_button(SLOW).await?;
+        reach(Point::ButtonPressed);
         let mut gone = held.ended(Some(limit.min(AGAIN))).await?;
         if !gone && limit > AGAIN {
             // A guest that is on its way down does not mind; a VMM that is ending need not answer.

@@ -22,7 +22,10 @@ use command_fds::CommandFdExt;
 use process_wrap::std::{ChildWrapper, CommandWrap, ProcessSession};
 
 use super::{Alive, ProcessId, Stat, at, boot_id, hint};
-use crate::model::{Class, Error, Result};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Class, Error, Result},
+};
 
 /// How long the path of a socket may be, in bytes.
 pub const SUN_PATH: usize = 107;
@@ -126,6 +129,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     let events = made.file(places.events(launch.generation))?;
     let log = made.file(places.log(launch.generation))?;
     let listener = made.listener(places.api_socket())?;
+    reach(Point::SpawnPrepared);
     let child = start(launch, listener.into(), events.into(), alive.lend()?, log)?;
     alive.give();
     let pid = child.id();
@@ -134,6 +138,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     reap(child);
     let Some(stat) = stat? else { return Err(Error::new(Class::Bug, format!("process {pid} has no entry in /proc"))) };
     made.keep = true;
+    reach(Point::Spawned);
     Ok(ProcessId { pid, starttime: stat.starttime, boot_id })
 }
 
