@@ -87,6 +87,8 @@ pub mod sandbox;
 pub mod select;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(any(feature = "journal", feature = "sandbox", all(feature = "local", target_os = "linux")))]
+mod sqlite;
 pub mod tasks;
 
 pub use model::{Error, Result};

@@ -9,15 +9,23 @@ use rustix::process::geteuid;
 use super::cx::Cx;
 use crate::{
     backends::cloud_hypervisor::{
-        Local, Options,
+        Local, Options, failpoint,
         host::facts::{Look, find_firmware, find_nft, find_vmm},
         host::{Units, units},
     },
     model::{Error, NodeName, Result, SystemClock},
 };
 
+/// At which point a test wants the process to be killed; other builds than those of tests do not know it.
+const KILL_AT: &str = "PVECTL_TEST_KILL_AT";
+
 /// The backend of this host. Looks at no VM yet.
 pub(super) fn backend(cx: &Cx) -> Result<Local> {
+    if failpoint::ARE_HERE
+        && let Some(order) = cx.env.get(KILL_AT)
+    {
+        failpoint::arm(order);
+    }
     let paths = cx.paths()?;
     let programs = cx.env.path("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     let look = Look { state: paths.local(), run: paths.run(geteuid().is_root()), programs, ..Look::default() };

@@ -1,11 +1,9 @@
 //! The layout of the file: SQL, and nothing but SQL.
 
-/// Marks a SQLite file as a journal: `pvej`.
-pub(super) const APPLICATION_ID: i64 = 0x7076_656a;
+use crate::sqlite::Layout;
 
-/// The steps from an empty file to the present layout. `PRAGMA user_version` counts those that were taken; a step that
-/// was released is never changed.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+/// The file of a journal, marked `pvej`.
+pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656a, migrations: &[VERSION_1] };
 
 /// `type` is read out of the payload, so that the hash over the payload covers it. Times are microseconds since 1970.
 ///

@@ -14,6 +14,7 @@ mod guest;
 mod id;
 mod list;
 mod node;
+mod pending;
 mod privilege;
 mod property;
 mod record;
@@ -36,6 +37,7 @@ pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Sn
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use list::List;
 pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
+pub use pending::{ConfigTexts, PendingChanges, apply_pending, config_to_come};
 #[cfg(feature = "sandbox")]
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};

@@ -3,12 +3,15 @@
 //! Many processes may use one file. Everybody keeps the world in memory and reads only rows with a newer number;
 //! writes hold SQLite's one write lock from before the look until the commit. It knows rows, not what they mean.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::world::{Row, World};
-use crate::model::{Class, Error, Hint, Result};
+use crate::{
+    model::{Class, Error, Hint, Result},
+    sqlite::{self, Found, Layout},
+};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL,
@@ -21,14 +24,11 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS thing_generation ON thing (generation);
 ";
 
-/// What the file's `user_version` says: another number is another version's file.
-const VERSION: i64 = 1;
+/// The file has no mark: it had none from the beginning.
+const LAYOUT: Layout = Layout { mark: 0, migrations: &[SCHEMA] };
 
 /// After so many changes, the marks of things that are gone are swept away.
 const SWEEP: i64 = 1000;
-
-/// How long one process waits for another's write.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open file.
 #[derive(Debug)]
@@ -46,9 +46,12 @@ fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 impl Store {
     /// Opens a file, or makes it.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        make_room(path)?;
-        restrict(path);
-        Connection::open(path).map_err(broken).and_then(Self::prepare).map_err(|error| {
+        // The file holds a token's secret: nobody else may read it. SQLite gives its side files the same mode.
+        sqlite::make(path).map_err(|error| {
+            Error::new(Class::Failed, format!("cannot make the sandbox's file {}", path.display())).with_source(error)
+        })?;
+        let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(broken);
+        connection.and_then(Self::prepare).map_err(|error| {
             error
                 .context(path.display())
                 .with_hint(Hint::Text("move the file away, and a new sandbox is made".to_owned()))
@@ -60,22 +63,19 @@ impl Store {
         Self::prepare(Connection::open_in_memory().map_err(broken)?)
     }
 
-    fn prepare(connection: Connection) -> Result<Self> {
-        connection.busy_timeout(PATIENCE).map_err(broken)?;
-        use_wal(&connection).map_err(broken)?;
+    fn prepare(mut connection: Connection) -> Result<Self> {
+        let refuse = |why: &str| Err(Error::new(Class::Failed, format!("the sandbox's file {why}")));
+        let done = match LAYOUT.look(&connection).map_err(broken)? {
+            Found::Empty => 0,
+            Found::Known(done) => done,
+            Found::Newer(version) => {
+                return refuse(&format!("is of version {version}, this program knows {}", LAYOUT.present()));
+            }
+            Found::Foreign => return refuse("is another program's database"),
+        };
+        sqlite::use_wal(&connection).map_err(broken)?;
         connection.pragma_update(None, "synchronous", "normal").map_err(broken)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(broken)?;
-        match version {
-            0 => {
-                connection.execute_batch(SCHEMA).map_err(broken)?;
-                connection.pragma_update(None, "user_version", VERSION).map_err(broken)?;
-            }
-            VERSION => {}
-            other => {
-                let text = format!("the sandbox's file is of version {other}, this program knows {VERSION}");
-                return Err(Error::new(Class::Failed, text));
-            }
-        }
+        LAYOUT.migrate(&mut connection, done).map_err(broken)?;
         Ok(Self { connection, seen: 0 })
     }
 
@@ -149,20 +149,6 @@ impl Store {
     }
 }
 
-/// Readers shall not wait for writers. Going over to it needs the file for oneself, and SQLite does not wait for that.
-fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
-    let mut tries = 0;
-    loop {
-        match connection.pragma_update(None, "journal_mode", "wal") {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && tries < 100 => {
-                tries += 1;
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            other => return other,
-        }
-    }
-}
-
 /// The number of the newest change, and of the newest whose marks of gone things were swept away.
 fn generation(connection: &Connection) -> Result<(i64, i64)> {
     let mut query = connection.prepare_cached("SELECT generation, horizon FROM state").map_err(broken)?;
@@ -222,25 +208,4 @@ fn reload(connection: &Connection, changes: &[Row], world: &mut World) -> Result
         world.load(row.kind, &row.key, body.flatten().as_deref()).map_err(broken)?;
     }
     Ok(())
-}
-
-/// Makes the directory of the file, which a fresh account does not have yet.
-fn make_room(path: &Path) -> Result<()> {
-    let Some(directory) = path.parent() else { return Ok(()) };
-    std::fs::create_dir_all(directory).map_err(|error| {
-        Error::new(Class::Failed, format!("cannot make the sandbox's directory {}", directory.display()))
-            .with_source(error)
-    })
-}
-
-/// The file holds a token's secret: nobody else may read it. SQLite gives its side files the same mode.
-fn restrict(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        // A file that is there already keeps its mode; a failure shows again when SQLite opens it.
-        drop(std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path));
-    }
-    #[cfg(not(unix))]
-    let _ = path;
 }

@@ -158,6 +158,12 @@ impl Env {
         self.output(line, &output)
     }
 
+    /// Runs a command line that may be killed on its way; `None` if it was.
+    pub(crate) fn run_unless_killed(&self, line: &str) -> Option<Output> {
+        let output = assert_cmd::Command::from_std(self.command(line)).timeout(PATIENCE).output().unwrap();
+        output.status.code().map(|_| self.output(line, &output))
+    }
+
     /// Runs a command line and gives the JSON it prints.
     #[track_caller]
     pub(crate) fn json(&self, line: &str) -> Value {

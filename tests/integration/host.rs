@@ -1,6 +1,6 @@
 //! `check` and `host facts`: what is said of this host, and that nothing is changed by looking.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use serde_json::Value;
 
@@ -9,7 +9,11 @@ use crate::harness::Env;
 /// An account whose PATH leads to one VMM, of this version.
 fn with_vmm(version: &str) -> Env {
     let env = Env::bare();
-    let path = env.write("bin/cloud-hypervisor", &format!("#!/bin/sh\necho cloud-hypervisor {version}\n"));
+    let text = env.write("bin/text", &format!("#!/bin/sh\necho cloud-hypervisor {version}\n"));
+    let path = text.with_file_name("cloud-hypervisor");
+    // Not written by this process: a child that another test forks meanwhile would have it open for writing, and what
+    // is open for writing is not run.
+    assert!(Command::new("cp").args([&text, &path]).status().unwrap().success());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     env.with("PATH", env.path("bin").to_str().unwrap())
 }

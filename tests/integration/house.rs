@@ -13,16 +13,17 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Each room and the rooms that it may use, beside itself. Nobody uses `cli`, and `cli` may use everybody.
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("sqlite", &[]),
     ("contract", &["model"]),
     ("select", &["model"]),
     ("client", &["model", "contract"]),
     ("tasks", &["model"]),
-    ("journal", &["model"]),
-    ("backends", &["model", "contract", "client", "tasks"]),
+    ("journal", &["model", "sqlite"]),
+    ("backends", &["model", "sqlite", "contract", "client", "tasks"]),
     ("manifest", &["model", "contract"]),
     ("ops", &["model", "contract", "select", "client", "tasks", "journal", "backends", "manifest"]),
     ("server", &["model", "contract"]),
-    ("sandbox", &["model", "server"]),
+    ("sandbox", &["model", "sqlite", "server"]),
     ("config", &["model"]),
 ];
 
@@ -155,7 +156,7 @@ fn rooms_use_only_what_they_may() {
 fn every_room_is_in_the_table_and_in_the_crate() {
     let front = fs::read_to_string(Path::new(ROOT).join("src/lib.rs")).unwrap();
     for (room, _) in ROOMS.iter().chain(&[("cli", [].as_slice())]) {
-        assert!(front.contains(&format!("pub mod {room};")), "`{room}` is not in src/lib.rs");
+        assert!(front.contains(&format!("mod {room};\n")), "`{room}` is not in src/lib.rs");
     }
 }
 

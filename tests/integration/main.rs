@@ -32,6 +32,8 @@ mod local;
 #[cfg(target_os = "linux")]
 mod local_disks;
 #[cfg(target_os = "linux")]
+mod local_kill;
+#[cfg(target_os = "linux")]
 mod local_onboot;
 mod login;
 mod lost;

@@ -4,9 +4,13 @@
 
 mod backend;
 pub mod disk;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod host;
 pub mod mapping;
+mod process_id;
 pub mod state;
 pub mod vmm;
 
 pub use backend::{Attached, HostNetwork, Local, NetworkKind, NetworkRequest, Options};
+pub use process_id::{ProcessId, Stat, boot_id};

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Millis, hash};
-use crate::model::{GuestKind, PropertyString, Size};
+use crate::model::{ConfigTexts, GuestKind, PendingChanges, PropertyString, Size, apply_pending, config_to_come};
 
 /// Keys and values as they stand in the configuration file.
-pub(crate) type Config = BTreeMap<String, String>;
+pub(crate) type Config = ConfigTexts;
 
 /// Whether it has power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(crate) struct Guest {
     pub(crate) config: Config,
     /// Changes that wait for the next start; `None` deletes the key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) pending: BTreeMap<String, Option<String>>,
+    pub(crate) pending: PendingChanges,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,20 +196,12 @@ impl Guest {
 
     /// The configuration as the next start will see it.
     pub(crate) fn config_to_come(&self) -> Config {
-        let mut config = self.config.clone();
-        for (key, value) in &self.pending {
-            match value {
-                Some(value) => drop(config.insert(key.clone(), value.clone())),
-                None => drop(config.remove(key)),
-            }
-        }
-        config
+        config_to_come(&self.config, &self.pending)
     }
 
     /// Makes the waiting changes real.
     pub(crate) fn apply_pending(&mut self) {
-        self.config = self.config_to_come();
-        self.pending.clear();
+        apply_pending(&mut self.config, &mut self.pending);
     }
 
     /// The digest of its configuration file, waiting changes and snapshots included.

@@ -97,7 +97,8 @@ impl Local {
         let made = makings.iter().map(|making| making.path.clone()).collect();
         let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
         let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
-        let (vm, intent) = self.state().create(new, Draft::new(Verb::Create).task(&job.upid).work(work))?;
+        let draft = Draft::new(Verb::Create).task(&job.upid).work(work);
+        let (vm, intent, _lock) = self.create_held(new, draft, "create")?;
         drop(alone);
         let made = self.make(makings, job).await;
         match made {

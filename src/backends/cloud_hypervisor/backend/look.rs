@@ -11,7 +11,9 @@ use std::{
 use super::{Job, Local};
 use crate::{
     backends::cloud_hypervisor::{
-        host::{self, ProcessId},
+        ProcessId, disk,
+        failpoint::{Point, reach},
+        host,
         state::{
             Holder, Intent, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
@@ -21,8 +23,12 @@ use crate::{
     model::{Error, Result, Vmid},
 };
 
-/// How long a VMM may take to say how it is before it counts as one that does not answer.
-const GLANCE: Duration = Duration::from_millis(250);
+/// How long a VMM may take to say how it is before a list calls it one that does not answer.
+const GLANCE: Duration = Duration::from_secs(1);
+/// The same for whoever wants something of it: on a busy host a second is nothing.
+const ASK: Duration = Duration::from_secs(10);
+/// How long a process on whose socket nobody listens may take to be gone: one that ends closes its files first.
+const ENDING: Duration = Duration::from_millis(250);
 /// How long a VMM may take over what it does: the time that a large memory needs.
 pub(super) const SLOW: Duration = Duration::from_secs(120);
 /// How long a VMM may take to end in order.
@@ -61,6 +67,7 @@ impl Local {
             }
             for action in &conclusion.actions {
                 self.carry_out(&vm, action).await?;
+                reach(Point::Acted);
             }
         }
         Err(Error::conflict(format!("VM {vmid} does not come to rest")))
@@ -68,25 +75,38 @@ impl Local {
 
     async fn observe(&self, vm: Vm, intent: Option<Intent>, lock: Lock) -> Result<Observation> {
         let places = self.places(&vm);
-        let alive = host::probe(&places.alive())? == host::Lock::Held;
+        let patience = if lock == Lock::Ours { ASK } else { GLANCE };
+        let mut alive = host::probe(&places.alive())? == host::Lock::Held;
         let recorded = match &vm.process {
             None => Recorded::None,
             Some(process) => match ProcessId::of(process.pid)? {
                 None => Recorded::Gone,
-                Some(there) if there == identity(process) => Recorded::Lives,
+                Some(there) if there == *process => Recorded::Lives,
                 Some(_) => Recorded::Reused,
             },
         };
         let marked = match recorded {
             Recorded::Lives => None,
-            _ if alive => host::holders(&places.alive())?.into_iter().next().map(|id| process(&id)),
+            _ if alive => host::holders(&places.alive())?.into_iter().next(),
             _ => None,
         };
+        if alive && recorded != Recorded::Lives && marked.is_none() {
+            // One that dies between the looks would be taken for somebody unknown.
+            alive = host::probe(&places.alive())? == host::Lock::Held;
+        }
         let seen = match alive || recorded == Recorded::Lives {
-            true => ask(&Vmm::connect(places.api_socket())?).await,
+            true => ask(&Vmm::connect(places.api_socket())?, patience).await,
             // Nobody of ours is there to ask; what else may listen there is looked at when it is in the way.
             false => Seen::of(Socket::Closed),
         };
+        if seen.socket == Socket::Closed && recorded == Recorded::Lives {
+            let ending = vm.process.as_ref().map(host::Process::find).transpose()?.flatten();
+            if let Some(process) = ending
+                && process.ended(Some(ENDING)).await?
+            {
+                return Box::pin(self.observe(vm, intent, lock)).await;
+            }
+        }
         let Seen { socket, files, devices } = seen;
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
@@ -105,6 +125,9 @@ impl Local {
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
                 gone(fs::remove_file(file), file)?;
+                // And what there is of it, if it never became whole.
+                let half = disk::unfinished(file);
+                gone(fs::remove_file(&half), &half)?;
                 // The folder of a VM's disks goes with the last of them; one that is not empty stays.
                 let _ = file.parent().map(fs::remove_dir);
                 Ok(())
@@ -122,10 +145,12 @@ impl Local {
 
     /// Ends a VMM: as it wants first, with a signal if it is not gone in time. On return it is dead.
     pub(super) async fn end_vmm(&self, vm: &Vm, process: &Process) -> Result<()> {
-        let Some(held) = host::Process::find(&identity(process))? else { return Ok(()) };
+        let Some(held) = host::Process::find(process)? else { return Ok(()) };
         // Whether it answers or not, what counts is that it goes.
         let _ = Vmm::connect(self.places(vm).api_socket())?.shutdown_vmm(ORDERLY).await;
+        reach(Point::EndAsked);
         if held.ended(Some(ORDERLY)).await? {
+            reach(Point::VmmEnded);
             return Ok(());
         }
         held.kill()?;
@@ -151,11 +176,11 @@ impl Seen {
 }
 
 /// Asks a VMM who it is, how its VM is and what that has.
-async fn ask(vmm: &Vmm) -> Seen {
+async fn ask(vmm: &Vmm, patience: Duration) -> Seen {
     let answer = async {
-        let ping = vmm.ping(GLANCE).await?;
+        let ping = vmm.ping(patience).await?;
         let (pid, mut seen) = (ping.pid, Seen::of(Socket::Closed));
-        let machine = match vmm.info(GLANCE).await {
+        let machine = match vmm.info(patience).await {
             Ok(info) => {
                 let VmConfig { disks, net, fs, devices, .. } = info.config;
                 seen.files = disks.iter().filter_map(|disk| disk.path.clone()).collect();
@@ -204,14 +229,4 @@ fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The same process, as the room of processes knows it.
-pub(super) fn identity(process: &Process) -> ProcessId {
-    ProcessId { pid: process.pid, starttime: process.starttime, boot_id: process.boot_id.clone() }
-}
-
-/// The same process, as it stands in a row.
-pub(super) fn process(id: &ProcessId) -> Process {
-    Process { pid: id.pid, starttime: id.starttime, boot_id: id.boot_id.clone() }
 }

@@ -8,6 +8,7 @@ mod asked;
 mod configure;
 mod confine;
 mod create;
+mod left;
 mod look;
 mod network;
 mod networks;
@@ -15,10 +16,8 @@ mod power;
 mod volumes;
 
 use std::{
-    fmt,
-    fs::DirBuilder,
+    fmt, fs,
     ops::Deref,
-    os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -33,7 +32,7 @@ use tokio::task::JoinHandle;
 use super::{
     host::{Places, Units},
     mapping,
-    state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
+    state::{Holder, Log, OperationLock, Phase, State, Vm, reconcile::Sight},
 };
 use crate::{
     backends::{Action, Backend, Capabilities, Step, TaskQuery},
@@ -123,12 +122,30 @@ impl Local {
 
     /// Takes the lock of a VM, and brings it in line with what runs before anything else is done to it.
     async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
+        self.hold_within(vm, what, self.options().patience, job).await
+    }
+
+    /// The same, waiting so long for whoever holds it.
+    async fn hold_within(
+        &self,
+        vm: &Vm,
+        what: &str,
+        patience: Option<Duration>,
+        job: &Job,
+    ) -> Result<(OperationLock, Vm, Sight)> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
         let directory = self.places(vm).state;
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| {
-            Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
-        })?;
-        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
+        left::make_directory(&directory)?;
+        let lock = OperationLock::take(&directory, &holder, patience).await?;
+        let there = self.state().vm(vm.vmid);
+        if !there.as_ref().is_ok_and(|there| there.uuid == vm.uuid) {
+            // It was removed while we waited, and its directory is there because we did.
+            let _ = fs::remove_dir_all(&directory);
+            return Err(match there {
+                Ok(_) => Error::conflict(format!("VM {} was replaced by another one meanwhile", vm.vmid)),
+                Err(error) => error,
+            });
+        }
         let (vm, sight) = self.mend(vm.vmid, job).await?;
         Ok((lock, vm, sight))
     }
@@ -166,6 +183,7 @@ impl Local {
 
     /// What a task does.
     async fn work(&self, step: &Step, job: &Job) -> Result<()> {
+        self.take_up(Some(step.guest.vmid).filter(|_| step.action != Action::Create), job).await?;
         match step.action {
             Action::Create => return self.create(step, job).await,
             Action::Configure | Action::ConfigureInTask => return self.configure(step).map(drop),
@@ -256,10 +274,12 @@ impl Backend for Local {
     async fn guests(&self) -> Result<Vec<Guest>> {
         let rows = self.state().vms()?;
         let looks = rows.into_iter().map(async |(vm, intent)| {
-            let sight = self.glance(vm.clone(), intent).await?.sight;
-            Ok(vm.guest(self.state(), sight, &Default::default()))
+            let seen = self.glance(vm.clone(), intent).await?;
+            // What a killed command half made is no VM: the next command that changes something takes it away.
+            let left = vm.phase == Phase::Creating && !seen.actions.is_empty();
+            Ok::<_, Error>((!left).then(|| vm.guest(self.state(), seen.sight, &Default::default())))
         });
-        futures_util::future::try_join_all(looks).await
+        Ok(futures_util::future::try_join_all(looks).await?.into_iter().flatten().collect())
     }
 
     async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {

@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::{Local, addresses::address_of, network::cards};
 use crate::{
     backends::cloud_hypervisor::{
+        boot_id,
         host::network::{Link, Mark, Nat, Network, bridge_to_join, is_name, overlap},
-        state::{Intent, NetworkRow, NewNetwork, Vm, boot_id},
+        state::{Intent, NetworkRow, NewNetwork, Vm},
     },
     model::{Class, Error, Hint, Result, Vmid, closest},
 };

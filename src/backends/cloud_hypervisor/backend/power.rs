@@ -4,14 +4,12 @@
 
 use std::{fs, thread, time::Duration};
 
-use super::{
-    Job, Local,
-    asked::typed,
-    look::{SLOW, identity, process},
-};
+use super::{Job, Local, asked::typed, look::SLOW};
 use crate::{
     backends::cloud_hypervisor::{
-        disk, host, mapping,
+        disk,
+        failpoint::{Point, reach},
+        host, mapping,
         mapping::{Facts, Vsock},
         state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{State, Vmm},
@@ -75,23 +73,25 @@ impl Local {
         };
         // Before the VMM, which would make one of its own that is on no bridge.
         self.plug_all(vm, &config).await?;
-        let id = host::spawn(&launch)?;
-        let started = process(&id);
+        let started = host::spawn(&launch)?;
         self.state().record_process(vm.vmid, &started, None)?;
         let vmm = Vmm::connect(places.api_socket())?;
         let ping = vmm.ping(SLOW).await?;
-        if ping.pid != id.pid {
+        if ping.pid != started.pid {
             return Err(Error::conflict(format!(
                 "another process than {} answers on the socket of VM {}",
-                id.pid, vm.vmid
+                started.pid, vm.vmid
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
         let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
         fs::write(places.state.join("config.json"), sent)
             .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
+        reach(Point::SentKept);
         vmm.create(&mapped.config, SLOW).await?;
+        reach(Point::VmCreated);
         vmm.boot(SLOW).await?;
+        reach(Point::VmBooted);
         self.pull_cables(vm).await?;
         match vmm.info(SLOW).await?.state {
             State::Running => {}
@@ -156,10 +156,11 @@ impl Local {
             return Err(Error::from_exit_status("VM is paused - cannot shutdown"));
         }
         let Some(running) = &vm.process else { return Err(Error::conflict(format!("VM {} has no process", vm.vmid))) };
-        let Some(held) = host::Process::find(&identity(running))? else { return Ok(()) };
+        let Some(held) = host::Process::find(running)? else { return Ok(()) };
         let limit = params.get("timeout").and_then(|text| text.parse().ok()).map_or(SHUTDOWN, Duration::from_secs);
         let vmm = Vmm::connect(self.places(vm).api_socket())?;
         vmm.power_button(SLOW).await?;
+        reach(Point::ButtonPressed);
         let mut gone = held.ended(Some(limit.min(AGAIN))).await?;
         if !gone && limit > AGAIN {
             // A guest that is on its way down does not mind; a VMM that is ending need not answer.

@@ -12,7 +12,10 @@ use std::{
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::{directory_of, failed};
-use crate::model::{Error, Hint, Result};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Error, Hint, Result},
+};
 
 /// A disk has no size that is not a multiple of this.
 pub(super) const SECTOR: u64 = 512;
@@ -31,12 +34,11 @@ impl Making {
         if !replace && fs::symlink_metadata(path).is_ok() {
             return Err(exists(path));
         }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
+        let temporary = unfinished(path);
         let file = exclusive(&temporary)?;
         let making = Self { file, temporary, path: path.to_owned(), kept: false };
         making.file.set_len(0).map_err(|error| making.failed(error))?;
+        reach(Point::FileBegun);
         Ok(making)
     }
 
@@ -56,6 +58,7 @@ impl Making {
         match placed {
             Ok(()) => {
                 self.kept = true;
+                reach(Point::FilePlaced);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(&self.path)),
@@ -71,6 +74,13 @@ impl Drop for Making {
             let _ = fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Where a file is while it is in the making: what a killed command leaves of it.
+pub fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    path.with_file_name(name)
 }
 
 fn exists(path: &Path) -> Error {

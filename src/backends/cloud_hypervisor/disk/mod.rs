@@ -21,7 +21,7 @@ pub use format::{Format, Inspected, inspect};
 pub use grow::grow;
 pub use images::{Checksum, Image, Images, Pull, Source, Users};
 pub use lock::{Held, Holder, held};
-pub use making::create_raw;
+pub use making::{create_raw, unfinished};
 pub use overlay::{create, overlay};
 pub use qcow2::{Backing, Header, Invalid};
 pub use seed::Seed;

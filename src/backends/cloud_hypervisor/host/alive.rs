@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{ProcessId, at, hint, process::is_gone};
+use super::{ProcessId, at, hint, is_gone};
 use crate::model::{Error, Result};
 
 /// What the lock says.
@@ -43,10 +43,20 @@ pub fn probe(path: &Path) -> Result<Lock> {
         Err(error) => return Err(at("open", path, error)),
     };
     match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(Lock::Free),
+        Ok(()) => {
+            release(&file);
+            Ok(Lock::Free)
+        }
         Err(Errno::WOULDBLOCK) => Ok(Lock::Held),
         Err(error) => Err(at("look at the lock", path, error.into())),
     }
+}
+
+/// Lets go of a lock in words. Closing the file would not do at once: a child that another thread has forked has it too
+/// until it runs its program.
+fn release(file: &File) {
+    // It goes with the file at the latest.
+    let _ = flock(file, FlockOperation::Unlock);
 }
 
 /// The lock in our hands: the proof that no VMM lives here, and that none comes while we hold it.
@@ -54,6 +64,17 @@ pub fn probe(path: &Path) -> Result<Lock> {
 pub struct Alive {
     file: File,
     path: PathBuf,
+    /// Whether a VMM has it by now.
+    given: bool,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        // Unlocked here, it would be unlocked for the VMM too.
+        if !self.given {
+            release(&self.file);
+        }
+    }
 }
 
 /// How long those who only look may keep us from the lock. Each does so for microseconds.
@@ -71,7 +92,7 @@ impl Alive {
         let deadline = Instant::now() + LOOKERS;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self { file, path: path.to_owned() }),
+                Ok(()) => return Ok(Self { file, path: path.to_owned(), given: false }),
                 Err(Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(at("lock", path, error.into())),
             }
@@ -105,9 +126,14 @@ impl Alive {
         }
     }
 
-    /// The open file for a child to inherit; it must never be unlocked, only closed.
-    pub(super) fn into_fd(self) -> OwnedFd {
-        self.file.into()
+    /// The open file for a child to inherit.
+    pub(super) fn lend(&self) -> Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from).map_err(|error| at("pass on", &self.path, error))
+    }
+
+    /// Leaves the lock to the child that runs with the lent file.
+    pub(super) fn give(mut self) {
+        self.given = true;
     }
 }
 

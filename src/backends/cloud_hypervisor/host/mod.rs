@@ -14,12 +14,15 @@ pub mod units;
 
 pub use alive::{Alive, Lock, holders, probe};
 pub use life::{Answer, Life, Observed, decide, observe};
-pub use process::{Process, ProcessId, Stat, boot_id};
+pub use process::Process;
 pub use resolver::Resolver;
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
 pub use units::Units;
 
 use std::{io, path::Path};
+
+use super::process_id::is_gone;
+pub use super::process_id::{ProcessId, Stat, boot_id};
 
 use crate::model::{Class, Error, Hint};
 

@@ -22,7 +22,10 @@ use command_fds::CommandFdExt;
 use process_wrap::std::{ChildWrapper, CommandWrap, ProcessSession};
 
 use super::{Alive, ProcessId, Stat, at, boot_id, hint};
-use crate::model::{Class, Error, Result};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Class, Error, Result},
+};
 
 /// How long the path of a socket may be, in bytes.
 pub const SUN_PATH: usize = 107;
@@ -126,19 +129,28 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     let events = made.file(places.events(launch.generation))?;
     let log = made.file(places.log(launch.generation))?;
     let listener = made.listener(places.api_socket())?;
-    let child = start(launch, listener.into(), events.into(), alive, log)?;
+    reach(Point::SpawnPrepared);
+    let child = start(launch, listener.into(), events.into(), alive.lend()?, log)?;
+    alive.give();
     let pid = child.id();
     // Not waited for yet, it has its entry even if it has ended already.
     let stat = Stat::of(pid);
     reap(child);
     let Some(stat) = stat? else { return Err(Error::new(Class::Bug, format!("process {pid} has no entry in /proc"))) };
     made.keep = true;
+    reach(Point::Spawned);
     Ok(ProcessId { pid, starttime: stat.starttime, boot_id })
 }
 
 /// Runs the executable with its three files. Each keeps its number: one that is open here is surely not a number that
 /// the standard library uses between fork and exec.
-fn start(launch: &Launch<'_>, api: OwnedFd, events: OwnedFd, alive: Alive, log: File) -> Result<Box<dyn ChildWrapper>> {
+fn start(
+    launch: &Launch<'_>,
+    api: OwnedFd,
+    events: OwnedFd,
+    alive: OwnedFd,
+    log: File,
+) -> Result<Box<dyn ChildWrapper>> {
     let path = launch.places.log(launch.generation);
     let errors = log.try_clone().map_err(|error| at("open", &path, error))?;
     let mut command = Command::new(launch.binary);
@@ -154,7 +166,7 @@ fn start(launch: &Launch<'_>, api: OwnedFd, events: OwnedFd, alive: Alive, log: 
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)
-        .preserved_fds(vec![api, events, alive.into_fd()]);
+        .preserved_fds(vec![api, events, alive]);
     let mut command = CommandWrap::from(command);
     let child = command.wrap(ProcessSession).spawn();
     // Our copies of the files are closed with the command, at the end of this function.

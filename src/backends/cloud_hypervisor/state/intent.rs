@@ -12,7 +12,10 @@ use serde_json::Value;
 use super::{
     Desired, Done, Phase, Process, Safety, Settings, State, damaged, json, parse, queue, timestamp, vm, words::words,
 };
-use crate::model::{Error, Result, Upid, Vmid};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Error, Result, Upid, Vmid},
+};
 
 words! {
     /// What is done to a VM.
@@ -253,6 +256,7 @@ impl State {
             }
             Ok(intent)
         })
+        .inspect(|_| reach(Point::IntentBegun))
     }
 
     /// Writes what changed of an intent: its work, and whether it is committed. Before the work is done, that is.
@@ -270,6 +274,7 @@ impl State {
             }
             Ok(())
         })
+        .inspect(|()| reach(Point::IntentRevised))
     }
 
     /// What is being done to a VM, or was left.
@@ -278,6 +283,14 @@ impl State {
     /// If the file cannot be read.
     pub fn intent(&self, vmid: Vmid) -> Result<Option<Intent>> {
         self.read(|transaction| Ok(find(transaction, vmid)?))
+    }
+
+    /// What is being done to all VMs, or was left, by VMID.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn intents(&self) -> Result<Vec<Intent>> {
+        self.read(|transaction| Ok(all(transaction)?.into_values().collect()))
     }
 
     pub(super) fn insert_intent(&self, transaction: &Transaction<'_>, vmid: Vmid, draft: Draft) -> Done<Intent> {

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::Process;
-use crate::model::{Class, Error, Hint, Result, Vmid};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Class, Error, Hint, Result, Vmid},
+};
 
 /// Who holds a VM, and for what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +141,7 @@ impl OperationLock {
         }
         let mut lock = Self { file };
         lock.tell(holder).map_err(|error| unusable(path, error))?;
+        reach(Point::Locked);
         Ok(Some(lock))
     }
 
@@ -151,8 +155,10 @@ impl OperationLock {
 
 impl Drop for OperationLock {
     fn drop(&mut self) {
-        // Only talk; the lock goes with the file.
+        // Only talk.
         drop(self.file.set_len(0));
+        // In words, not by closing: a child that another thread has forked has the file too until it runs its program.
+        drop(self.file.unlock());
     }
 }
 

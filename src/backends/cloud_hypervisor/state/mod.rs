@@ -28,7 +28,6 @@ mod log;
 mod network;
 mod open;
 mod phase;
-mod process;
 mod queue;
 pub mod reconcile;
 mod schema;
@@ -56,12 +55,13 @@ pub use self::{
     log::Log,
     network::{NetworkRow, NewNetwork},
     phase::{Desired, End, Phase},
-    process::{Process, boot_id},
     queue::{QueueId, Queued},
     settings::{Change, Config, Settings, SnapshotRow},
     task::Task,
     vm::{NewVm, Settle, Vm},
 };
+/// Whoever writes or runs, as it stands in rows.
+pub use super::process_id::ProcessId as Process;
 use crate::model::{Class, Clock, Error, Hint, NodeName, Result};
 
 /// The open state of this host's VMs. Any number of them, in any number of processes, may be open on one file; clones

@@ -1,11 +1,9 @@
 //! The layout of the file: SQL, and nothing but SQL.
 
-/// Marks a SQLite file as the state of this host's VMs: `pvel`.
-pub(super) const APPLICATION_ID: i64 = 0x7076_656c;
+use crate::sqlite::Layout;
 
-/// The steps from an empty file to the present layout. `PRAGMA user_version` counts those that were taken; a step that
-/// was released is never changed.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+/// The file of the state of this host's VMs, marked `pvel`.
+pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656c, migrations: &[VERSION_1, VERSION_2] };
 
 /// Times are microseconds since 1970. Configurations are JSON objects of texts, as Proxmox writes them in its files;
 /// name, lock, template and protection are keys of it and are read out of it, so that there is one truth.

@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::digest::sha1;
-use crate::model::{ConfigView, Digest, Error, GuestConfig, GuestKind, Pending, Result, Snapshot, config_value};
+use crate::model::{
+    ConfigTexts, ConfigView, Digest, Error, GuestConfig, GuestKind, Pending, PendingChanges, Result, Snapshot,
+    apply_pending, config_to_come, config_value,
+};
 
 /// Proxmox's configuration keys with their values as texts.
-pub type Config = BTreeMap<String, String>;
+pub type Config = ConfigTexts;
 
 /// What is set for a VM, now and for later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +23,7 @@ pub struct Settings {
     pub config: Config,
     /// What the next start will bring: a value, or `None` for a key that goes.
     #[serde(default)]
-    pub pending: BTreeMap<String, Option<String>>,
+    pub pending: PendingChanges,
     /// The snapshots by name.
     #[serde(default)]
     pub snapshots: BTreeMap<String, SnapshotRow>,
@@ -76,20 +79,12 @@ impl Settings {
 
     /// The configuration as the next start will see it.
     pub fn to_come(&self) -> Config {
-        let mut config = self.config.clone();
-        for (key, value) in &self.pending {
-            match value {
-                Some(value) => drop(config.insert(key.clone(), value.clone())),
-                None => drop(config.remove(key)),
-            }
-        }
-        config
+        config_to_come(&self.config, &self.pending)
     }
 
     /// Makes the waiting changes real, as a start does.
     pub fn apply_pending(&mut self) {
-        self.config = self.to_come();
-        self.pending.clear();
+        apply_pending(&mut self.config, &mut self.pending);
     }
 
     /// Changes them: a key for which `at_once` holds now, any other at the next start. For a stopped VM hold it for all.

@@ -11,9 +11,13 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Done, Log, Process, Safety, State, damaged, json, parse, process, timestamp};
+use super::{Done, Log, Process, Safety, State, damaged, json, parse, timestamp};
 use crate::{
     backends::TaskQuery,
+    backends::cloud_hypervisor::{
+        failpoint::{Point, reach},
+        process_id::ticks,
+    },
     model::{Class, Error, ExitStatus, LogLine, LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid},
     tasks::TaskSource,
 };
@@ -49,22 +53,25 @@ impl Task {
     pub fn end(mut self, result: Result<(), &Error>) -> Result<ExitStatus> {
         self.ended = true;
         let Log { state, id, .. } = &self.log;
-        state.write(Safety::Power, |transaction| {
-            let exit = match result {
-                Err(error) => ExitStatus::Failed(one_line(&chain(error))),
-                Ok(()) => match warnings(transaction, *id)? {
-                    0 => ExitStatus::Ok,
-                    count => ExitStatus::Warnings(count),
-                },
-            };
-            let last = match &exit {
-                ExitStatus::Failed(text) => format!("TASK ERROR: {text}"),
-                other => format!("TASK {other}"),
-            };
-            state.append(transaction, *id, &last)?;
-            close(transaction, *id, &exit.to_string(), state.now())?;
-            Ok(exit)
-        })
+        reach(Point::TaskEnding);
+        state
+            .write(Safety::Power, |transaction| {
+                let exit = match result {
+                    Err(error) => ExitStatus::Failed(one_line(&chain(error))),
+                    Ok(()) => match warnings(transaction, *id)? {
+                        0 => ExitStatus::Ok,
+                        count => ExitStatus::Warnings(count),
+                    },
+                };
+                let last = match &exit {
+                    ExitStatus::Failed(text) => format!("TASK ERROR: {text}"),
+                    other => format!("TASK {other}"),
+                };
+                state.append(transaction, *id, &last)?;
+                close(transaction, *id, &exit.to_string(), state.now())?;
+                Ok(exit)
+            })
+            .inspect(|_| reach(Point::TaskEnded))
     }
 }
 
@@ -182,7 +189,7 @@ impl State {
         let mut upid = Upid {
             node: self.node().clone(),
             pid: me.pid,
-            pstart: process::ticks()?,
+            pstart: ticks()?,
             starttime: u32::try_from(now.as_second()).unwrap_or(u32::MAX),
             kind: kind.to_owned(),
             id: id.to_owned(),
@@ -203,6 +210,7 @@ impl State {
             transaction.prepare_cached("DELETE FROM task WHERE exit IS NOT NULL AND id <= ?1")?.execute([id - KEPT])?;
             Ok(Task { log: Log { state: self.clone(), id, upid }, ended: false })
         })
+        .inspect(|_| reach(Point::TaskBegun))
     }
 
     /// Tasks, the newest first.

@@ -1,5 +1,7 @@
 //! The rows of VMs: made, read, changed, settled, removed; the numbers they get.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use uuid::Uuid;
 
@@ -9,7 +11,10 @@ use super::{
     Config, Desired, Done, Draft, End, Intent, IntentId, Outcome, Phase, Process, Safety, Settings, State, damaged,
     intent, json, parse, timestamp,
 };
-use crate::model::{Class, Digest, Error, Hint, NodeName, Result, Vmid};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Class, Digest, Error, Hint, NodeName, Result, Vmid},
+};
 
 /// A VM as its row has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +191,10 @@ fn lowest_free(transaction: &Transaction<'_>, column: &str, first: u32) -> rusql
     transaction.prepare_cached(&sql)?.query_row([first], |row| row.get(0))
 }
 
+fn uuids(transaction: &Transaction<'_>) -> rusqlite::Result<BTreeSet<String>> {
+    transaction.prepare_cached("SELECT uuid FROM vm")?.query_map([], |row| row.get(0))?.collect()
+}
+
 fn store_settings(transaction: &Transaction<'_>, vmid: Vmid, settings: &Settings) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE vm SET config = ?2, pending = ?3, snapshots = ?4 WHERE vmid = ?1")?
@@ -200,6 +209,20 @@ impl State {
     /// # Errors
     /// [`Class::Conflict`] if the VMID is taken, in the server's words.
     pub fn create(&self, new: NewVm, draft: Draft) -> Result<(Vm, Intent)> {
+        self.create_held(new, draft, |_| Ok(())).map(|(vm, intent, ())| (vm, intent))
+    }
+
+    /// The same, and `hold` is called before anybody else can see the row: to take the VM's operation lock, without which
+    /// the next command would take a VM in the making for one that was left. If that fails, there is no row.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and whatever `hold` says.
+    pub fn create_held<T>(
+        &self,
+        new: NewVm,
+        draft: Draft,
+        hold: impl FnOnce(&Vm) -> Result<T>,
+    ) -> Result<(Vm, Intent, T)> {
         /// The first that vsock leaves to guests.
         const FIRST_CID: u32 = 3;
         let uuid = Uuid::new_v4();
@@ -229,8 +252,11 @@ impl State {
                 ])?;
             store_settings(transaction, vmid, &new.settings)?;
             let intent = self.insert_intent(transaction, vmid, draft)?;
-            Ok((find(transaction, &self.0.node, vmid)?, intent))
+            let vm = find(transaction, &self.0.node, vmid)?;
+            let held = hold(&vm)?;
+            Ok((vm, intent, held))
         })
+        .inspect(|_| reach(Point::RowMade))
     }
 
     /// The lowest VMID that is free at this moment; only [`State::create`] makes sure of it.
@@ -239,6 +265,22 @@ impl State {
     /// If the file cannot be read.
     pub fn next_vmid(&self) -> Result<Vmid> {
         self.read(|transaction| Ok(vmid(lowest_free(transaction, "vmid", Vmid::MIN)?)?))
+    }
+
+    /// The uuids of all VMs, which name their directories.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn uuids(&self) -> Result<BTreeSet<String>> {
+        self.read(|transaction| Ok(uuids(transaction)?))
+    }
+
+    /// Works with the uuids of all VMs, and no VM is made or removed meanwhile.
+    ///
+    /// # Errors
+    /// If the file cannot be used, and whatever `work` says.
+    pub fn exclusively<T>(&self, work: impl FnOnce(&BTreeSet<String>) -> Result<T>) -> Result<T> {
+        self.write(Safety::Process, |transaction| Ok(work(&uuids(transaction)?)?))
     }
 
     /// One VM.
@@ -275,6 +317,7 @@ impl State {
             store_settings(transaction, vmid, &vm.settings)?;
             Ok(result)
         })
+        .inspect(|_| reach(Point::Configured))
     }
 
     /// Records the VMM that was started for a VM, and its build if it has said so.
@@ -290,6 +333,7 @@ impl State {
                 .execute(params![vmid.get(), build])?;
             Ok(())
         })
+        .inspect(|()| reach(Point::ProcessRecorded))
     }
 
     /// Writes what became of a VM and ends its intent. Of a finished one the settings it was for become true, and its
@@ -299,6 +343,7 @@ impl State {
     /// # Errors
     /// [`Class::NotFound`].
     pub fn settle(&self, vmid: Vmid, settle: &Settle) -> Result<()> {
+        reach(Point::Settling);
         self.write(Safety::Power, |transaction| {
             find(transaction, &self.0.node, vmid)?;
             store_process(transaction, vmid, settle.process.as_ref())?;
@@ -313,6 +358,7 @@ impl State {
             }
             Ok(())
         })
+        .inspect(|()| reach(Point::Settled))
     }
 
     /// Removes a VM's row and with it its intent, its queue and its use of images: the last act of a delete, and of a
@@ -321,6 +367,7 @@ impl State {
     /// # Errors
     /// [`Class::Bug`] for a VM that is neither being deleted nor being made.
     pub fn remove(&self, vmid: Vmid) -> Result<()> {
+        reach(Point::RowGoing);
         self.write(Safety::Power, |transaction| {
             let phase: Option<Phase> = transaction
                 .prepare_cached("SELECT phase FROM vm WHERE vmid = ?1")?
@@ -337,6 +384,7 @@ impl State {
             transaction.prepare_cached("DELETE FROM vm WHERE vmid = ?1")?.execute([vmid.get()])?;
             Ok(())
         })
+        .inspect(|()| reach(Point::RowGone))
     }
 }
 

@@ -17,6 +17,7 @@ use reqwest::{
     header::{self, HeaderMap, HeaderName},
     redirect,
 };
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -51,6 +52,13 @@ pub(super) struct Fetched {
 pub(super) struct Download {
     pub(super) file: File,
     pub(super) path: PathBuf,
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // In words, not by closing: a child that another thread has forked has the file too until it runs its program.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// The note.

@@ -57,7 +57,7 @@ const CAME_WITH: &[(u32, &str)] = &[
 ];
 
 /// How long a program may take to say its version.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the VMM and the firmware are called where they are published, by architecture.
 const PUBLISHED: (&str, &str) = if cfg!(target_arch = "aarch64") {

@@ -170,7 +170,14 @@ impl Conclusion {
         let booted = matches!(machine, Some(Machine::Running | Machine::Paused));
         let ending = intent.filter(|intent| intent.committed && intent.verb.ends_vmm());
         match (phase, machine) {
-            (Phase::Stopping, _) => self.end(seen, own, End::Stopped),
+            (Phase::Stopping, _) => {
+                let runs = self.sight;
+                self.end(seen, own, End::Stopped);
+                if seen.lock == Lock::Free {
+                    // Until somebody ends it, it runs.
+                    self.sight = runs;
+                }
+            }
             _ if ending.is_some_and(|intent| intent.verb == Verb::Suspend) => self.end(seen, own, End::Suspended),
             _ if ending.is_some() => self.end(seen, own, End::Stopped),
             (_, None) => self.findings.push(Finding::Unresponsive(own.clone())),

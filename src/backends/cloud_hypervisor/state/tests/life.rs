@@ -115,7 +115,7 @@ fn look(state: &State, vm: Vm) -> Observation {
         intent: state.intent(vm.vmid).unwrap(),
         vm,
         lock: Lock::Ours,
-        boot_id: boot_id().unwrap(),
+        boot_id: state.process().boot_id.clone(),
         alive: false,
         recorded,
         marked: None,
