@@ -9,6 +9,7 @@ mod list;
 mod mutate;
 mod power;
 mod row;
+mod touched;
 mod update;
 
 pub(crate) use config::unknown_flag;

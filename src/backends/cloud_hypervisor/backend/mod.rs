@@ -5,6 +5,7 @@
 
 mod configure;
 mod create;
+mod live;
 mod look;
 mod power;
 mod volumes;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
+use self::configure::Asked;
 use super::{
     host::Places,
     mapping,
@@ -125,10 +127,10 @@ impl Local {
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
     fn task_type(action: Action) -> Option<&'static str> {
         Some(match action {
-            Action::Configure | Action::SnapshotUpdate => return None,
+            Action::SnapshotUpdate => return None,
             Action::Create => "qmcreate",
             Action::Clone => "qmclone",
-            Action::ConfigureInTask => "qmconfig",
+            Action::Configure | Action::ConfigureInTask => "qmconfig",
             Action::Destroy => "qmdestroy",
             Action::Start => "qmstart",
             Action::Stop => "qmstop",
@@ -160,7 +162,7 @@ impl Local {
     async fn work(&self, step: &Step, job: &Job) -> Result<()> {
         match step.action {
             Action::Create => return self.create(step, job).await,
-            Action::Configure | Action::ConfigureInTask => return self.configure(step).map(drop),
+            Action::Configure | Action::ConfigureInTask => return self.configure(step, job).await,
             _ => {}
         }
         let vm = self.state().vm(step.guest.vmid)?;
@@ -203,12 +205,18 @@ impl Backend for Local {
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
         let Some(kind) = Self::task_type(step.action) else {
-            self.configure(step)?;
-            return Ok(Submitted::Done(Value::Null));
+            return Err(Error::usage(format!("this host cannot do that yet ({:?})", step.action)));
         };
         if step.action != Action::Create {
-            // As on a server: what is not there is no task's business.
-            self.state().vm(step.guest.vmid)?;
+            // As on a server: what is not there, or was changed in between, is no task's business.
+            let vm = self.state().vm(step.guest.vmid)?;
+            if matches!(step.action, Action::Configure | Action::ConfigureInTask) {
+                let asked = Asked::of(step)?;
+                asked.check(&vm)?;
+                if vm.process.is_some() {
+                    self.plan_running(&vm, &asked)?;
+                }
+            }
         }
         let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), &self.options().user)?;
         let upid = task.upid().clone();

@@ -2,10 +2,11 @@
 //!
 //! Each is called with the VM's lock held and nothing left over from before.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use super::{
     Job, Local,
+    live::{SENT, keep},
     look::{SLOW, identity, process},
 };
 use crate::{
@@ -81,9 +82,7 @@ impl Local {
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
-        let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
-        fs::write(places.state.join("config.json"), sent)
-            .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
+        keep(&places.state.join(SENT), &mapped.config)?;
         vmm.create(&mapped.config, SLOW).await?;
         vmm.boot(SLOW).await?;
         match vmm.info(SLOW).await?.state {
@@ -98,6 +97,23 @@ impl Local {
 
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
+        let mut facts = self.facts_beside(vm)?;
+        let places = self.places(vm);
+        if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
+            let path = places.state.join("seed.img");
+            let image = disk::Seed {
+                user_data: seed.user_data,
+                meta_data: seed.meta_data,
+                network_config: seed.network_config,
+            };
+            image.write(&path)?;
+            self.attach_seed(vm, &path, &mut facts.volumes)?;
+        }
+        Ok(facts)
+    }
+
+    /// The same beside a VM that runs: nothing is made anew.
+    pub(super) fn facts_beside(&self, vm: &Vm) -> Result<Facts> {
         let places = self.places(vm);
         let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let mut facts = Facts {
@@ -112,14 +128,8 @@ impl Local {
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
             ..Facts::default()
         };
-        if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
-            let path = places.state.join("seed.img");
-            let image = disk::Seed {
-                user_data: seed.user_data,
-                meta_data: seed.meta_data,
-                network_config: seed.network_config,
-            };
-            image.write(&path)?;
+        let path = places.state.join("seed.img");
+        if path.exists() {
             self.attach_seed(vm, &path, &mut facts.volumes)?;
         }
         Ok(facts)
