@@ -79,6 +79,10 @@ impl Words {
 pub const CREATE: Words = Words::new("create", "creating", "created");
 /// The verb that changes a guest's configuration.
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
+/// The verb that adds a device to a guest.
+pub const ADD: Words = Words::new("add", "adding to", "added to");
+/// The verb that takes a device away from a guest.
+pub const REMOVE: Words = Words::new("remove", "removing from", "removed from");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
 
@@ -229,7 +233,13 @@ pub const POWER_VERBS: &[PowerVerb] = &[
 
 /// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
 pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
-    let others = [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy)];
+    let others = [
+        (CREATE, Action::Create),
+        (UPDATE, Action::Configure),
+        (ADD, Action::Configure),
+        (REMOVE, Action::Configure),
+        (DELETE, Action::Destroy),
+    ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))
 }

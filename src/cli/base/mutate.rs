@@ -16,7 +16,7 @@ use crate::{
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{CREATE, Loss, Outcome, Plan, Resolved, Status, Words},
+    ops::{CREATE, Loss, Outcome, Plan, Resolved, RunOptions, Status, Words},
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -129,7 +129,10 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Optio
         return Ok(None);
     }
     let show = Show::new(cx.ui.clone());
-    Ok(Some(session.ops.run(plans, &session.options, &show, &cx.interrupt).await))
+    let queued = plans.iter().any(|plan| plan.queue);
+    // Who queues something does not want to wait for whoever does it.
+    let options = RunOptions { wait: session.options.wait && !queued, ..session.options };
+    Ok(Some(session.ops.run(plans, &options, &show, &cx.interrupt).await))
 }
 
 /// Refuses a change that asks where nobody can answer, before anything is looked at.

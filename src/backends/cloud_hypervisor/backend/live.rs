@@ -39,7 +39,16 @@ pub(super) struct Planned {
     sent: VmConfig,
     /// The configuration that would be if nothing had to wait.
     wished: Settings,
+    /// Keys whose values are to be others.
+    changed: BTreeSet<String>,
     plan: Changes,
+}
+
+impl Planned {
+    /// Whether a key counts as soon as it is written down.
+    pub(super) fn is_now(&self, key: &str) -> bool {
+        self.plan.now.iter().any(|now| now == key)
+    }
 }
 
 impl Local {
@@ -52,23 +61,16 @@ impl Local {
         let mut wished = Settings::new(vm.settings.config.clone());
         wished.change(&asked.change, |_| true);
         let to_be = Vm { settings: wished.clone(), ..vm.clone() };
-        let plan = mapping::changes(&config(vm), &sent, &config(&to_be), &self.facts_beside(&to_be)?)?;
-        Ok(Some(Planned { sent, wished, plan }))
+        let after = config(&to_be);
+        let plan = mapping::changes(&config(vm), &sent, &after, &self.facts_beside(&to_be, &after)?)?;
+        let keys = asked.change.set.keys().chain(&asked.change.delete);
+        let changed = keys.filter(|key| vm.settings.get(key) != wished.get(key)).cloned().collect();
+        Ok(Some(Planned { sent, wished, changed, plan }))
     }
 
-    /// Changes a VM that runs. Its lock is held.
-    pub(super) async fn change_running(&self, vm: &Vm, sight: Sight, asked: &Asked, job: &Job) -> Result<()> {
-        let Some(Planned { mut sent, wished, plan }) = self.plan_running(vm, asked)? else {
-            return self.change_later(vm, asked, "nothing says what its VMM was given at its start", job);
-        };
-
-        let changed = self.state().configure(vm.vmid, None, |vm| {
-            let there = vm.settings.config.clone();
-            vm.settings.change(&asked.change, |key| plan.now.iter().any(|now| now == key));
-            prune(&mut vm.settings);
-            let keys = asked.change.set.keys().chain(&asked.change.delete);
-            Ok(keys.filter(|key| there.get(*key) != wished.config.get(*key)).cloned().collect::<BTreeSet<_>>())
-        })?;
+    /// Makes the calls of a change that is written down. The VM's lock is held.
+    pub(super) async fn do_all(&self, vm: &Vm, sight: Sight, planned: Planned, job: &Job) -> Result<()> {
+        let Planned { mut sent, wished, changed, plan } = planned;
         self.tell(&plan, &changed, job)?;
         let mut failed = BTreeSet::new();
         for (at, live) in plan.live.iter().enumerate() {

@@ -3,11 +3,13 @@
 //! A step that takes time is a task of this process: it goes on while its log is read, and [`Backend::leave`] waits for
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
+mod attached;
 mod configure;
 mod create;
 mod live;
 mod look;
 mod power;
+mod queued;
 mod volumes;
 
 use std::{
@@ -24,14 +26,14 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use self::configure::Asked;
+use self::configure::{Asked, UPDATE};
 use super::{
     host::Places,
     mapping,
     state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
 };
 use crate::{
-    backends::{Action, Backend, Capabilities, Step, TaskQuery},
+    backends::{Action, Backend, Capabilities, QueuedStep, Step, TaskQuery},
     client::Reply,
     model::{
         Call, Class, Clock, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName,
@@ -120,7 +122,12 @@ impl Local {
             Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
         })?;
         let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
-        let (vm, sight) = self.mend(vm.vmid, job).await?;
+        let (mut vm, sight) = self.mend(vm.vmid, job).await?;
+        // What goes away needs nothing added to it any more; a change looks at its digest first.
+        if !matches!(what, "destroy" | UPDATE) {
+            self.apply_queue(&vm, sight, job).await?;
+            vm = self.state().vm(vm.vmid)?;
+        }
         Ok((lock, vm, sight))
     }
 
@@ -229,6 +236,19 @@ impl Backend for Local {
         });
         self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
         Ok(Submitted::Task(upid))
+    }
+
+    async fn enqueue(&self, step: &Step) -> Result<Submitted> {
+        self.refuse(step)?;
+        self.put_into_queue(step)
+    }
+
+    async fn queue(&self, vmid: Option<Vmid>) -> Result<Vec<QueuedStep>> {
+        self.queue_of(vmid)
+    }
+
+    async fn cancel_queued(&self, id: i64) -> Result<()> {
+        self.cancel(id)
     }
 
     async fn leave(&self) {

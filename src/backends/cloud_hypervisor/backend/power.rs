@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use super::{
-    Job, Local,
+    Job, Local, attached,
+    configure::prune,
     live::{SENT, keep},
     look::{SLOW, identity, process},
 };
@@ -35,6 +36,7 @@ impl Local {
         }
         let mut settings = vm.settings.clone();
         settings.apply_pending();
+        prune(&mut settings);
         let work = Work { settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
@@ -97,7 +99,7 @@ impl Local {
 
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
-        let mut facts = self.facts_beside(vm)?;
+        let mut facts = self.facts_beside(vm, config)?;
         let places = self.places(vm);
         if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
             let path = places.state.join("seed.img");
@@ -113,7 +115,7 @@ impl Local {
     }
 
     /// The same beside a VM that runs: nothing is made anew.
-    pub(super) fn facts_beside(&self, vm: &Vm) -> Result<Facts> {
+    pub(super) fn facts_beside(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let places = self.places(vm);
         let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let mut facts = Facts {
@@ -126,8 +128,10 @@ impl Local {
             taps: BTreeMap::new(),
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
+            virtiofs: attached::shares(&vm.settings.config)?,
             ..Facts::default()
         };
+        attached::check_host_devices(config)?;
         let path = places.state.join("seed.img");
         if path.exists() {
             self.attach_seed(vm, &path, &mut facts.volumes)?;
