@@ -1,20 +1,17 @@
 //! Changes of a VM's settings, under its lock: at once while it is off or where they are only data of ours; what a VM
 //! that runs takes at once is done in [`live`](super::live), and everything else waits for its next start.
 
-use super::{Job, Local, live::Planned};
+use super::{Job, Local, asked::change_of, live::Planned};
 use crate::{
     backends::{
         Step,
         cloud_hypervisor::{
             mapping::{self, Apply, Key, OWN},
-            state::{Change, Config, Settings, Vm, reconcile::Sight},
+            state::{Change, Settings, Vm, reconcile::Sight},
         },
     },
-    model::{Digest, Error, Result},
+    model::{Digest, Result},
 };
-
-/// Parameters of a change that say how.
-const HOW: [&str; 6] = ["delete", "revert", "digest", "force", "skiplock", "background_delay"];
 
 /// What a change is doing while it holds a VM's lock.
 pub(super) const UPDATE: &str = "update";
@@ -31,20 +28,7 @@ impl Asked {
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) for a key that there is not.
     pub(super) fn of(step: &Step) -> Result<Self> {
-        let list = |name: &str| -> Vec<String> {
-            let text = step.params.get(name).unwrap_or_default();
-            text.split([',', ';', ' ']).filter(|key| !key.is_empty()).map(str::to_owned).collect()
-        };
-        let set: Config = step
-            .params
-            .iter()
-            .filter(|(key, _)| !HOW.contains(key))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        let change = Change { set, delete: list("delete"), revert: list("revert") };
-        if let Some(key) = change.set.keys().chain(&change.delete).find(|key| row(key).is_none()) {
-            return Err(Error::usage(format!("this host has no configuration key `{key}`")));
-        }
+        let change = change_of(step)?;
         Ok(Self { change, digest: step.params.get("digest").map(|text| Digest(text.to_owned())) })
     }
 
@@ -122,7 +106,7 @@ impl Local {
 }
 
 /// The row of a key, ours too.
-fn row(key: &str) -> Option<&'static Key> {
+pub(super) fn row(key: &str) -> Option<&'static Key> {
     mapping::key(key).or_else(|| OWN.iter().find(|row| row.is(key)))
 }
 

@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use super::{
     Job, Local,
+    asked::typed,
     configure::{Asked, prune, waits},
     look::{BALLOON, MEMORY, SLOW, VCPUS, identity},
 };
@@ -23,7 +24,7 @@ use crate::{
             events::{self, EventFile},
         },
     },
-    model::{Class, ConfigView, Error, Result, config::QemuConfig},
+    model::{Class, Error, Result, config::QemuConfig},
 };
 
 /// How long a guest gets to let go of a device; Proxmox's own limit.
@@ -230,7 +231,7 @@ impl Local {
 
 /// A VM's configuration as the mapping reads it.
 fn config(vm: &Vm) -> QemuConfig {
-    QemuConfig::from(vm.settings.guest_config(ConfigView::Current))
+    typed(&vm.settings.config)
 }
 
 /// The settings that are true once a call is done: its key's, if it was the key's last call.

@@ -5,7 +5,9 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use super::{
-    Job, Local, attached,
+    Job, Local,
+    asked::typed,
+    attached,
     configure::prune,
     live::{SENT, keep},
     look::{SLOW, identity, process},
@@ -57,11 +59,10 @@ impl Local {
     /// Starts a VMM and the VM in it.
     async fn boot(&self, vm: &Vm, job: &Job) -> Result<Process> {
         let places = self.places(vm);
-        let config = QemuConfig::from(vm.settings.guest_config(crate::model::ConfigView::Current));
+        let config = typed(&vm.settings.config);
         let mapped = mapping::map(&config, &self.facts(vm, &config)?)?;
-        for warning in &mapped.warnings {
-            job.warn(warning)?;
-        }
+        mapped.notes.iter().try_for_each(|note| job.line(note))?;
+        mapped.warnings.iter().try_for_each(|warning| job.warn(warning))?;
         let missing = || {
             Error::not_found("there is no `cloud-hypervisor` to start VMs with")
                 .with_hint(Hint::Text("`pvectl check` says how to install it".to_owned()))
@@ -97,6 +98,16 @@ impl Local {
         Ok(started)
     }
 
+    /// What the mapping has to know of this host, whatever the VM.
+    pub(super) fn host_facts(&self) -> Facts {
+        Facts {
+            arch: std::env::consts::ARCH.to_owned(),
+            host_cpus: thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            memory_limit: self.memory().0,
+            ..Facts::default()
+        }
+    }
+
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let mut facts = self.facts_beside(vm, config)?;
@@ -117,11 +128,7 @@ impl Local {
     /// The same beside a VM that runs: nothing is made anew.
     pub(super) fn facts_beside(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let places = self.places(vm);
-        let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let mut facts = Facts {
-            arch: std::env::consts::ARCH.to_owned(),
-            host_cpus: cpus,
-            memory_limit: self.memory().0,
             uuid: vm.uuid.to_string(),
             firmware: self.options().firmware.clone(),
             volumes: self.attached(vm)?,
@@ -129,7 +136,7 @@ impl Local {
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
             virtiofs: attached::shares(&vm.settings.config)?,
-            ..Facts::default()
+            ..self.host_facts()
         };
         attached::check_host_devices(config)?;
         let path = places.state.join("seed.img");

@@ -15,7 +15,7 @@ use crate::{
             Desired, Draft, Outcome, Phase, QueueId, Queued, Settle, Verb, Vm, Work, reconcile::Sight,
         },
     },
-    model::{Class, Error, GuestKind, GuestRef, Params, Result, Submitted, Upid, Vmid},
+    model::{Class, Error, GuestKind, GuestRef, Params, Result, Submitted, Upid, Vmid, is_secret_key},
 };
 
 /// What waits in the queue: a change of the configuration.
@@ -28,6 +28,9 @@ impl Local {
             return Err(Error::usage("only changes of a configuration can be queued"));
         }
         Asked::of(step)?;
+        if let Some((key, _)) = step.params.iter().find(|(key, _)| is_secret_key(key)) {
+            return Err(Error::usage(format!("{key} is not kept in the queue: set it with an update")));
+        }
         let vmid = step.guest.vmid;
         self.state().vm(vmid)?;
         let user = &self.options().user;
