@@ -302,7 +302,7 @@ pub(super) fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
     // A guest suspended to disk is locked by that and can be changed and removed all the same.
     match config.lock() {
         Some(lock) if lock != "suspended" => {
-            let message = format!("cannot {} {}: it is locked ({lock})", plan.words.name, plan.label());
+            let message = format!("cannot {} {}: it is locked ({lock})", plan.words.act(), plan.label());
             Err(Error::new(Class::Conflict, message).with_hint(Hint::Locked(lock)))
         }
         _ => Ok(()),

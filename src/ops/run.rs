@@ -134,7 +134,7 @@ impl Ops {
 
 /// What was tried goes before the error, what is left behind after it.
 fn explain(error: Error, plan: &Plan, at: usize) -> Error {
-    let error = error.context(format_args!("cannot {} {}", plan.words.name, plan.label()));
+    let error = error.context(format_args!("cannot {} {}", plan.words.act(), plan.label()));
     match leftover(plan, at) {
         Some(leftover) => error.with_hint(Hint::Text(leftover)),
         None => error,

@@ -75,14 +75,25 @@ impl Words {
     }
 }
 
+impl Words {
+    /// What is done, before the name of a guest: `start`, `add a device to`.
+    pub fn act(&self) -> &'static str {
+        match self.name {
+            "add" => "add a device to",
+            "remove" => "take a device from",
+            name => name,
+        }
+    }
+}
+
 /// The verb that makes a guest.
 pub const CREATE: Words = Words::new("create", "creating", "created");
 /// The verb that changes a guest's configuration.
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
 /// The verb that adds a device to a guest.
-pub const ADD: Words = Words::new("add", "adding to", "added to");
+pub const ADD: Words = Words::new("add", "adding a device to", "changed, a device added");
 /// The verb that takes a device away from a guest.
-pub const REMOVE: Words = Words::new("remove", "removing from", "removed from");
+pub const REMOVE: Words = Words::new("remove", "taking a device from", "changed, a device removed");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
 

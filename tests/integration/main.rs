@@ -31,6 +31,8 @@ mod lists;
 mod local;
 #[cfg(target_os = "linux")]
 mod local_disks;
+#[cfg(target_os = "linux")]
+mod local_live;
 mod login;
 mod lost;
 mod models;

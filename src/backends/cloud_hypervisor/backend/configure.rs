@@ -13,9 +13,6 @@ use crate::{
     model::{Digest, Result},
 };
 
-/// What a change is doing while it holds a VM's lock.
-pub(super) const UPDATE: &str = "update";
-
 /// What is asked of a configuration.
 pub(super) struct Asked {
     pub(super) change: Change,
@@ -58,8 +55,10 @@ impl Local {
     pub(super) async fn configure(&self, step: &Step, job: &Job) -> Result<()> {
         let asked = Asked::of(step)?;
         let vm = self.state().vm(step.guest.vmid)?;
-        let (_lock, vm, sight) = self.hold(&vm, UPDATE, job).await?;
-        asked.check(&vm)?;
+        let _lock = self.lock(&vm, "update").await?;
+        // What comes next may change the settings itself.
+        asked.check(&self.state().vm(vm.vmid)?)?;
+        let (vm, sight) = self.mend(vm.vmid, job).await?;
         self.apply_queue(&vm, sight, job).await?;
         let vm = self.state().vm(vm.vmid)?;
         let prepared = self.prepare(&vm, sight, &asked)?;

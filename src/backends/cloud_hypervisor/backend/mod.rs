@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use self::configure::{Asked, UPDATE};
+use self::configure::Asked;
 use super::{
     host::Places,
     mapping,
@@ -115,21 +115,27 @@ impl Local {
         }
     }
 
-    /// Takes the lock of a VM, and brings it in line with what runs before anything else is done to it.
+    /// Takes the lock of a VM, brings it in line with what runs before anything else is done to it, and does what waits
+    /// in its queue.
     async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
+        let lock = self.lock(vm, what).await?;
+        let (mut vm, sight) = self.mend(vm.vmid, job).await?;
+        // What goes away needs nothing added to it any more.
+        if what != "destroy" {
+            self.apply_queue(&vm, sight, job).await?;
+            vm = self.state().vm(vm.vmid)?;
+        }
+        Ok((lock, vm, sight))
+    }
+
+    /// Takes the lock of a VM.
+    async fn lock(&self, vm: &Vm, what: &str) -> Result<OperationLock> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
         let directory = self.places(vm).state;
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| {
             Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
         })?;
-        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
-        let (mut vm, sight) = self.mend(vm.vmid, job).await?;
-        // What goes away needs nothing added to it any more; a change looks at its digest first.
-        if !matches!(what, "destroy" | UPDATE) {
-            self.apply_queue(&vm, sight, job).await?;
-            vm = self.state().vm(vm.vmid)?;
-        }
-        Ok((lock, vm, sight))
+        OperationLock::take(&directory, &holder, self.options().patience).await
     }
 
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
@@ -162,7 +168,10 @@ impl Local {
         let card = |key: &str| key.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
         match step.params.iter().find(|(key, _)| card(key)) {
             Some((key, _)) => Err(Error::usage(format!("{key}: VMs of this host have no network cards yet"))),
-            None => self.refuse_impossible(step),
+            None => {
+                attached::check_host_devices(&asked::typed(&asked::set_of(step)))?;
+                self.refuse_impossible(step)
+            }
         }
     }
 

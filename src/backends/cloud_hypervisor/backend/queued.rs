@@ -113,7 +113,8 @@ impl Local {
         let node = self.options().node.clone();
         let guest = GuestRef { node, kind: GuestKind::Qemu, vmid: vm.vmid };
         let step = Step::new(Action::Configure, guest).with_params(params);
-        let thought = Asked::of(&step).and_then(|asked| self.prepare(vm, sight, &asked));
+        let possible = self.refuse_impossible(&step).and_then(|()| Asked::of(&step));
+        let thought = possible.and_then(|asked| self.prepare(vm, sight, &asked));
         let prepared = match thought {
             Ok(prepared) => prepared,
             Err(error) => {
