@@ -10,7 +10,7 @@ use super::cx::Cx;
 use crate::{
     backends::cloud_hypervisor::{
         Local, Options,
-        host::facts::{Look, find_firmware, find_vmm},
+        host::facts::{Look, find_firmware, find_nft, find_vmm},
     },
     model::{Error, NodeName, Result, SystemClock},
 };
@@ -28,6 +28,7 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
     let options = Options {
         binary: find_vmm(&look).ok(),
         firmware: find_firmware(&look),
+        nft: find_nft(&look),
         state: look.state,
         run: look.run,
         node,

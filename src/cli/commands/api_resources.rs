@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn every_path_is_one_that_can_be_read() {
         for kind in KINDS {
-            // The record and the images are here, on no server.
-            assert_eq!(kind.paths.is_empty(), ["operation", "image"].contains(&kind.noun), "{}", kind.noun);
+            // The record, images and networks are here, on no server.
+            assert_eq!(kind.paths.is_empty(), ["operation", "image", "network"].contains(&kind.noun), "{}", kind.noun);
             for path in kind.paths {
                 let known = embedded().templates().any(|(method, template)| (method, template) == (Method::Get, *path));
                 assert!(known, "{}: {path}", kind.noun);

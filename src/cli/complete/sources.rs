@@ -97,6 +97,7 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "task" => upids(request).await,
             "operation" => operations(request).await,
             "image" => images(request).await,
+            "network" => networks(request).await,
             _ => Vec::new(),
         },
     }
@@ -386,4 +387,22 @@ pub(super) fn fields(request: &Request) -> Vec<Candidate> {
     let (before, _) = last_of(&request.word, &[',']);
     let columns = request.kind().into_iter().flat_map(|kind| (kind.columns)());
     columns.map(|(title, field)| Candidate::open(format!("{field}="), title).behind(before)).collect()
+}
+
+/// The bridges of this host, pvectl's own among them.
+async fn networks(request: &Request) -> Vec<Candidate> {
+    #[cfg(target_os = "linux")]
+    {
+        use crate::backends::cloud_hypervisor::host::network::links_now;
+        let found = request.live.blocking(move || links_now().ok()).await.flatten().unwrap_or_default();
+        let bridges = found.iter().filter(|link| link.bridge.is_some());
+        bridges
+            .map(|link| Candidate::new(&link.name, if link.mark.is_some() { "pvectl's" } else { "a bridge" }))
+            .collect()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = request;
+        Vec::new()
+    }
 }

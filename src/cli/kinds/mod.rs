@@ -3,6 +3,8 @@
 mod container;
 #[cfg(target_os = "linux")]
 mod image;
+#[cfg(target_os = "linux")]
+mod network;
 mod node;
 mod operation;
 mod task;
@@ -21,6 +23,8 @@ pub(crate) const KINDS: &[&Kind] = &[
     &node::KIND,
     #[cfg(target_os = "linux")]
     &image::KIND,
+    #[cfg(target_os = "linux")]
+    &network::KIND,
 ];
 
 /// The kind that a word means.

@@ -20,12 +20,13 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads it from a step.
+    /// Reads it from a step. Cards that have no address get one.
     ///
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) for a key that there is not.
-    pub(super) fn of(step: &Step) -> Result<Self> {
-        let change = change_of(step)?;
+    pub(super) fn of(local: &Local, step: &Step) -> Result<Self> {
+        let mut change = change_of(step)?;
+        local.fresh_macs(&mut change.set, false)?;
         Ok(Self { change, digest: step.params.get("digest").map(|text| Digest(text.to_owned())) })
     }
 
@@ -53,7 +54,7 @@ pub(super) struct Prepared {
 impl Local {
     /// Changes settings. What became of each key is in the task's log.
     pub(super) async fn configure(&self, step: &Step, job: &Job) -> Result<()> {
-        let asked = Asked::of(step)?;
+        let asked = Asked::of(self, step)?;
         let vm = self.state().vm(step.guest.vmid)?;
         let _lock = self.lock(&vm, "update").await?;
         // What comes next may change the settings itself.
@@ -61,24 +62,24 @@ impl Local {
         let (vm, sight) = self.mend(vm.vmid, job).await?;
         self.apply_queue(&vm, sight, job).await?;
         let vm = self.state().vm(vm.vmid)?;
-        let prepared = self.prepare(&vm, sight, &asked)?;
+        let prepared = self.prepare(&vm, sight, &asked).await?;
         self.state().configure(vm.vmid, None, |vm| {
             vm.settings = prepared.settings.clone();
             Ok(())
         })?;
-        self.carry_on(&vm, sight, prepared, job).await
+        self.carry_on(sight, prepared, job).await
     }
 
     /// Thinks a change through; nothing is done yet.
     ///
     /// # Errors
     /// For what cannot be had at all.
-    pub(super) fn prepare(&self, vm: &Vm, sight: Sight, asked: &Asked) -> Result<Prepared> {
+    pub(super) async fn prepare(&self, vm: &Vm, sight: Sight, asked: &Asked) -> Result<Prepared> {
         let mut settings = vm.settings.clone();
         let mut live = None;
         let why = match sight {
             Sight::Running | Sight::Paused => {
-                live = self.plan_running(vm, asked)?;
+                live = self.plan_running(vm, asked).await?;
                 "nothing says what its VMM was given at its start"
             }
             Sight::Unresponsive => "its VMM does not answer",
@@ -96,9 +97,9 @@ impl Local {
     }
 
     /// Does what a change that is written down means for a VM that runs.
-    pub(super) async fn carry_on(&self, vm: &Vm, sight: Sight, prepared: Prepared, job: &Job) -> Result<()> {
+    pub(super) async fn carry_on(&self, sight: Sight, prepared: Prepared, job: &Job) -> Result<()> {
         match prepared.live {
-            Some(live) => self.do_all(vm, sight, live, job).await,
+            Some(live) => self.do_all(sight, live, job).await,
             None => prepared.waiting.iter().try_for_each(|key| job.line(&waits(key, prepared.why))),
         }
     }

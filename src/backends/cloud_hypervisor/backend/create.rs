@@ -88,6 +88,7 @@ struct Making {
 impl Local {
     pub(super) async fn create(&self, step: &Step, job: &Job) -> Result<()> {
         let mut config = config_of(step)?;
+        let alone = self.complete(&mut config, false)?;
         let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
         let makings = self.makings(step.guest.vmid, asked_disks(&config, image)?);
         for making in &makings {
@@ -97,6 +98,7 @@ impl Local {
         let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
         let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
         let (vm, intent) = self.state().create(new, Draft::new(Verb::Create).task(&job.upid).work(work))?;
+        drop(alone);
         let made = self.make(makings, job).await;
         match made {
             Ok(()) => {

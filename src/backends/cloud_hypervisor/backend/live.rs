@@ -16,11 +16,11 @@ use super::{
 use crate::{
     backends::cloud_hypervisor::{
         host,
-        mapping::{self, Changes, Live, LiveCall},
+        mapping::{self, Changes, Facts, Live, LiveCall},
         state::{Draft, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{
             Resize, Vmm,
-            config::VmConfig,
+            config::{NetConfig, VmConfig},
             events::{self, EventFile},
         },
     },
@@ -38,8 +38,8 @@ const NEXT: &str = "config.json.next";
 pub(super) struct Planned {
     /// What the VMM has.
     sent: VmConfig,
-    /// The configuration that would be if nothing had to wait.
-    wished: Settings,
+    /// The VM as it would be if nothing had to wait.
+    to_be: Vm,
     /// Keys whose values are to be others.
     changed: BTreeSet<String>,
     plan: Changes,
@@ -57,21 +57,22 @@ impl Local {
     ///
     /// # Errors
     /// For what cannot be had at all, live or later.
-    pub(super) fn plan_running(&self, vm: &Vm, asked: &Asked) -> Result<Option<Planned>> {
+    pub(super) async fn plan_running(&self, vm: &Vm, asked: &Asked) -> Result<Option<Planned>> {
         let Some(sent) = sent(&self.places(vm).state.join(SENT)) else { return Ok(None) };
         let mut wished = Settings::new(vm.settings.config.clone());
         wished.change(&asked.change, |_| true);
-        let to_be = Vm { settings: wished.clone(), ..vm.clone() };
+        let to_be = Vm { settings: wished, ..vm.clone() };
         let after = config(&to_be);
-        let plan = mapping::changes(&config(vm), &sent, &after, &self.facts_beside(&to_be, &after)?)?;
+        let facts = Facts { taps: self.taps(&to_be, &after).await?, ..self.facts_beside(&to_be, &after)? };
+        let plan = mapping::changes(&config(vm), &sent, &after, &facts)?;
         let keys = asked.change.set.keys().chain(&asked.change.delete);
-        let changed = keys.filter(|key| vm.settings.get(key) != wished.get(key)).cloned().collect();
-        Ok(Some(Planned { sent, wished, changed, plan }))
+        let changed = keys.filter(|key| vm.settings.get(key) != to_be.settings.get(key)).cloned().collect();
+        Ok(Some(Planned { sent, to_be, changed, plan }))
     }
 
     /// Makes the calls of a change that is written down. The VM's lock is held.
-    pub(super) async fn do_all(&self, vm: &Vm, sight: Sight, planned: Planned, job: &Job) -> Result<()> {
-        let Planned { mut sent, wished, changed, plan } = planned;
+    pub(super) async fn do_all(&self, sight: Sight, planned: Planned, job: &Job) -> Result<()> {
+        let Planned { mut sent, to_be, changed, plan } = planned;
         self.tell(&plan, &changed, job)?;
         let mut failed = BTreeSet::new();
         for (at, live) in plan.live.iter().enumerate() {
@@ -80,7 +81,7 @@ impl Local {
             }
             let last = !plan.live[at + 1..].iter().any(|later| later.keys == live.keys);
             let keys = live.keys.join(", ");
-            match self.do_live(vm, sight, &mut sent, live, last.then_some(&wished), job).await {
+            match self.do_live(&to_be, sight, &mut sent, live, last, job).await {
                 Ok(()) if last => job.line(&format!("{keys}: changed while it runs"))?,
                 Ok(()) => {}
                 // Nobody knows how the VMM is: what is left waits.
@@ -118,15 +119,15 @@ impl Local {
     /// Makes a call, and with it its key true if that was the last one. On an error the key waits still.
     async fn do_live(
         &self,
-        vm: &Vm,
+        to_be: &Vm,
         sight: Sight,
         sent: &mut VmConfig,
         live: &Live,
-        wished: Option<&Settings>,
+        last: bool,
         job: &Job,
     ) -> Result<()> {
-        let places = self.places(vm);
-        let vm = self.state().vm(vm.vmid)?;
+        let places = self.places(to_be);
+        let vm = self.state().vm(to_be.vmid)?;
         let Some(process) = vm.process.clone() else {
             return Err(Error::conflict(format!("VM {} has no process", vm.vmid)));
         };
@@ -136,12 +137,12 @@ impl Local {
         let work = Work {
             made: vec![next.clone()],
             moves: vec![(next.clone(), now.clone())],
-            settings: Some(settings_after(&vm, live, wished)),
+            settings: Some(settings_after(&vm, live, last.then_some(&to_be.settings))),
             ..proof(&live.call)
         };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Update).task(&job.upid).work(work))?;
         let done = match keep(&next, &then) {
-            Ok(()) => self.call(&vm, sight, &live.call, job).await,
+            Ok(()) => self.call(&vm, to_be, sight, &live.call).await,
             Err(error) => Err(error),
         };
         let outcome = match &done {
@@ -164,7 +165,7 @@ impl Local {
         done
     }
 
-    async fn call(&self, vm: &Vm, sight: Sight, call: &LiveCall, _: &Job) -> Result<()> {
+    async fn call(&self, vm: &Vm, to_be: &Vm, sight: Sight, call: &LiveCall) -> Result<()> {
         let vmm = Vmm::connect(self.places(vm).api_socket())?;
         let resize = match call {
             LiveCall::Vcpus(vcpus) => Resize { desired_vcpus: Some(*vcpus), ..Resize::default() },
@@ -174,13 +175,42 @@ impl Local {
             LiveCall::GrowDisk { id, size } => return Ok(vmm.resize_disk(id, *size, SLOW).await?),
             LiveCall::AddDevice(device) => return Ok(vmm.add_device(device, SLOW).await.map(drop)?),
             LiveCall::AddFs(fs) => return Ok(vmm.add_fs(fs, SLOW).await.map(drop)?),
-            LiveCall::AddNet(net) => return Ok(vmm.add_net(net, SLOW).await.map(drop)?),
-            LiveCall::Remove(id) => return self.eject(vm, sight, &vmm, id).await,
-            LiveCall::Tap { .. } | LiveCall::Cgroup { .. } => {
-                return Err(Error::new(Class::Bug, "nothing of that kind is attached here"));
+            LiveCall::AddNet(net) => return self.add_card(to_be, &vmm, net).await,
+            LiveCall::Remove(id) => {
+                self.eject(vm, sight, &vmm, id).await?;
+                return match id.starts_with("net") {
+                    true => self.unplug(vm, id).await,
+                    false => Ok(()),
+                };
+            }
+            LiveCall::Tap { n, .. } => {
+                let net = config(to_be).net(*n)?.unwrap_or_default();
+                return self.plug(to_be, &format!("net{n}"), &net).await.map(drop);
+            }
+            LiveCall::Cgroup { .. } => {
+                return Err(Error::usage("the machine has no control group of its own"));
             }
         };
         Ok(vmm.resize(&resize, SLOW).await?)
+    }
+
+    /// Adds a card; its tap is there before the VMM opens it, which would make one that is on no bridge.
+    async fn add_card(&self, to_be: &Vm, vmm: &Vmm, card: &NetConfig) -> Result<()> {
+        let key = card.id.as_deref().unwrap_or_default();
+        let n = key.strip_prefix("net").and_then(|n| n.parse().ok()).unwrap_or_default();
+        let net = config(to_be).net(n)?.unwrap_or_default();
+        self.plug(to_be, key, &net).await?;
+        match vmm.add_net(card, SLOW).await {
+            Ok(_) if net.link_down()?.unwrap_or(false) => self.plug(to_be, key, &net).await.map(drop),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = Error::from(error);
+                if !error.may_have_happened() {
+                    self.unplug(to_be, key).await?;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Takes a device away and waits until the guest has let go of it.

@@ -121,8 +121,7 @@ impl Local {
             Action::RemoveSockets => {
                 places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
             }
-            // Taps are made with the network of this host, which is not there yet.
-            Action::RemoveTaps => Ok(()),
+            Action::RemoveTaps => self.unplug_all(vm).await,
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
                 gone(fs::remove_file(file), file)?;

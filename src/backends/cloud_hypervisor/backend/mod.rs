@@ -3,12 +3,15 @@
 //! A step that takes time is a task of this process: it goes on while its log is read, and [`Backend::leave`] waits for
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
+mod addresses;
 mod asked;
 mod attached;
 mod configure;
 mod create;
 mod live;
 mod look;
+mod network;
+mod networks;
 mod power;
 mod queued;
 mod volumes;
@@ -22,6 +25,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+pub use networks::{Attached, HostNetwork, NetworkKind, NetworkRequest};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -54,6 +59,8 @@ pub struct Options {
     pub binary: Option<PathBuf>,
     /// The firmware for VMs that boot from a disk, if there is one.
     pub firmware: Option<PathBuf>,
+    /// `nft`, for networks with address translation.
+    pub nft: Option<PathBuf>,
     /// The short name of this host.
     pub node: NodeName,
     /// Who works, `root@pam`: stands in UPIDs.
@@ -165,14 +172,9 @@ impl Local {
     /// Refuses what cannot be done here, before anything happens.
     fn refuse(&self, step: &Step) -> Result<()> {
         self.capabilities().require(step.guest.kind, step.action)?;
-        let card = |key: &str| key.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
-        match step.params.iter().find(|(key, _)| card(key)) {
-            Some((key, _)) => Err(Error::usage(format!("{key}: VMs of this host have no network cards yet"))),
-            None => {
-                attached::check_host_devices(&asked::typed(&asked::set_of(step)))?;
-                self.refuse_impossible(step)
-            }
-        }
+        self.refuse_cards(step)?;
+        attached::check_host_devices(&asked::typed(&asked::set_of(step)))?;
+        self.refuse_impossible(step)
     }
 
     /// What a task does.
@@ -228,10 +230,10 @@ impl Backend for Local {
             // As on a server: what is not there, or was changed in between, is no task's business.
             let vm = self.state().vm(step.guest.vmid)?;
             if matches!(step.action, Action::Configure | Action::ConfigureInTask) {
-                let asked = Asked::of(step)?;
+                let asked = Asked::of(self, step)?;
                 asked.check(&vm)?;
                 if vm.process.is_some() {
-                    self.plan_running(&vm, &asked)?;
+                    self.plan_running(&vm, &asked).await?;
                 }
             }
         }

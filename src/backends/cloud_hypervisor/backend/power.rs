@@ -2,7 +2,7 @@
 //!
 //! Each is called with the VM's lock held and nothing left over from before.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use super::{
     Job, Local,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     backends::cloud_hypervisor::{
         disk, host, mapping,
-        mapping::{Facts, SeedFacts, Vsock},
+        mapping::{Facts, Vsock},
         state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{State, Vmm},
     },
@@ -39,8 +39,10 @@ impl Local {
         let mut settings = vm.settings.clone();
         settings.apply_pending();
         prune(&mut settings);
+        let alone = self.give_addresses(vm.vmid, &mut settings.config)?;
         let work = Work { settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
+        drop(alone);
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
         match self.boot(&vm, job).await {
             Ok(process) => self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished)),
@@ -49,6 +51,7 @@ impl Local {
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
                     self.end_vmm(&vm, &process).await?;
                 }
+                self.unplug_all(&vm).await?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
                 self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
                 Err(error)
@@ -60,7 +63,8 @@ impl Local {
     async fn boot(&self, vm: &Vm, job: &Job) -> Result<Process> {
         let places = self.places(vm);
         let config = typed(&vm.settings.config);
-        let mapped = mapping::map(&config, &self.facts(vm, &config)?)?;
+        let taps = self.taps(vm, &config).await?;
+        let mapped = mapping::map(&config, &Facts { taps, ..self.facts(vm, &config)? })?;
         mapped.notes.iter().try_for_each(|note| job.line(note))?;
         mapped.warnings.iter().try_for_each(|warning| job.warn(warning))?;
         let missing = || {
@@ -73,6 +77,8 @@ impl Local {
             generation: u64::from(vm.generation),
             args: &[],
         };
+        // Before the VMM, which would make one of its own that is on no bridge.
+        self.plug_all(vm, &config).await?;
         let id = host::spawn(&launch)?;
         let started = process(&id);
         self.state().record_process(vm.vmid, &started, None)?;
@@ -88,6 +94,7 @@ impl Local {
         keep(&places.state.join(SENT), &mapped.config)?;
         vmm.create(&mapped.config, SLOW).await?;
         vmm.boot(SLOW).await?;
+        self.pull_cables(vm).await?;
         match vmm.info(SLOW).await?.state {
             State::Running => {}
             other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
@@ -112,7 +119,7 @@ impl Local {
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let mut facts = self.facts_beside(vm, config)?;
         let places = self.places(vm);
-        if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
+        if let Some(seed) = mapping::seed(config, &self.seed_facts(vm))? {
             let path = places.state.join("seed.img");
             let image = disk::Seed {
                 user_data: seed.user_data,
@@ -132,7 +139,6 @@ impl Local {
             uuid: vm.uuid.to_string(),
             firmware: self.options().firmware.clone(),
             volumes: self.attached(vm)?,
-            taps: BTreeMap::new(),
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
             virtiofs: attached::shares(&vm.settings.config)?,
@@ -193,7 +199,8 @@ impl Local {
     }
 
     pub(super) async fn reset(&self, vm: &Vm, sight: Sight) -> Result<()> {
-        self.running(vm, sight)?.reboot(SLOW).await.map_err(Error::from)
+        self.running(vm, sight)?.reboot(SLOW).await?;
+        self.pull_cables(vm).await
     }
 
     pub(super) async fn pause(&self, vm: &Vm, sight: Sight) -> Result<()> {

@@ -27,7 +27,7 @@ impl Local {
         if !matches!(step.action, Action::Configure | Action::ConfigureInTask) {
             return Err(Error::usage("only changes of a configuration can be queued"));
         }
-        Asked::of(step)?;
+        Asked::of(self, step)?;
         if let Some((key, _)) = step.params.iter().find(|(key, _)| is_secret_key(key)) {
             return Err(Error::usage(format!("{key} is not kept in the queue: set it with an update")));
         }
@@ -113,8 +113,11 @@ impl Local {
         let node = self.options().node.clone();
         let guest = GuestRef { node, kind: GuestKind::Qemu, vmid: vm.vmid };
         let step = Step::new(Action::Configure, guest).with_params(params);
-        let possible = self.refuse_impossible(&step).and_then(|()| Asked::of(&step));
-        let thought = possible.and_then(|asked| self.prepare(vm, sight, &asked));
+        let possible = self.refuse(&step).and_then(|()| Asked::of(self, &step));
+        let thought = match possible {
+            Ok(asked) => self.prepare(vm, sight, &asked).await,
+            Err(error) => Err(error),
+        };
         let prepared = match thought {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -133,7 +136,7 @@ impl Local {
             None => Settle { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None },
         };
         self.state().settle(vm.vmid, &settle.ending(intent.id, Outcome::Finished))?;
-        let result = self.carry_on(vm, sight, prepared, &mine).await;
+        let result = self.carry_on(sight, prepared, &mine).await;
         task.end(result.as_ref().copied())?;
         result.map(|()| upid)
     }

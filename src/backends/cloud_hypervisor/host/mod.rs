@@ -8,11 +8,13 @@ pub mod facts;
 mod life;
 pub mod network;
 mod process;
+mod resolver;
 mod spawn;
 
 pub use alive::{Alive, Lock, holders, probe};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use process::{Process, ProcessId, Stat, boot_id};
+pub use resolver::Resolver;
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
 
 use std::{io, path::Path};

@@ -27,5 +27,6 @@ pub use disks::is_seed;
 pub use facts::{Facts, SeedFacts, Tap, Volume, Vsock};
 pub use keys::{Apply, BEHIND_IOMMU, CMDLINE, IDS, IMAGE, INITRD, KERNEL, KEYS, Key, OWN, PATCH, Way, key};
 pub use live::{Live, LiveCall};
+pub use nets::{check_net, trunks};
 pub use possible::possible;
 pub use seed::{Seed, hash_password, seed};

@@ -1,5 +1,7 @@
 //! Network interfaces on prepared taps.
 
+use std::ops::RangeInclusive;
+
 use super::{
     super::vmm::config::{NetConfig, RateLimiterConfig},
     check::{refuse, wrong},
@@ -21,6 +23,8 @@ use crate::model::{
 const SLOTS: [u8; 6] = [18, 19, 20, 21, 22, 23];
 /// The lowest MTU that a virtio interface may have.
 const LOWEST_MTU: u64 = 1280;
+/// The VLANs that there are.
+const VLANS: RangeInclusive<u64> = 1..=4094;
 
 /// All interfaces, and the taps whose link is down.
 pub(super) fn nets(
@@ -66,34 +70,74 @@ fn mac(key: &str, text: &str) -> Result<String> {
     }
 }
 
-fn net(n: u16, wished: &Net, config: &QemuConfig, facts: &Facts, warnings: &mut Warnings) -> Result<NetConfig> {
-    let key = &format!("net{n}");
+/// Looks at a card before there is a tap for it: what the mapping would refuse.
+///
+/// # Errors
+/// [`Class::Usage`] with the key, the reason and the way out.
+pub fn check_net(key: &str, wished: &Net) -> Result<()> {
     match wished.model()? {
         None | Some(NetModel::Virtio) => {}
-        Some(model) if facts.lenient => {
-            warnings.say(key, format!("a virtio interface instead of {model}"));
-        }
         Some(model) => {
             let why = "it emulates no network card";
             return Err(refuse(&format!("{key} model={model}"), why, "use model=virtio"));
         }
     }
-    if wished.bridge()?.is_none() {
+    check_place(key, wished)
+}
+
+/// Where it is and how long its packets are.
+fn check_place(key: &str, wished: &Net) -> Result<()> {
+    if wished.bridge()?.is_none_or(|bridge| bridge.is_empty()) {
         let why = "it has no user mode network";
         return Err(refuse(&format!("{key} without a bridge"), why, "name one with bridge=NAME"));
+    }
+    if let Some(address) = wished.macaddr()? {
+        mac(key, &address)?;
+    }
+    match wished.mtu()? {
+        Some(mtu) if mtu != 1 && mtu < LOWEST_MTU => {
+            let why = format!("a virtio interface's is at least {LOWEST_MTU}");
+            return Err(refuse(&format!("{key} mtu={mtu}"), why, "use 1 for the bridge's own, or a higher one"));
+        }
+        Some(mtu) if u16::try_from(mtu).is_err() => return Err(wrong(key, format!("mtu={mtu} is too high"))),
+        _ => {}
+    }
+    if let Some(tag) = wished.tag()?.filter(|tag| !VLANS.contains(tag)) {
+        return Err(wrong(key, format!("tag={tag} is no VLAN: they are 1 to 4094")));
+    }
+    trunks(key, wished).map(drop)
+}
+
+/// The VLANs that `trunks` lets through besides: `5;10-20`.
+///
+/// # Errors
+/// [`Class::Usage`] for what is no VLAN.
+pub fn trunks(key: &str, wished: &Net) -> Result<Vec<RangeInclusive<u16>>> {
+    let vlan = |text: &str| text.parse::<u16>().ok().filter(|vlan| VLANS.contains(&u64::from(*vlan)));
+    let range = |text: &str| {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let range = vlan(from).zip(vlan(to)).filter(|(from, to)| from <= to).map(|(from, to)| from..=to);
+        range.ok_or_else(|| wrong(key, format!("trunks={text} is neither a VLAN nor a range of them, such as 10-20")))
+    };
+    wished.trunks()?.unwrap_or_default().iter().map(range).collect()
+}
+
+fn net(n: u16, wished: &Net, config: &QemuConfig, facts: &Facts, warnings: &mut Warnings) -> Result<NetConfig> {
+    let key = &format!("net{n}");
+    match wished.model()? {
+        Some(model) if model != NetModel::Virtio && facts.lenient => {
+            warnings.say(key, format!("a virtio interface instead of {model}"));
+            check_place(key, wished)?;
+        }
+        _ => check_net(key, wished)?,
     }
     let tap = facts.taps.get(&n).ok_or_else(|| Error::new(Class::Bug, format!("no tap was prepared for {key}")))?;
     let Some(address) = wished.macaddr()? else {
         return Err(Error::new(Class::Bug, format!("{key} was given no MAC address")));
     };
     let mtu = match wished.mtu()? {
-        None => None,
         Some(1) => tap.bridge_mtu,
-        Some(mtu) if mtu < LOWEST_MTU => {
-            let why = format!("a virtio interface's is at least {LOWEST_MTU}");
-            return Err(refuse(&format!("{key} mtu={mtu}"), why, "use 1 for the bridge's own, or a higher one"));
-        }
-        Some(mtu) => Some(u16::try_from(mtu).map_err(|_| wrong(key, format!("mtu={mtu} is too high")))?),
+        other => other.and_then(|mtu| u16::try_from(mtu).ok()),
     };
     let rate = wished.rate()?.filter(|rate| *rate > 0.0);
     Ok(NetConfig {

@@ -38,28 +38,17 @@ pub fn seed(config: &QemuConfig, facts: &SeedFacts) -> Result<Option<Seed>> {
     if !wanted {
         return Ok(None);
     }
-    let custom = |part: &str| -> Result<Option<String>> {
-        let volumes = config.cicustom()?;
-        if volumes.as_ref().and_then(|volumes| volumes.text(part)).is_none() {
-            return Ok(None);
-        }
-        let text = facts.custom.get(part).cloned();
-        text.map(Some).ok_or_else(|| Error::new(Class::Bug, format!("cicustom's {part} was not read")))
-    };
-    let user_data = match custom("user")? {
-        Some(text) => text,
-        None => format!("#cloud-config\n{}\n", yaml(&user(config, facts)?)),
-    };
-    let network_config = match custom("network")? {
-        Some(text) => Some(text),
-        None => network(config, facts)?.map(|network| format!("{}\n", yaml(&network))),
-    };
-    let meta_data = match custom("meta")? {
+    let user_data = user_text(config, facts)?;
+    let network_config = network_text(config, facts)?;
+    let meta_data = match custom(config, facts, "meta")? {
         Some(text) => text,
         None => {
-            // As on Proxmox, a change of the texts makes the guest look at them again.
+            // As on Proxmox, a change of the texts makes the guest look at them again; unlike there, the host's own
+            // nameservers do not, which on a laptop change with the place.
+            let said = SeedFacts { nameservers: Vec::new(), searchdomains: Vec::new(), ..facts.clone() };
+            let (user, network) = (user_text(config, &said)?, network_text(config, &said)?);
             let mut id = Sha256::new();
-            for part in [&facts.uuid, &user_data, network_config.as_deref().unwrap_or_default()] as [&str; 3] {
+            for part in [&facts.uuid, &user, network.as_deref().unwrap_or_default()] as [&str; 3] {
                 id.update(part.len().to_le_bytes());
                 id.update(part);
             }
@@ -71,7 +60,31 @@ pub fn seed(config: &QemuConfig, facts: &SeedFacts) -> Result<Option<Seed>> {
             format!("{}\n", yaml(&meta))
         }
     };
-    Ok(Some(Seed { user_data, meta_data, network_config, vendor_data: custom("vendor")? }))
+    Ok(Some(Seed { user_data, meta_data, network_config, vendor_data: custom(config, facts, "vendor")? }))
+}
+
+/// A text of the user's own.
+fn custom(config: &QemuConfig, facts: &SeedFacts, part: &str) -> Result<Option<String>> {
+    let volumes = config.cicustom()?;
+    if volumes.as_ref().and_then(|volumes| volumes.text(part)).is_none() {
+        return Ok(None);
+    }
+    let text = facts.custom.get(part).cloned();
+    text.map(Some).ok_or_else(|| Error::new(Class::Bug, format!("cicustom's {part} was not read")))
+}
+
+fn user_text(config: &QemuConfig, facts: &SeedFacts) -> Result<String> {
+    match custom(config, facts, "user")? {
+        Some(text) => Ok(text),
+        None => Ok(format!("#cloud-config\n{}\n", yaml(&user(config, facts)?))),
+    }
+}
+
+fn network_text(config: &QemuConfig, facts: &SeedFacts) -> Result<Option<String>> {
+    match custom(config, facts, "network")? {
+        Some(text) => Ok(Some(text)),
+        None => Ok(network(config, facts)?.map(|network| format!("{}\n", yaml(&network)))),
+    }
 }
 
 /// A password as `crypt(3)` has it, SHA-512; one that is hashed already stays. The salt comes from the machine's uuid:

@@ -25,6 +25,7 @@ mod image;
 mod intent;
 mod lock;
 mod log;
+mod network;
 mod open;
 mod phase;
 mod process;
@@ -53,6 +54,7 @@ pub use self::{
     intent::{Draft, Intent, IntentId, Outcome, Verb, Work},
     lock::{Holder, OperationLock},
     log::Log,
+    network::{NetworkRow, NewNetwork},
     phase::{Desired, End, Phase},
     process::{Process, boot_id},
     queue::{QueueId, Queued},

@@ -5,7 +5,7 @@ pub(super) const APPLICATION_ID: i64 = 0x7076_656c;
 
 /// The steps from an empty file to the present layout. `PRAGMA user_version` counts those that were taken; a step that
 /// was released is never changed.
-pub(super) const MIGRATIONS: &[&str] = &[VERSION_1];
+pub(super) const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// Times are microseconds since 1970. Configurations are JSON objects of texts, as Proxmox writes them in its files;
 /// name, lock, template and protection are keys of it and are read out of it, so that there is one truth.
@@ -95,4 +95,19 @@ CREATE TABLE queue (
 );
 CREATE INDEX queue_vmid ON queue (vmid, id);
 CREATE INDEX queue_intent ON queue (intent);
+";
+
+/// The networks of this host: a bridge each, which does not survive a boot and is made again from here. `boot_id` is the
+/// boot in which it was last made whole.
+const VERSION_2: &str = "
+CREATE TABLE network (
+    name     TEXT PRIMARY KEY,
+    uuid     TEXT NOT NULL UNIQUE,
+    address  TEXT NOT NULL,
+    prefix   INTEGER NOT NULL CHECK (prefix BETWEEN 8 AND 30),
+    nat      INTEGER NOT NULL,
+    leaving  INTEGER NOT NULL DEFAULT 0,
+    boot_id  TEXT,
+    created  INTEGER NOT NULL
+) WITHOUT ROWID;
 ";

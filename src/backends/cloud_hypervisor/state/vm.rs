@@ -169,6 +169,14 @@ pub(super) fn find(transaction: &Transaction<'_>, node: &NodeName, vmid: Vmid) -
     })?)
 }
 
+/// All VMs by number, each with what is being done to it.
+pub(super) fn all(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(Vm, Option<Intent>)>> {
+    let mut intents = intent::all(transaction)?;
+    let mut query = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM vm ORDER BY vmid"))?;
+    let rows = query.query_map([], vm)?;
+    rows.map(|row| row.map(|vm| (intents.remove(&vm.vmid), vm)).map(|(intent, vm)| (vm, intent))).collect()
+}
+
 /// The lowest number that no row of a column has.
 fn lowest_free(transaction: &Transaction<'_>, column: &str, first: u32) -> rusqlite::Result<u32> {
     let sql = format!(
@@ -246,18 +254,7 @@ impl State {
     /// # Errors
     /// If the file cannot be read.
     pub fn vms(&self) -> Result<Vec<(Vm, Option<Intent>)>> {
-        self.read(|transaction| {
-            let mut intents = intent::all(transaction)?;
-            let mut query = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM vm ORDER BY vmid"))?;
-            let rows = query.query_map([], vm)?;
-            let mut found = Vec::new();
-            for row in rows {
-                let vm = row?;
-                let intent = intents.remove(&vm.vmid);
-                found.push((vm, intent));
-            }
-            Ok(found)
-        })
+        self.read(|transaction| Ok(all(transaction)?))
     }
 
     /// Changes a VM's settings, all of it or nothing, if they still have this digest. Gives what `change` gives.

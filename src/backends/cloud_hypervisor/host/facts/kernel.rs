@@ -131,6 +131,11 @@ fn has_capability(number: u32) -> bool {
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_PTRACE: u32 = 19;
 
+/// Whether this process may make and change network devices.
+pub fn may_change_network() -> bool {
+    has_capability(CAP_NET_ADMIN)
+}
+
 pub(super) fn userfaultfd() -> Fact {
     let by_device = open("/dev/userfaultfd").is_ok();
     let by_setting = read("/proc/sys/vm/unprivileged_userfaultfd").as_deref() == Some("1");

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use kernel::memory_bytes;
-pub use programs::{OLDEST, Version, find_firmware, find_vmm};
+pub use kernel::{may_change_network, memory_bytes};
+pub use programs::{OLDEST, Version, find_firmware, find_nft, find_vmm};
 
 use crate::model::Size;
 

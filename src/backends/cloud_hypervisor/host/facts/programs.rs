@@ -203,8 +203,13 @@ pub(super) fn virtiofsd(at: &Look) -> Fact {
     }
 }
 
+/// The program that sets up address translation, if there is one.
+pub fn find_nft(at: &Look) -> Option<PathBuf> {
+    find(at, "nft")
+}
+
 pub(super) fn nft(at: &Look) -> Fact {
-    match find(at, "nft") {
+    match find_nft(at) {
         Some(path) => Fact::ok("nft", path.display().to_string()).value(path.to_string_lossy()),
         None => Fact::warn("nft", "not found: no network with address translation can be made")
             .mend("Install it, on Debian: `sudo apt install nftables`."),

@@ -18,8 +18,8 @@ use rtnetlink::{
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
-pub use nat::Nat;
-pub use tap::{Tap, tap_name};
+pub use nat::{Nat, overlap};
+pub use tap::{Tap, bridge_to_join, tap_name};
 
 use super::hint;
 use crate::model::{Class, Error, Result};
@@ -160,6 +160,20 @@ impl TapState {
     }
 }
 
+/// All devices, for whoever cannot wait for them in a runtime: in a thread of its own.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn links_now() -> Result<Vec<Link>> {
+    let cannot = |error: io::Error| failed("list network devices", error);
+    let look = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(cannot)?;
+        runtime.block_on(async { Network::open()?.links().await })
+    };
+    let looked = std::thread::scope(|scope| scope.spawn(look).join());
+    looked.unwrap_or_else(|_| Err(Error::new(Class::Bug, "the look at the network devices ended early")))
+}
+
 /// A conversation with the kernel about its network devices.
 #[derive(Debug)]
 pub struct Network {
@@ -263,7 +277,7 @@ impl Network {
 }
 
 /// Whether a network device can be called so.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
     (1..16).contains(&name.len()) && ![".", ".."].contains(&name) && !name.contains(odd)
 }

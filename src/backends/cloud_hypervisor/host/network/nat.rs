@@ -1,19 +1,31 @@
-//! A bridge of our own whose guests reach the world under the host's address.
+//! A bridge of our own with an address of the host on it, whose guests reach the world under the host's address if that
+//! is wanted.
 //!
-//! Forwarding of IPv4 is switched on for the whole host and stays on; a firewall that is there is not opened.
+//! With address translation, forwarding of IPv4 is switched on for the whole host and stays on; a firewall that is there
+//! is not opened.
 
 use std::{
     fs,
     io::{self, Write},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use rtnetlink::{LinkBridge, LinkUnspec};
+use futures_util::TryStreamExt;
+use rtnetlink::{
+    LinkBridge, LinkUnspec, RouteMessageBuilder,
+    packet_route::{
+        address::AddressAttribute,
+        route::{RouteAddress, RouteAttribute},
+    },
+};
 use rustix::io::Errno;
 
-use super::{Mark, Network, errno, failed, hint, refused};
+use super::{
+    Mark, Network, errno, failed, hint, refused,
+    tap::{BRIDGE, unfinished_name},
+};
 use crate::{
     backends::cloud_hypervisor::host::at,
     model::{Class, Error, Result},
@@ -22,7 +34,7 @@ use crate::{
 /// Where the kernel is told to forward.
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// A network with address translation.
+/// A network of our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nat {
     /// The bridge's name.
@@ -33,11 +45,13 @@ pub struct Nat {
     pub address: Ipv4Addr,
     /// How many bits of it are the network's: 8 to 30.
     pub prefix: u8,
+    /// Whether guests reach the world by it. Otherwise they reach the host and each other.
+    pub translate: bool,
 }
 
 impl Nat {
     /// The network, `10.1.2.0/24`.
-    fn network(&self) -> String {
+    pub fn network(&self) -> String {
         let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
         format!("{}/{}", Ipv4Addr::from_bits(self.address.to_bits() & mask), self.prefix)
     }
@@ -64,7 +78,11 @@ impl Nat {
         format!("add table ip {table}\ndelete table ip {table}\n")
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether it can be.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for a name that no device has, and for an address that is not private or leaves no room.
+    pub fn check(&self) -> Result<()> {
         if !super::is_name(&self.name) {
             return Err(Error::usage(format!("`{}` is no name of a network device", self.name)));
         }
@@ -81,9 +99,15 @@ impl Network {
     ///
     /// # Errors
     /// [`Class::Usage`] for an address or name that cannot be, [`Class::Conflict`] when a device of that name is
-    /// another's, [`Class::Forbidden`] without the right to.
-    pub async fn ensure_nat(&self, wanted: &Nat, nft: &Path) -> Result<()> {
+    /// another's, [`Class::Forbidden`] without the right to, [`Class::NotFound`] without `nft` where addresses are to
+    /// be translated.
+    pub async fn ensure_nat(&self, wanted: &Nat, nft: Option<&Path>) -> Result<()> {
         wanted.check()?;
+        let nft = match (wanted.translate, nft) {
+            (false, _) => None,
+            (true, Some(nft)) => Some(nft),
+            (true, None) => return Err(no_nft()),
+        };
         let name = &wanted.name;
         let index = match self.owned(name, &wanted.owner).await? {
             Some(link) => link.index,
@@ -97,6 +121,7 @@ impl Network {
             _ => {}
         }
         self.change(name, LinkUnspec::new_with_index(index).up()).await?;
+        let Some(nft) = nft else { return Ok(()) };
         let forwards = fs::read_to_string(FORWARD).is_ok_and(|text| text.trim() == "1");
         if !forwards {
             fs::write(FORWARD, "1").map_err(|error| at("write", Path::new(FORWARD), error))?;
@@ -108,27 +133,75 @@ impl Network {
     ///
     /// # Errors
     /// As [`remove`](Network::remove).
-    pub async fn remove_nat(&self, wanted: &Nat, nft: &Path) -> Result<bool> {
+    pub async fn remove_nat(&self, wanted: &Nat, nft: Option<&Path>) -> Result<bool> {
         wanted.check()?;
         self.owned(&wanted.name, &wanted.owner).await?;
-        tell(nft, wanted.no_rules()).await?;
+        // Rules that nft made are not there without it, or do no harm without the bridge.
+        if let Some(nft) = nft.filter(|_| wanted.translate) {
+            tell(nft, wanted.no_rules()).await?;
+        }
         self.remove(&wanted.name, &wanted.owner).await
     }
 
-    /// A bridge with its mark. Without the mark it does not stay.
+    /// A bridge with its mark. It has its name only after that, so that one whose maker dies is no stranger to the next.
     async fn make_bridge(&self, wanted: &Nat) -> Result<u32> {
-        let name = &wanted.name;
-        let made = self.handle.link().add(LinkBridge::new(name).build()).execute().await;
+        let (name, making) = (&wanted.name, unfinished_name(BRIDGE, std::process::id(), 0));
+        let made = self.handle.link().add(LinkBridge::new(&making).build()).execute().await;
         made.map_err(|error| refused(&format!("make `{name}`"), &error))?;
         let lost = || Error::conflict(format!("`{name}` went away while it was made"));
-        let link = self.link(name).await?.ok_or_else(lost)?;
-        let marked = self.change(name, LinkUnspec::new_with_index(link.index).alias(wanted.owner.to_string())).await;
-        if marked.is_err() {
+        let link = self.link(&making).await?.ok_or_else(lost)?;
+        let change = || LinkUnspec::new_with_index(link.index);
+        let finished = async {
+            self.change(name, change().alias(wanted.owner.to_string())).await?;
+            self.change(name, change().name(name)).await
+        };
+        let finished = finished.await;
+        if finished.is_err() {
             // The first failure is the one to tell.
             let _ = self.handle.link().del(link.index).execute().await;
         }
-        marked.map(|()| link.index)
+        finished.map(|()| link.index)
     }
+
+    /// The host's addresses of IPv4 with the bits of their networks, and the networks that it has routes to.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub async fn taken(&self) -> Result<Vec<(Ipv4Addr, u8)>> {
+        let cannot = |error| refused("list addresses and routes", &error);
+        let addresses: Vec<_> = self.handle.address().get().execute().try_collect().await.map_err(cannot)?;
+        let mut taken = Vec::new();
+        for message in addresses {
+            let prefix = message.header.prefix_len;
+            taken.extend(message.attributes.into_iter().filter_map(|attribute| match attribute {
+                AddressAttribute::Address(IpAddr::V4(address)) => Some((address, prefix)),
+                _ => None,
+            }));
+        }
+        let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let routes: Vec<_> = self.handle.route().get(all).execute().try_collect().await.map_err(cannot)?;
+        for message in routes {
+            let prefix = message.header.destination_prefix_length;
+            taken.extend(message.attributes.into_iter().filter_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => Some((address, prefix)),
+                _ => None,
+            }));
+        }
+        Ok(taken)
+    }
+}
+
+/// Whether two networks have addresses in common.
+pub fn overlap(one: (Ipv4Addr, u8), other: (Ipv4Addr, u8)) -> bool {
+    let wide = u32::from(one.1.min(other.1).min(32));
+    let mask = u32::MAX.checked_shl(32 - wide).unwrap_or(0);
+    (one.0.to_bits() ^ other.0.to_bits()) & mask == 0
+}
+
+fn no_nft() -> Error {
+    Error::not_found("there is no `nft` to translate addresses with").with_hint(hint(
+        "install it, on Debian: `sudo apt install nftables`; or do without translation: `network create --no-nat`",
+    ))
 }
 
 /// Hands rules to nft, which takes all of them or none.
@@ -158,7 +231,13 @@ mod tests {
     use super::*;
 
     fn nat(address: &str, prefix: u8) -> Nat {
-        Nat { name: "pve-nat.0".into(), owner: Mark::new("lan").unwrap(), address: address.parse().unwrap(), prefix }
+        Nat {
+            name: "pve-nat.0".into(),
+            owner: Mark::new("lan").unwrap(),
+            address: address.parse().unwrap(),
+            prefix,
+            translate: true,
+        }
     }
 
     #[test]
@@ -179,6 +258,23 @@ mod tests {
         }
         nat("192.168.7.1", 24).check().unwrap();
         assert!(Nat { name: "x y".into(), ..nat("10.0.0.1", 24) }.check().is_err());
+    }
+
+    #[test]
+    fn networks_overlap_where_one_is_within_the_other() {
+        let net = |text: &str| {
+            let (address, prefix) = text.split_once('/').unwrap();
+            (address.parse().unwrap(), prefix.parse().unwrap())
+        };
+        for (one, other, want) in [
+            ("10.1.0.1/24", "10.1.0.0/24", true),
+            ("10.1.0.1/24", "10.1.1.1/24", false),
+            ("10.1.7.1/24", "10.0.0.0/8", true),
+            ("10.1.7.1/24", "0.0.0.0/0", true),
+            ("172.17.0.1/32", "172.17.0.0/16", true),
+        ] {
+            assert_eq!((overlap(net(one), net(other)), overlap(net(other), net(one))), (want, want), "{one} {other}");
+        }
     }
 
     #[test]

@@ -21,14 +21,18 @@ pub fn tap_name(vmid: u32, interface: u8) -> String {
     format!("tap{vmid}i{interface}")
 }
 
-/// The name of a tap while it is made: the maker's pid, and two digits so that one process can make several at once.
-pub(super) fn unfinished_name(pid: u32, count: u8) -> String {
-    format!("pvectl{pid}{count:02x}")
+/// How names of taps and of bridges begin while these are made.
+pub(super) const TAP: &str = "pvectl";
+pub(super) const BRIDGE: &str = "pvnet";
+
+/// The name of a device while it is made: the maker's pid, and two digits so that one process can make several at once.
+pub(super) fn unfinished_name(kind: &str, pid: u32, count: u8) -> String {
+    format!("{kind}{pid}{count:02x}")
 }
 
 /// The maker that such a name tells.
-pub(super) fn maker(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("pvectl").filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+pub(super) fn maker(kind: &str, name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(kind).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     digits[..digits.len().checked_sub(2)?].parse().ok()
 }
 
@@ -37,6 +41,36 @@ fn io_error(error: tokio_tun::Error) -> io::Error {
         tokio_tun::Error::IoError(error) => error,
         tokio_tun::Error::NixError(number) => io::Error::from_raw_os_error(number as i32),
     }
+}
+
+/// The bridge of a name among these devices, which must be one, and keep VLANs apart if some are wanted.
+///
+/// # Errors
+/// [`Class::NotFound`](crate::model::Class::NotFound) with the bridges that there are,
+/// [`Class::Usage`](crate::model::Class::Usage) for what is no bridge or has no VLANs.
+pub fn bridge_to_join<'l>(links: &'l [Link], name: &str, vlans: bool) -> Result<&'l Link> {
+    let Some(link) = links.iter().find(|link| link.name == name) else {
+        let mut bridges: Vec<&str> =
+            links.iter().filter(|link| link.bridge.is_some()).map(|link| link.name.as_str()).collect();
+        bridges.sort_unstable();
+        let there = match bridges.as_slice() {
+            [] => "this host has no bridge".to_owned(),
+            some => format!("bridges of this host: {}", some.join(", ")),
+        };
+        return Err(Error::not_found(format!("bridge `{name}` does not exist"))
+            .did_you_mean(closest(name, bridges.iter().map(|&name| name.to_owned())))
+            .with_hint(hint(there))
+            .with_hint(hint(format!(
+                "make one with address translation: `pvectl --context local network create {name}`; or a bare one: \
+                 `sudo ip link add {name} type bridge`, `sudo ip link set {name} up`"
+            ))));
+    };
+    let Some(bridge) = link.bridge else { return Err(Error::usage(format!("`{name}` is no bridge"))) };
+    if vlans && !bridge.filters_vlans {
+        return Err(Error::usage(format!("bridge `{name}` does not keep VLANs apart"))
+            .with_hint(hint(format!("let it: `sudo ip link set {name} type bridge vlan_filtering 1`"))));
+    }
+    Ok(link)
 }
 
 /// How a tap should be.
@@ -104,7 +138,7 @@ impl Network {
     /// Makes a tap under a name that says who makes it.
     async fn make_tap(&self, wanted: &Tap) -> Result<Link> {
         static COUNT: AtomicU8 = AtomicU8::new(0);
-        let name = unfinished_name(std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = unfinished_name(TAP, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let uid = i32::try_from(wanted.uid).map_err(|_| Error::usage(format!("{} is no user", wanted.uid)))?;
         // How packets begin is up to whoever opens it; the number of queues is not.
         let queues = if wanted.queues > 1 { 2 } else { 1 };
@@ -129,14 +163,20 @@ impl Network {
         self.arrange(&made, bridge, wanted).await
     }
 
-    /// Taps that somebody died over while making them: without a mark, and with a name that nobody else gives.
+    /// Taps and bridges that somebody died over while making them: without a mark, and with a name that nobody else
+    /// gives.
     ///
     /// # Errors
     /// When the kernel does not say.
     pub async fn unfinished(&self) -> Result<Vec<Link>> {
         let mut found = Vec::new();
         for link in self.links().await? {
-            let Some(pid) = maker(&link.name).filter(|_| link.tap.is_some() && link.mark.is_none()) else { continue };
+            let kind = match (&link.tap, &link.bridge) {
+                (Some(_), _) => TAP,
+                (_, Some(_)) => BRIDGE,
+                _ => continue,
+            };
+            let Some(pid) = maker(kind, &link.name).filter(|_| link.mark.is_none()) else { continue };
             if Stat::of(pid)?.is_none_or(|stat| stat.has_ended()) {
                 found.push(link);
             }
@@ -157,22 +197,10 @@ impl Network {
         Ok(found.into_iter().map(|link| link.name).collect())
     }
 
-    /// The bridge to join, which must be one and know VLANs if some are wanted.
+    /// The bridge to join.
     async fn bridge(&self, name: &str, wanted: &Tap) -> Result<Link> {
-        let Some(link) = self.link(name).await? else {
-            let bridges = self.links().await?.into_iter().filter(|link| link.bridge.is_some()).map(|link| link.name);
-            return Err(Error::not_found(format!("bridge `{name}` does not exist"))
-                .did_you_mean(closest(name, bridges))
-                .with_hint(hint(format!(
-                    "make one: `sudo ip link add {name} type bridge`, `sudo ip link set {name} up`"
-                ))));
-        };
-        let Some(bridge) = link.bridge else { return Err(Error::usage(format!("`{name}` is no bridge"))) };
-        if (wanted.vlan.is_some() || !wanted.trunks.is_empty()) && !bridge.filters_vlans {
-            return Err(Error::usage(format!("bridge `{name}` does not keep VLANs apart"))
-                .with_hint(hint(format!("let it: `sudo ip link set {name} type bridge vlan_filtering 1`"))));
-        }
-        Ok(link)
+        let vlans = wanted.vlan.is_some() || !wanted.trunks.is_empty();
+        bridge_to_join(&self.links().await?, name, vlans).cloned()
     }
 
     /// Brings a tap to its bridge, VLANs, size and state, where it is not.

@@ -22,12 +22,14 @@ fn marks_come_back_and_others_are_none() {
 #[test]
 fn the_maker_of_a_tap_is_read_from_its_name() {
     for (pid, count) in [(1, 0), (4_194_304, 255), (77, 16)] {
-        let name = tap::unfinished_name(pid, count);
-        assert!(is_name(&name), "{name}");
-        assert_eq!(tap::maker(&name), Some(pid));
+        for kind in [tap::TAP, tap::BRIDGE] {
+            let name = tap::unfinished_name(kind, pid, count);
+            assert!(is_name(&name), "{name}");
+            assert_eq!(tap::maker(kind, &name), Some(pid));
+        }
     }
     for other in ["pvectl", "pvectl0", "pvectl00", "pvectlx00", "tap100i0", "pvectl1ü"] {
-        assert_eq!(tap::maker(other), None, "{other}");
+        assert_eq!(tap::maker(tap::TAP, other), None, "{other}");
     }
 }
 
@@ -202,13 +204,16 @@ mod inside {
         // One whose maker is dead, one whose maker lives, and a bridge that is only called so.
         let mut dead = Command::new("true").spawn().unwrap();
         dead.wait().unwrap();
-        let names = [tap::unfinished_name(dead.id(), 7), tap::unfinished_name(std::process::id(), 0xff)];
+        let names =
+            [(dead.id(), 7), (std::process::id(), 0xff)].map(|(pid, count)| tap::unfinished_name(tap::TAP, pid, count));
         for name in &names {
             tokio_tun::TunBuilder::new().name(name).tap().persist().build().unwrap();
         }
-        bridge(&network, &tap::unfinished_name(dead.id(), 8)).await;
+        bridge(&network, &tap::unfinished_name(tap::TAP, dead.id(), 8)).await;
         assert_eq!(left().await, before + 2);
-        assert_eq!(network.remove_unfinished().await.unwrap(), names[..1]);
+        let half = tap::unfinished_name(tap::BRIDGE, dead.id(), 9);
+        bridge(&network, &half).await;
+        assert_eq!(network.remove_unfinished().await.unwrap(), [names[0].clone(), half]);
         assert_eq!(left().await, before + 1);
     }
 
@@ -226,10 +231,27 @@ mod inside {
             eprintln!("NOT TRIED: the rules, there is no nft");
         }
         let nft = real.unwrap_or(&stand_in);
-        let nat = Nat { name: "pvnat0".into(), owner: mark("lan"), address: [10, 20, 30, 1].into(), prefix: 24 };
+        let nat = Nat {
+            name: "pvnat0".into(),
+            owner: mark("lan"),
+            address: [10, 20, 30, 1].into(),
+            prefix: 24,
+            translate: true,
+        };
+        assert_eq!(network.ensure_nat(&nat, None).await.unwrap_err().class(), Class::NotFound);
+        assert_eq!(network.link("pvnat0").await.unwrap(), None);
         for _ in 0..2 {
-            network.ensure_nat(&nat, nft).await.unwrap();
+            network.ensure_nat(&nat, Some(nft)).await.unwrap();
         }
+        let taken = network.taken().await.unwrap();
+        assert!(
+            taken.contains(&([10, 20, 30, 1].into(), 24)) && taken.contains(&([10, 20, 30, 0].into(), 24)),
+            "{taken:?}"
+        );
+        // Without translation nothing is asked of nft.
+        let alone = Nat { name: "pvnat1".into(), address: [10, 20, 31, 1].into(), translate: false, ..nat.clone() };
+        network.ensure_nat(&alone, None).await.unwrap();
+        assert!(network.remove_nat(&alone, None).await.unwrap());
         let link = network.link("pvnat0").await.unwrap().unwrap();
         assert!(link.up && link.bridge.is_some());
         assert_eq!(link.mark, Some(mark("lan")));
@@ -237,9 +259,9 @@ mod inside {
         assert_eq!(forward.trim(), "1");
         network.ensure_tap(&Tap { bridge: Some("pvnat0".into()), ..tap("tap600i0") }).await.unwrap();
         let other = Nat { owner: mark("another"), ..nat.clone() };
-        assert_eq!(network.remove_nat(&other, nft).await.unwrap_err().class(), Class::Conflict);
-        assert!(network.remove_nat(&nat, nft).await.unwrap());
-        assert!(!network.remove_nat(&nat, nft).await.unwrap());
+        assert_eq!(network.remove_nat(&other, Some(nft)).await.unwrap_err().class(), Class::Conflict);
+        assert!(network.remove_nat(&nat, Some(nft)).await.unwrap());
+        assert!(!network.remove_nat(&nat, Some(nft)).await.unwrap());
         assert!(network.link("tap600i0").await.unwrap().unwrap().on.is_none());
     }
 }

@@ -169,6 +169,20 @@ fn a_change_makes_another_instance_and_a_copy_too() {
 }
 
 #[test]
+fn nameservers_of_the_host_make_no_other_instance() {
+    let config = qemu(json!({
+        "name": "web", "ide2": "local:cloudinit", "ipconfig0": "ip=dhcp", "net0": "virtio=BC:24:11:F8:34:48,bridge=vmbr0",
+    }));
+    let at = |server: &str, domain: &str| {
+        let host = SeedFacts { nameservers: vec![server.into()], searchdomains: vec![domain.into()], ..facts() };
+        seed(&config, &host).unwrap().unwrap()
+    };
+    let (home, work) = (at("192.168.1.1", "home"), at("10.0.0.53", "work.example"));
+    assert_eq!(home.meta_data, work.meta_data);
+    assert!(home.network_config != work.network_config && home.user_data != work.user_data);
+}
+
+#[test]
 fn texts_of_ones_own_replace_ours() {
     let config =
         qemu(json!({"ide2": "local:cloudinit", "cicustom": "user=local:snippets/u.yml,vendor=local:snippets/v.yml"}));

@@ -1,0 +1,306 @@
+//! `network`: what VMs of this host can be on: its bridges, and networks of our own with address translation.
+//!
+//! Works on this host alone; the networks of a cluster's nodes are not here yet.
+
+use std::{
+    io::{self, Write},
+    net::Ipv4Addr,
+};
+
+use clap::{Arg, ArgAction, ArgMatches};
+use serde::Serialize;
+
+use crate::{
+    backends::cloud_hypervisor::{HostNetwork, Local, NetworkKind, NetworkRequest},
+    cli::{
+        base::require_somebody_to_confirm,
+        cx::{Cx, flag, text, texts},
+        local,
+        print::{self, Column, Row, Shape, headings, table::status_colour},
+        ui::{style, styled},
+        verb::{Entry, Exit, Kind, switch, value},
+    },
+    config::Connection,
+    model::{Class, Error, Hint, Result},
+};
+
+pub(super) const KIND: Kind = Kind {
+    noun: "network",
+    plural: "networks",
+    aliases: &["net"],
+    about: "Networks of this host, which local VMs are on",
+    guest: None,
+    paths: &[],
+    columns: headings::<NetworkRow>,
+    verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(DESCRIBE), Box::new(CREATE), Box::new(DELETE)],
+};
+
+/// A network as a row.
+#[derive(Serialize)]
+struct NetworkRow {
+    #[serde(flatten)]
+    network: HostNetwork,
+    context: &'static str,
+}
+
+impl Row for NetworkRow {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<NetworkRow>] = &[
+            Column::new("NAME", "name", |row: &NetworkRow| row.network.name.clone()),
+            Column::new("TYPE", "type", |row: &NetworkRow| row.network.kind.as_str().to_owned()),
+            Column::new("STATUS", "status", |row: &NetworkRow| row.network.status.to_owned()).coloured(status_colour),
+            Column::new("CIDR", "cidr", |row: &NetworkRow| row.network.cidr.clone().unwrap_or_default()),
+            Column::new("GATEWAY", "gateway", |row: &NetworkRow| shown(row.network.gateway)),
+            Column::new("VMS", "vms", |row: &NetworkRow| row.network.vms.len().to_string()).right(),
+            Column::new("MTU", "mtu", |row: &NetworkRow| shown(row.network.mtu)).right().wide(),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        format!("network/{}", self.network.name)
+    }
+}
+
+fn shown(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn row(network: HostNetwork) -> NetworkRow {
+    NetworkRow { network, context: "local" }
+}
+
+/// This host, and how output looks.
+fn host(cx: &Cx) -> Result<(Local, print::Style)> {
+    let resolved = cx.resolve()?;
+    if !matches!(resolved.connection, Connection::Local) {
+        return Err(Error::usage(
+            "only the networks of this host are known here; those of a cluster's nodes come later",
+        )
+        .with_hint(Hint::Text(
+            "give `--context local` for the networks of this host; for a node's, `pvectl api get \
+                 /nodes/NODE/network`"
+                .into(),
+        )));
+    }
+    for warning in &resolved.warnings {
+        cx.ui.warn(warning);
+    }
+    let style = cx.style(&resolved)?;
+    Ok((local::backend(cx)?, style))
+}
+
+const LIST: Entry = Entry {
+    name: "list",
+    about: "List the networks of this host: pvectl's own, and bridges that VMs can join",
+    examples: &["pvectl --context local network list", "pvectl --context local network list -o wide"],
+    args: |command| command.visible_alias("ls"),
+    run: |cx, _| Box::pin(list(cx)),
+};
+
+async fn list(cx: &Cx) -> Result<Exit> {
+    let (host, style) = host(cx)?;
+    let mut rows: Vec<NetworkRow> = host.networks().await?.into_iter().map(row).collect();
+    print::list(&cx.ui, &style, &mut rows)?;
+    Ok(0)
+}
+
+fn names_arg() -> Arg {
+    Arg::new("targets")
+        .value_name("NAME")
+        .required(true)
+        .num_args(1..)
+        .action(ArgAction::Append)
+        .help("Names of networks")
+}
+
+/// The names that were typed, each once.
+fn names(matches: &ArgMatches) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for typed in texts(matches, "targets") {
+        // As the list prints it with `-o name`.
+        let name = typed.strip_prefix("network/").unwrap_or(&typed).to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+const GET: Entry = Entry {
+    name: "get",
+    about: "Show single networks",
+    examples: &["pvectl --context local network get lan -o yaml"],
+    args: |command| command.arg(names_arg()),
+    run: |cx, matches| Box::pin(get(cx, matches)),
+};
+
+async fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let (host, style) = host(cx)?;
+    let mut rows: Vec<NetworkRow> = host.networks_named(&names(matches)).await?.into_iter().map(row).collect();
+    match rows.as_slice() {
+        [one] => print::one(&cx.ui, &style, one)?,
+        _ => print::list(&cx.ui, &style, &mut rows)?,
+    }
+    Ok(0)
+}
+
+const DESCRIBE: Entry = Entry {
+    name: "describe",
+    about: "Describe networks for people: addresses, and the VMs on them",
+    examples: &["pvectl --context local network describe lan"],
+    args: |command| command.arg(names_arg()),
+    run: |cx, matches| Box::pin(describe(cx, matches)),
+};
+
+async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let (host, style) = host(cx)?;
+    let rows: Vec<NetworkRow> = host.networks_named(&names(matches)).await?.into_iter().map(row).collect();
+    let names: Vec<String> = rows.iter().map(Row::name).collect();
+    let people = |out: &mut dyn Write, places: &[usize]| {
+        for (at, place) in places.iter().enumerate() {
+            if at > 0 {
+                writeln!(out)?;
+            }
+            write(out, &rows[*place].network)?;
+        }
+        Ok(())
+    };
+    print::each(&cx.ui, &style, Shape::of(rows.len()), &rows, &names, people)?;
+    Ok(0)
+}
+
+fn write(out: &mut dyn Write, network: &HostNetwork) -> io::Result<()> {
+    writeln!(out, "{}", styled(style::HEADER, format_args!("network {}", network.name)))?;
+    let what = match network.kind {
+        NetworkKind::Nat => "with address translation: guests reach the world under the host's address",
+        NetworkKind::Isolated => "without a way out: guests reach the host and each other",
+        NetworkKind::Bridge => "a bridge that is not pvectl's: guests are on it as it is",
+    };
+    let facts = [
+        ("Type", format!("{} ({what})", network.kind.as_str())),
+        ("Status", network.status.to_owned()),
+        ("CIDR", network.cidr.clone().unwrap_or_default()),
+        ("Gateway", shown(network.gateway)),
+        ("MTU", shown(network.mtu)),
+    ];
+    for (key, value) in facts.into_iter().filter(|(_, value)| !value.is_empty()) {
+        writeln!(out, "  {key:9}{value}")?;
+    }
+    if !network.vms.is_empty() {
+        writeln!(out, "{}", styled(style::HEADER, "VMs"))?;
+    }
+    for vm in &network.vms {
+        let address = vm.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+        writeln!(out, "  {} {}  {}  {address}", vm.vmid, vm.name, vm.card)?;
+    }
+    Ok(())
+}
+
+const CREATE: Entry = Entry {
+    name: "create",
+    about: "Make a network for VMs of this host: a bridge whose guests reach the world under the host's address",
+    examples: &[
+        "pvectl --context local network create lan",
+        "pvectl --context local network create lan --cidr 10.20.0.0/24",
+        "pvectl --context local network create island --no-nat",
+    ],
+    args: |command| {
+        command
+            .arg(
+                Arg::new("name")
+                    .value_name("NAME")
+                    .required(true)
+                    .help("Its name, for bridge=NAME: at most 15 letters, digits, `-`, `_` and `.`"),
+            )
+            .arg(value(
+                "cidr",
+                "CIDR",
+                "Its addresses, of which the host takes the first; a 10.x.0.0/24 that is free if none is given",
+            ))
+            .arg(switch("no-nat", "No way out: guests reach the host and each other"))
+    },
+    run: |cx, matches| Box::pin(create(cx, matches)),
+};
+
+fn cidr(text: &str) -> Result<(Ipv4Addr, u8)> {
+    let read = || {
+        let (address, prefix) = text.split_once('/')?;
+        Some((address.parse().ok()?, prefix.parse().ok()?))
+    };
+    read().ok_or_else(|| {
+        Error::usage(format!("--cidr: `{text}` is no network of IPv4: an address and its bits, such as 10.20.0.0/24"))
+    })
+}
+
+async fn create(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let request = NetworkRequest {
+        name: text(matches, "name").unwrap_or_default().to_owned(),
+        cidr: text(matches, "cidr").map(cidr).transpose()?,
+        nat: !flag(matches, "no-nat"),
+    };
+    let (host, style) = host(cx)?;
+    if cx.switches.dry_run {
+        host.check_network(&request).await?;
+        cx.ui.say(format_args!("would make network/{}", request.name));
+        cx.ui.say("nothing was made (--dry-run)");
+        return Ok(0);
+    }
+    let made = host.create_network(&request).await?;
+    cx.ui.say(format_args!("{} network/{} created", styled(style::GOOD, "✓"), made.name));
+    print::one(&cx.ui, &style, &row(made))?;
+    Ok(0)
+}
+
+const DELETE: Entry = Entry {
+    name: "delete",
+    about: "Delete networks that no VM uses; asks",
+    examples: &["pvectl --context local network delete lan", "pvectl --context local network delete lan --confirm"],
+    args: |command| command.arg(names_arg()),
+    run: |cx, matches| Box::pin(delete(cx, matches)),
+};
+
+async fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    require_somebody_to_confirm(cx)?;
+    let (host, style) = host(cx)?;
+    // Whatever is wrong with one of them is said before any of them goes.
+    let found = host.networks_named(&names(matches)).await?;
+    for network in &found {
+        host.check_unused(&network.name).await?;
+        cx.ui.say(format_args!("network/{}  {}", network.name, network.cidr.as_deref().unwrap_or_default()));
+    }
+    if cx.switches.dry_run {
+        cx.ui.say("nothing was deleted (--dry-run)");
+        return Ok(0);
+    }
+    if !cx.switches.confirm {
+        let what = if found.len() == 1 { "this network" } else { "these networks" };
+        if !cx.ui.ask_yes(&format!("Delete {what}?"))? {
+            cx.ui.say("nothing was done");
+            return Ok(Class::Failed.exit_code());
+        }
+    }
+    let mut rows = Vec::new();
+    for network in found {
+        host.delete_network(&network.name).await?;
+        cx.ui.say(format_args!("{} network/{} deleted", styled(style::GOOD, "✓"), network.name));
+        rows.push(row(network));
+    }
+    let names: Vec<String> = rows.iter().map(Row::name).collect();
+    let people = |_: &mut dyn Write, _: &[usize]| Ok(());
+    print::each(&cx.ui, &style.arranged(), Shape::of(rows.len()), &rows, &names, people)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cidr_is_an_address_and_its_bits() {
+        assert_eq!(cidr("10.20.0.0/24").unwrap(), (Ipv4Addr::new(10, 20, 0, 0), 24));
+        for bad in ["10.20.0.0", "10.20.0.0/", "10.20.0/24", "fd00::/64", "10.20.0.0/300", ""] {
+            assert!(cidr(bad).unwrap_err().message().contains("such as 10.20.0.0/24"), "{bad}");
+        }
+    }
+}
