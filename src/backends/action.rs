@@ -124,6 +124,9 @@ pub enum Support {
 pub struct Capabilities {
     /// The backend's name, for messages.
     pub backend: &'static str,
+    /// Whether its guests are on the very host that this runs on: paths of this host mean something to them, they have
+    /// keys of pvectl's own (`x-…`), and changes can be queued.
+    pub here: bool,
     /// What it cannot do.
     pub exceptions: &'static [(GuestKind, Action, Support)],
 }

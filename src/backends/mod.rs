@@ -9,6 +9,7 @@ pub mod cloud_hypervisor;
 mod proxmox;
 
 use async_trait::async_trait;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
@@ -17,8 +18,8 @@ pub use proxmox::Proxmox;
 use crate::{
     client::{Reply, path},
     model::{
-        Call, ConfigView, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot, Storage,
-        Submitted, TaskEntry, Vmid, Volume,
+        Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot,
+        Storage, Submitted, TaskEntry, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -89,6 +90,36 @@ pub struct TaskQuery {
     pub limit: u64,
 }
 
+fn no_queue() -> Error {
+    Error::usage("there is no queue of changes there")
+}
+
+/// A change that waits in a guest's queue.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueuedStep {
+    /// Its number.
+    pub id: i64,
+    /// The guest.
+    pub vmid: Vmid,
+    /// What is to be set.
+    #[serde(serialize_with = "as_object")]
+    pub params: Params,
+    /// For whom.
+    pub user: String,
+    /// Since when, in seconds since 1970.
+    pub added: u64,
+    /// `waiting`, `applying`, or `failed`: then it stands in the way of those behind it.
+    pub status: &'static str,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The task that ends when it was applied or cancelled.
+    pub upid: Upid,
+}
+
+fn as_object<S: Serializer>(params: &Params, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_map(params.redacted().iter())
+}
+
 /// A place where guests live. Reads may be repeated; [`submit`](Self::submit) never is, unless its error says that the
 /// request was never sent.
 #[async_trait]
@@ -110,6 +141,29 @@ pub trait Backend: TaskSource {
     /// # Errors
     /// As [`call`](Self::call), and whatever the server says.
     async fn submit(&self, step: &Step) -> Result<Submitted>;
+
+    /// Puts a step into its guest's queue: it is done once, after those before it, by the next command that finds the
+    /// guest in a state that allows it. The task ends when it was.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where there is no queue; as [`call`](Self::call).
+    async fn enqueue(&self, _: &Step) -> Result<Submitted> {
+        Err(no_queue())
+    }
+
+    /// What waits in the queue of a guest or of all, in order. Nothing where there is no queue.
+    async fn queue(&self, _: Option<Vmid>) -> Result<Vec<QueuedStep>> {
+        Ok(Vec::new())
+    }
+
+    /// Takes a step out of the queue.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`](crate::model::Class::NotFound) if it is not there (any more),
+    /// [`Class::Conflict`](crate::model::Class::Conflict) while it is being done.
+    async fn cancel_queued(&self, _: i64) -> Result<()> {
+        Err(no_queue())
+    }
 
     /// Makes a call of the API as it is, unchecked.
     ///

@@ -52,7 +52,7 @@ pub struct Proxmox {
 
 impl Proxmox {
     /// What every Proxmox VE cluster can do.
-    pub const CAPABILITIES: Capabilities = Capabilities { backend: "proxmox", exceptions: EXCEPTIONS };
+    pub const CAPABILITIES: Capabilities = Capabilities { backend: "proxmox", here: false, exceptions: EXCEPTIONS };
 
     /// The cluster that this client talks to.
     pub fn new(client: Client) -> Self {

@@ -3,6 +3,7 @@
 //! The SDK's high-level door. It speaks to people only through what it returns and through [`Observer`]; it knows no
 //! flags, no terminal, and no backend by name.
 
+mod attach;
 mod create;
 mod devices;
 mod labels;
@@ -24,6 +25,7 @@ mod verbs;
 use std::sync::Arc;
 
 pub use crate::model::closest;
+pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use labels::LabelChange;
@@ -36,7 +38,7 @@ pub use run::RunOptions;
 pub use startup::Turn;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,
+    ADD, CREATE, DELETE, POWER_VERBS, Power, PowerVerb, REMOVE, UPDATE, VerbOption, When, Words, action_of, power_verb,
 };
 
 use crate::{

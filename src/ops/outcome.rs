@@ -54,7 +54,7 @@ pub struct Outcome {
     /// Why it failed, or was not waited for.
     #[serde(skip)]
     pub error: Option<Error>,
-    /// The end of a failed task's log.
+    /// The end of a failed task's log; of one with warnings, these.
     #[serde(skip)]
     pub log: Vec<String>,
 }

@@ -45,6 +45,8 @@ pub struct Plan {
     pub config_before: Option<GuestConfig>,
     /// The VMID was chosen by us: if somebody else takes it first, the next free one will do.
     pub vmid_is_free_choice: bool,
+    /// It is put into the guest's queue, and done by a later command.
+    pub queue: bool,
 }
 
 /// A configuration key that gets another value.
@@ -119,6 +121,7 @@ impl Plan {
             notes: Vec::new(),
             config_before: None,
             vmid_is_free_choice: false,
+            queue: false,
         }
     }
 
@@ -144,6 +147,7 @@ impl Plan {
             "changes": self.changes,
             "loss": self.loss,
             "notes": self.notes,
+            "queue": self.queue,
             "calls": calls,
         }))
     }
@@ -294,11 +298,11 @@ impl Ops {
     }
 }
 
-fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
+pub(super) fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
     // A guest suspended to disk is locked by that and can be changed and removed all the same.
     match config.lock() {
         Some(lock) if lock != "suspended" => {
-            let message = format!("cannot {} {}: it is locked ({lock})", plan.words.name, plan.label());
+            let message = format!("cannot {} {}: it is locked ({lock})", plan.words.act(), plan.label());
             Err(Error::new(Class::Conflict, message).with_hint(Hint::Locked(lock)))
         }
         _ => Ok(()),

@@ -13,6 +13,10 @@ use crate::{
 
 /// How many log lines of a failed task go with its error.
 const LOG_TAIL: u64 = 10;
+/// Among how many lines the warnings of a task are looked for.
+const WARNED_TAIL: u64 = 200;
+/// How the lines begin that tell what a task's warnings are.
+const WARNING: &str = "WARN: ";
 /// How long those lines are waited for.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -155,10 +159,11 @@ impl<'a> Recorded<'a> {
             Err(Halt::Failed(error)) => (Verdict::Failed, Status::Failed, Some(error)),
         };
         let mut log = Vec::new();
-        if let (Status::Failed, Some(upid), Some(_)) = (status, &self.upid, &self.exit_status) {
-            let lines = tail(&*self.ops.backend, upid, LOG_TAIL);
+        if let (Status::Failed | Status::Warning, Some(upid), Some(_)) = (status, &self.upid, &self.exit_status) {
+            let lines = tail(&*self.ops.backend, upid, if status == Status::Failed { LOG_TAIL } else { WARNED_TAIL });
             let lines = tokio::time::timeout(LOG_PATIENCE, lines).await.unwrap_or_default();
-            log = lines.into_iter().map(|line| line.t).collect();
+            let wanted = |line: &String| status == Status::Failed || line.starts_with(WARNING);
+            log = lines.into_iter().map(|line| line.t).filter(wanted).collect();
         }
         let error = error.map(explain);
         self.record(&Event::Ended {

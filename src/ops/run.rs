@@ -134,7 +134,7 @@ impl Ops {
 
 /// What was tried goes before the error, what is left behind after it.
 fn explain(error: Error, plan: &Plan, at: usize) -> Error {
-    let error = error.context(format_args!("cannot {} {}", plan.words.name, plan.label()));
+    let error = error.context(format_args!("cannot {} {}", plan.words.act(), plan.label()));
     match leftover(plan, at) {
         Some(leftover) => error.with_hint(Hint::Text(leftover)),
         None => error,
@@ -185,7 +185,11 @@ impl Run<'_> {
         let step = self.plan.steps[at].clone();
         let (ops, observer, index, plan) = (self.recorded.ops, self.recorded.observer, self.index, &self.plan);
         observer.step(index, plan, &step);
-        self.recorded.send(id, ops.backend.submit(&step), |upid| observer.task(index, plan, upid)).await
+        let request = match plan.queue {
+            true => ops.backend.enqueue(&step),
+            false => ops.backend.submit(&step),
+        };
+        self.recorded.send(id, request, |upid| observer.task(index, plan, upid)).await
     }
 
     /// Only a received "already exists" about the very guest that a first step makes allows another number.

@@ -75,10 +75,25 @@ impl Words {
     }
 }
 
+impl Words {
+    /// What is done, before the name of a guest: `start`, `add a device to`.
+    pub fn act(&self) -> &'static str {
+        match self.name {
+            "add" => "add a device to",
+            "remove" => "take a device from",
+            name => name,
+        }
+    }
+}
+
 /// The verb that makes a guest.
 pub const CREATE: Words = Words::new("create", "creating", "created");
 /// The verb that changes a guest's configuration.
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
+/// The verb that adds a device to a guest.
+pub const ADD: Words = Words::new("add", "adding a device to", "changed, a device added");
+/// The verb that takes a device away from a guest.
+pub const REMOVE: Words = Words::new("remove", "taking a device from", "changed, a device removed");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
 
@@ -229,7 +244,13 @@ pub const POWER_VERBS: &[PowerVerb] = &[
 
 /// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
 pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
-    let others = [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy)];
+    let others = [
+        (CREATE, Action::Create),
+        (UPDATE, Action::Configure),
+        (ADD, Action::Configure),
+        (REMOVE, Action::Configure),
+        (DELETE, Action::Destroy),
+    ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))
 }

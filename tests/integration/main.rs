@@ -34,6 +34,8 @@ mod local_disks;
 #[cfg(target_os = "linux")]
 mod local_kill;
 #[cfg(target_os = "linux")]
+mod local_live;
+#[cfg(target_os = "linux")]
 mod local_onboot;
 mod login;
 mod lost;

@@ -1,5 +1,6 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
+mod add;
 mod config;
 mod create;
 mod delete;
@@ -10,6 +11,7 @@ mod list;
 mod mutate;
 mod power;
 mod row;
+mod touched;
 mod update;
 
 pub(crate) use config::unknown_flag;
@@ -36,6 +38,10 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     let powers = POWER_VERBS.iter().filter(|verb| verb.kinds.contains(&kind));
     verbs.extend(powers.map(|verb| Box::new(power::Power(verb)) as Box<dyn Verb>));
     verbs.push(Box::new(update::Update));
+    if kind == GuestKind::Qemu {
+        verbs.push(Box::new(add::Add));
+        verbs.push(Box::new(add::Remove));
+    }
     verbs.push(Box::new(delete::Delete));
     verbs
 }

@@ -16,7 +16,7 @@ use crate::{
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{CREATE, Loss, Outcome, Plan, Resolved, Status, Turn, Words},
+    ops::{CREATE, Loss, Outcome, Plan, Resolved, RunOptions, Status, Turn, Words},
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -63,6 +63,18 @@ pub(super) async fn mutate(
     found: &[Resolved],
     plan: impl AsyncFn(&Resolved) -> Result<Plan>,
 ) -> Result<Exit> {
+    mutate_and(cx, session, words, found, plan, async |_| ()).await
+}
+
+/// The same; `tell` says more about what became of it, before the rows are printed.
+pub(super) async fn mutate_and(
+    cx: &Cx,
+    session: &Session,
+    words: Words,
+    found: &[Resolved],
+    plan: impl AsyncFn(&Resolved) -> Result<Plan>,
+    tell: impl AsyncFn(&[Outcome]),
+) -> Result<Exit> {
     let planned: Vec<Result<Plan>> = stream::iter(found).map(|found| plan(found)).buffered(PLANNING).collect().await;
     let mut plans = Vec::new();
     // The row of a guest for which there is no plan, in the place of its plan.
@@ -79,6 +91,7 @@ pub(super) async fn mutate(
         });
     }
     let Some(outcomes) = run_plans(cx, session, plans).await? else { return Ok(Class::Failed.exit_code()) };
+    tell(&outcomes).await;
     // Rows come in the order in which the guests were named.
     let mut ran = outcomes.into_iter();
     let rows = refused.into_iter().filter_map(|refused| refused.or_else(|| ran.next()));
@@ -135,7 +148,10 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Optio
         return Ok(None);
     }
     let show = Show::new(cx.ui.clone());
-    Ok(Some(session.ops.run(plans, &session.options, &show, &cx.interrupt).await))
+    let queued = plans.iter().any(|plan| plan.queue);
+    // Who queues something does not want to wait for whoever does it.
+    let options = RunOptions { wait: session.options.wait && !queued, ..session.options };
+    Ok(Some(session.ops.run(plans, &options, &show, &cx.interrupt).await))
 }
 
 /// Refuses a change that asks where nobody can answer, before anything is looked at.
@@ -242,10 +258,10 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit
     }
     for outcome in &outcomes {
         if !outcome.log.is_empty() && !cx.switches.quiet {
-            cx.ui.err_line(styled(
-                style::DIM,
-                format_args!("the last lines of {}/{}'s task:", outcome.kind, outcome.vmid),
-            ));
+            if outcome.status == Status::Failed {
+                let whose = format_args!("the last lines of {}/{}'s task:", outcome.kind, outcome.vmid);
+                cx.ui.err_line(styled(style::DIM, whose));
+            }
             outcome.log.iter().for_each(|line| cx.ui.err_line(format_args!("  {line}")));
         }
         if let Some(error) = &outcome.error {

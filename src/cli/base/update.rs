@@ -9,7 +9,8 @@ use super::{
     config::{self, Typed, at_line, config_args, file_arg, read_file, swallowed},
     get::targets_arg,
     host::{host_args, on_this_host, refuse_elsewhere},
-    mutate::mutate,
+    mutate::mutate_and,
+    touched::Touched,
 };
 use crate::{
     cli::{
@@ -20,7 +21,7 @@ use crate::{
     },
     manifest::Manifest,
     model::{Error, Hint, Result},
-    ops::{Beyond, Target, UPDATE, UpdateRequest},
+    ops::{Beyond, Outcome, Target, UPDATE, UpdateRequest},
 };
 
 pub(super) struct Update;
@@ -88,33 +89,14 @@ impl Verb for Update {
         let session = cx.session(Access::Write).await?;
         refuse_elsewhere(matches, &session)?;
         let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
+        let touched = Touched::default();
         let plan = async |found: &_| {
-            let plan = session.ops.plan_update(found, &request).await;
-            plan.map_err(in_file)
+            let plan = session.ops.plan_update(found, &request).await.map_err(in_file)?;
+            touched.note(found, &plan);
+            Ok(plan)
         };
-        let code = mutate(cx, &session, UPDATE, &found, plan).await?;
-        if code == 0 && !cx.switches.dry_run && !cx.switches.no_wait {
-            for found in &found {
-                tell_pending(cx, &session, found).await;
-            }
-        }
-        Ok(code)
-    }
-}
-
-/// Says what waits for a restart. The change is done; that this cannot be asked for is no failure.
-async fn tell_pending(cx: &Cx, session: &crate::cli::session::Session, found: &crate::ops::Resolved) {
-    let guest = found.guest.reference();
-    let Ok(pending) = session.ops.backend().guest_pending(&guest).await else { return };
-    let keys: Vec<&str> =
-        pending.iter().filter(|pending| pending.waits()).map(|pending| pending.key.as_str()).collect();
-    if !keys.is_empty() {
-        cx.ui.say(format_args!(
-            "{guest}: {} will apply at the next start (pvectl {} restart {})",
-            keys.join(", "),
-            guest.kind,
-            guest.vmid
-        ));
+        let tell = async |outcomes: &[Outcome]| touched.tell(cx, &session, outcomes).await;
+        mutate_and(cx, &session, UPDATE, &found, plan, tell).await
     }
 }
 

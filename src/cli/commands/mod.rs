@@ -10,6 +10,7 @@ mod explain;
 pub(crate) mod help;
 #[cfg(target_os = "linux")]
 mod host;
+mod queue;
 mod sandbox;
 mod verb_first;
 mod version;
@@ -30,6 +31,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     check::ENTRY,
     #[cfg(target_os = "linux")]
     host::ENTRY,
+    queue::ENTRY,
     sandbox::ENTRY,
     version::ENTRY,
     help::ENTRY,

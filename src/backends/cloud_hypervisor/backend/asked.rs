@@ -50,13 +50,17 @@ pub(super) fn config_of(step: &Step) -> Result<Config> {
 /// The change that a step asks for.
 ///
 /// # Errors
-/// As [`config_of`].
+/// As [`config_of`], and for a key that there is not.
 pub(super) fn change_of(step: &Step) -> Result<Change> {
     let list = |name: &str| -> Vec<String> {
         let text = step.params.get(name).unwrap_or_default();
         text.split([',', ';', ' ']).filter(|key| !key.is_empty()).map(str::to_owned).collect()
     };
-    Ok(Change { set: keys(step, &OF_CHANGE)?, delete: list("delete"), revert: list("revert") })
+    let change = Change { set: keys(step, &OF_CHANGE)?, delete: list("delete"), revert: list("revert") };
+    match change.set.keys().chain(&change.delete).find(|key| mapping::key(key).is_none()) {
+        Some(key) => Err(Error::usage(format!("this host has no configuration key `{key}`"))),
+        None => Ok(change),
+    }
 }
 
 /// The keys of a step, a password only as its hash: it is not kept anywhere else.
@@ -67,6 +71,12 @@ fn keys(step: &Step, how: &[&str]) -> Result<Config> {
         *password = mapping::hash_password(password, &Uuid::new_v4().to_string())?;
     }
     Ok(config)
+}
+
+/// The devices of the host that a create or a change asks for.
+pub(super) fn set_of(step: &Step) -> Config {
+    let devices = step.params.iter().filter(|(key, _)| key.starts_with("hostpci"));
+    devices.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// A configuration for the mapping, with the password's hash in it, which others are not shown.
@@ -96,9 +106,6 @@ impl Local {
                 // One that the same plan makes is not there yet, and is looked at when it is.
                 let Ok(vm) = self.state().vm(step.guest.vmid) else { return Ok(()) };
                 let change = change_of(step)?;
-                if let Some(key) = change.set.keys().chain(&change.delete).find(|key| mapping::key(key).is_none()) {
-                    return Err(Error::usage(format!("this host has no configuration key `{key}`")));
-                }
                 named_files(&change.set)?;
                 let mut settings = vm.settings.clone();
                 settings.change(&change, |_| false);

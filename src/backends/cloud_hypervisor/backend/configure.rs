@@ -1,26 +1,156 @@
-//! Changes of a VM's settings: at once while it is off or where it is only data of ours, at the next start otherwise.
+//! Changes of a VM's settings, under its lock: at once while it is off or where they are only data of ours; what a VM
+//! that runs takes at once is done in [`live`](super::live), and everything else waits for its next start.
 
-use super::{Local, asked::change_of};
+use super::{Job, Local, asked::change_of, live::Planned};
 use crate::{
     backends::{
         Step,
-        cloud_hypervisor::mapping::{self, Apply},
+        cloud_hypervisor::{
+            mapping::{self, Apply},
+            state::{Change, Settings, Vm, reconcile::Sight},
+        },
     },
     model::{Digest, Result},
 };
 
-impl Local {
-    /// Changes settings, and gives the keys that wait for the next start.
-    pub(super) fn configure(&self, step: &Step) -> Result<Vec<String>> {
+/// What is asked of a configuration.
+pub(super) struct Asked {
+    pub(super) change: Change,
+    pub(super) digest: Option<Digest>,
+}
+
+impl Asked {
+    /// Reads it from a step. Cards that have no address get one.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) for a key that there is not.
+    pub(super) fn of(local: &Local, step: &Step) -> Result<Self> {
         let mut change = change_of(step)?;
-        self.fresh_macs(&mut change.set, false)?;
-        let digest = step.params.get("digest").map(|text| Digest(text.to_owned()));
-        self.state().configure(step.guest.vmid, digest.as_ref(), |vm| {
-            vm.check_lock()?;
-            // A process that is gone meanwhile is noticed by the next start, which applies what waits.
-            let off = vm.process.is_none();
-            let now = |key: &str| off || mapping::key(key).is_some_and(|row| row.apply == Apply::Now);
-            Ok(vm.settings.change(&change, now))
-        })
+        local.fresh_macs(&mut change.set, false)?;
+        Ok(Self { change, digest: step.params.get("digest").map(|text| Digest(text.to_owned())) })
+    }
+
+    /// What can be said against it before anything is begun.
+    ///
+    /// # Errors
+    /// [`Class::Conflict`](crate::model::Class::Conflict) for a VM that is locked, or was changed in between.
+    pub(super) fn check(&self, vm: &Vm) -> Result<()> {
+        vm.check_lock()?;
+        vm.settings.check_digest(self.digest.as_ref())
+    }
+}
+
+/// A change, thought through.
+pub(super) struct Prepared {
+    /// What is written down before anything is done.
+    pub(super) settings: Settings,
+    /// What is done then to a VM that runs.
+    live: Option<Planned>,
+    /// What wait, if everything has to, and why.
+    waiting: Vec<String>,
+    why: &'static str,
+}
+
+impl Local {
+    /// Changes settings. What became of each key is in the task's log.
+    pub(super) async fn configure(&self, step: &Step, job: &Job) -> Result<()> {
+        let asked = Asked::of(self, step)?;
+        let vm = self.state().vm(step.guest.vmid)?;
+        let _lock = self.lock(&vm, "update", self.options().patience).await?;
+        // What comes next may change the settings itself.
+        asked.check(&self.state().vm(vm.vmid)?)?;
+        let (vm, sight) = self.mend(vm.vmid, job).await?;
+        self.apply_queue(&vm, sight, job).await?;
+        let vm = self.state().vm(vm.vmid)?;
+        let prepared = self.prepare(&vm, sight, &asked).await?;
+        self.state().configure(vm.vmid, None, |vm| {
+            vm.settings = prepared.settings.clone();
+            Ok(())
+        })?;
+        self.carry_on(sight, prepared, job).await
+    }
+
+    /// Thinks a change through; nothing is done yet.
+    ///
+    /// # Errors
+    /// For what cannot be had at all.
+    pub(super) async fn prepare(&self, vm: &Vm, sight: Sight, asked: &Asked) -> Result<Prepared> {
+        let mut settings = vm.settings.clone();
+        let mut live = None;
+        let why = match sight {
+            Sight::Running | Sight::Paused => {
+                live = self.plan_running(vm, asked).await?;
+                "nothing says what its VMM was given at its start"
+            }
+            Sight::Unresponsive => "its VMM does not answer",
+            _ => "its VMM has no machine that runs",
+        };
+        let is_data = |key: &str| mapping::key(key).is_some_and(|row| row.apply == Apply::Now);
+        let at_once = |key: &str| match &live {
+            _ if sight == Sight::Stopped => true,
+            Some(live) => live.is_now(key),
+            None => is_data(key),
+        };
+        let waiting = settings.change(&asked.change, at_once);
+        prune(&mut settings);
+        Ok(Prepared { settings, live, waiting, why })
+    }
+
+    /// Does what a change that is written down means for a VM that runs.
+    pub(super) async fn carry_on(&self, sight: Sight, prepared: Prepared, job: &Job) -> Result<()> {
+        match prepared.live {
+            Some(live) => self.do_all(sight, live, job).await,
+            None => prepared.waiting.iter().try_for_each(|key| job.line(&waits(key, prepared.why))),
+        }
+    }
+}
+
+/// The line that says that a key waits, and why: commands read it to tell people.
+pub(super) fn waits(key: &str, why: &str) -> String {
+    format!("{key}: waits for the next start: {why}")
+}
+
+/// Forgets what was noted about devices that are no longer there.
+pub(super) fn prune(settings: &mut Settings) {
+    let there = |settings: &Settings, key: &str| {
+        settings.config.contains_key(key) || settings.pending.get(key).is_some_and(Option::is_some)
+    };
+    let of = |part: &str| part.split('=').next().unwrap_or_default().trim().to_owned();
+    for list in [mapping::IDS, mapping::BEHIND_IOMMU] {
+        let Some(text) = settings.get(list) else { continue };
+        let left: Vec<&str> = text.split(',').filter(|part| there(settings, &of(part))).collect();
+        let left = left.join(",");
+        match left.is_empty() {
+            true => drop(settings.config.remove(list)),
+            false => drop(settings.config.insert(list.to_owned(), left)),
+        }
+    }
+    let served = |key: &str| key.strip_prefix("x-").filter(|share| share.starts_with("virtiofs")).map(str::to_owned);
+    let gone = |key: &&String| served(key).is_some_and(|share| !there(settings, &share));
+    let gone: Vec<String> = settings.config.keys().filter(gone).cloned().collect();
+    gone.iter().for_each(|key| drop(settings.config.remove(key)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_noted_goes_with_its_device() {
+        let config = [
+            ("virtio1", "local:1"),
+            ("virtiofs0", "dirid=a"),
+            ("x-virtiofs0", "socket=/run/a"),
+            ("x-virtiofs1", "socket=/run/b"),
+            ("x-ids", "virtio1=data1,virtio2=data2,net0=wan"),
+            ("x-iommu", "virtio3"),
+        ];
+        let mut settings = Settings::new(config.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        settings.pending.insert("net0".into(), Some("virtio".into()));
+        settings.pending.insert("virtio1".into(), None);
+        prune(&mut settings);
+        assert_eq!(settings.get("x-ids"), Some("virtio1=data1,net0=wan"), "one that waits to go is there still");
+        assert_eq!((settings.get("x-iommu"), settings.get("x-virtiofs1")), (None, None));
+        assert_eq!(settings.get("x-virtiofs0"), Some("socket=/run/a"));
     }
 }

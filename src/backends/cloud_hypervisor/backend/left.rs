@@ -39,7 +39,11 @@ impl Local {
                 continue;
             }
             job.line(&format!("VM {vmid} was left by a command that ended early"))?;
-            match self.hold_within(&vm, "mend", Some(Duration::ZERO), job).await {
+            let mended = async {
+                let _lock = self.lock(&vm, "mend", Some(Duration::ZERO)).await?;
+                self.mend(vmid, job).await
+            };
+            match mended.await {
                 Ok(_) => {}
                 // It was half made or half removed, and is gone now; or somebody else was faster.
                 Err(error) if matches!(error.class(), Class::NotFound | Class::Conflict) => {}

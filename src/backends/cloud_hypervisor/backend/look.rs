@@ -2,6 +2,7 @@
 //! concludes.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -35,6 +36,12 @@ pub(super) const SLOW: Duration = Duration::from_secs(120);
 const ORDERLY: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(10);
+/// What a VMM can be resized in, as intents name it.
+pub(super) const VCPUS: &str = "vcpus";
+/// Bytes of memory.
+pub(super) const MEMORY: &str = "memory";
+/// Bytes in the balloon.
+pub(super) const BALLOON: &str = "balloon";
 /// How often what was concluded is looked at again; the second look has nothing left to do.
 const LOOKS: usize = 4;
 
@@ -107,10 +114,23 @@ impl Local {
                 return Box::pin(self.observe(vm, intent, lock)).await;
             }
         }
-        let Seen { socket, files, devices } = seen;
+        let Seen { socket, files, devices, sizes } = seen;
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
-        Ok(Observation { vm, intent, lock, boot_id, alive, recorded, marked, socket, files, devices, last_event })
+        Ok(Observation {
+            vm,
+            intent,
+            lock,
+            boot_id,
+            alive,
+            recorded,
+            marked,
+            socket,
+            files,
+            devices,
+            sizes,
+            last_event,
+        })
     }
 
     async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
@@ -166,12 +186,13 @@ struct Seen {
     socket: Socket,
     files: Vec<PathBuf>,
     devices: Vec<String>,
+    sizes: BTreeMap<String, u64>,
 }
 
 impl Seen {
     /// Nothing but this.
     fn of(socket: Socket) -> Self {
-        Self { socket, files: Vec::new(), devices: Vec::new() }
+        Self { socket, files: Vec::new(), devices: Vec::new(), sizes: BTreeMap::new() }
     }
 }
 
@@ -182,11 +203,14 @@ async fn ask(vmm: &Vmm, patience: Duration) -> Seen {
         let (pid, mut seen) = (ping.pid, Seen::of(Socket::Closed));
         let machine = match vmm.info(patience).await {
             Ok(info) => {
+                seen.sizes = sizes(&info.config);
                 let VmConfig { disks, net, fs, devices, .. } = info.config;
                 seen.files = disks.iter().filter_map(|disk| disk.path.clone()).collect();
                 let ids = disks.into_iter().map(|disk| disk.id).chain(net.into_iter().map(|net| net.id));
                 let ids = ids.chain(fs.into_iter().map(|fs| fs.id)).chain(devices.into_iter().map(|device| device.id));
                 seen.devices = ids.flatten().collect();
+                // One that the guest was asked to let go of and still has is in the tree alone.
+                seen.devices.extend(info.device_tree.unwrap_or_default().into_keys());
                 match info.state {
                     vmm::State::Created | vmm::State::Shutdown => Machine::Created,
                     vmm::State::Running => Machine::Running,
@@ -203,6 +227,15 @@ async fn ask(vmm: &Vmm, patience: Duration) -> Seen {
         Err(vmm::Error { why: Why::Nobody, .. }) => Seen::of(Socket::Closed),
         Err(_) => Seen::of(Socket::Silent),
     }
+}
+
+/// What of a machine can be resized, by the names that intents use.
+fn sizes(config: &VmConfig) -> BTreeMap<String, u64> {
+    let vcpus = config.cpus.as_ref().map(|cpus| u64::from(cpus.boot_vcpus));
+    let memory = config.memory.as_ref().map(|memory| memory.size + memory.hotplugged_size.unwrap_or(0));
+    let balloon = config.balloon.as_ref().map(|balloon| balloon.size);
+    let sizes = [(VCPUS, vcpus), (MEMORY, memory), (BALLOON, balloon)];
+    sizes.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?))).collect()
 }
 
 fn last_event(path: &Path) -> Result<LastEvent> {

@@ -5,14 +5,17 @@
 
 mod addresses;
 mod asked;
+mod attached;
 mod configure;
 mod confine;
 mod create;
 mod left;
+mod live;
 mod look;
 mod network;
 mod networks;
 mod power;
+mod queued;
 mod volumes;
 
 use std::{
@@ -29,13 +32,14 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
+use self::configure::Asked;
 use super::{
     host::{Places, Units},
     mapping,
     state::{Holder, Log, OperationLock, Phase, State, Vm, reconcile::Sight},
 };
 use crate::{
-    backends::{Action, Backend, Capabilities, Step, TaskQuery},
+    backends::{Action, Backend, Capabilities, QueuedStep, Step, TaskQuery},
     client::Reply,
     model::{
         Call, Class, Clock, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName,
@@ -120,43 +124,44 @@ impl Local {
         }
     }
 
-    /// Takes the lock of a VM, and brings it in line with what runs before anything else is done to it.
+    /// Takes the lock of a VM, brings it in line with what runs before anything else is done to it, and does what waits
+    /// in its queue.
     async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
-        self.hold_within(vm, what, self.options().patience, job).await
+        let lock = self.lock(vm, what, self.options().patience).await?;
+        let (mut vm, sight) = self.mend(vm.vmid, job).await?;
+        // What goes away needs nothing added to it any more.
+        if what != "destroy" {
+            self.apply_queue(&vm, sight, job).await?;
+            vm = self.state().vm(vm.vmid)?;
+        }
+        Ok((lock, vm, sight))
     }
 
-    /// The same, waiting so long for whoever holds it.
-    async fn hold_within(
-        &self,
-        vm: &Vm,
-        what: &str,
-        patience: Option<Duration>,
-        job: &Job,
-    ) -> Result<(OperationLock, Vm, Sight)> {
+    /// Takes the lock of a VM, waiting so long for whoever holds it.
+    async fn lock(&self, vm: &Vm, what: &str, patience: Option<Duration>) -> Result<OperationLock> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
         let directory = self.places(vm).state;
         left::make_directory(&directory)?;
         let lock = OperationLock::take(&directory, &holder, patience).await?;
         let there = self.state().vm(vm.vmid);
-        if !there.as_ref().is_ok_and(|there| there.uuid == vm.uuid) {
-            // It was removed while we waited, and its directory is there because we did.
-            let _ = fs::remove_dir_all(&directory);
-            return Err(match there {
-                Ok(_) => Error::conflict(format!("VM {} was replaced by another one meanwhile", vm.vmid)),
-                Err(error) => error,
-            });
+        if there.as_ref().is_ok_and(|there| there.uuid == vm.uuid) {
+            return Ok(lock);
         }
-        let (vm, sight) = self.mend(vm.vmid, job).await?;
-        Ok((lock, vm, sight))
+        // It was removed while we waited, and its directory is there because we did.
+        let _ = fs::remove_dir_all(&directory);
+        Err(match there {
+            Ok(_) => Error::conflict(format!("VM {} was replaced by another one meanwhile", vm.vmid)),
+            Err(error) => error,
+        })
     }
 
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
     fn task_type(action: Action) -> Option<&'static str> {
         Some(match action {
-            Action::Configure | Action::SnapshotUpdate => return None,
+            Action::SnapshotUpdate => return None,
             Action::Create => "qmcreate",
             Action::Clone => "qmclone",
-            Action::ConfigureInTask => "qmconfig",
+            Action::Configure | Action::ConfigureInTask => "qmconfig",
             Action::Destroy => "qmdestroy",
             Action::Start => "qmstart",
             Action::Stop => "qmstop",
@@ -178,6 +183,7 @@ impl Local {
     fn refuse(&self, step: &Step) -> Result<()> {
         self.capabilities().require(step.guest.kind, step.action)?;
         self.refuse_cards(step)?;
+        attached::check_host_devices(&asked::typed(&asked::set_of(step)))?;
         self.refuse_impossible(step)
     }
 
@@ -186,7 +192,7 @@ impl Local {
         self.take_up(Some(step.guest.vmid).filter(|_| step.action != Action::Create), job).await?;
         match step.action {
             Action::Create => return self.create(step, job).await,
-            Action::Configure | Action::ConfigureInTask => return self.configure(step).map(drop),
+            Action::Configure | Action::ConfigureInTask => return self.configure(step, job).await,
             _ => {}
         }
         let vm = self.state().vm(step.guest.vmid)?;
@@ -229,25 +235,43 @@ impl Backend for Local {
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
         let Some(kind) = Self::task_type(step.action) else {
-            self.configure(step)?;
-            self.keep_unit(step, None)?;
-            return Ok(Submitted::Done(Value::Null));
+            return Err(Error::usage(format!("this host cannot do that yet ({:?})", step.action)));
         };
         if step.action != Action::Create {
-            // As on a server: what is not there is no task's business.
-            self.state().vm(step.guest.vmid)?;
+            // As on a server: what is not there, or was changed in between, is no task's business.
+            let vm = self.state().vm(step.guest.vmid)?;
+            if matches!(step.action, Action::Configure | Action::ConfigureInTask) {
+                let asked = Asked::of(self, step)?;
+                asked.check(&vm)?;
+                if vm.process.is_some() {
+                    self.plan_running(&vm, &asked).await?;
+                }
+            }
         }
         let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), &self.options().user)?;
         let upid = task.upid().clone();
         let (me, step) = (self.clone(), step.clone());
         let work = tokio::spawn(async move {
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
-            let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, Some(&job)));
+            let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, &job));
             // What cannot be written down is noticed by whoever asks for the task's end.
             let _ = task.end(result.as_ref().copied());
         });
         self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
         Ok(Submitted::Task(upid))
+    }
+
+    async fn enqueue(&self, step: &Step) -> Result<Submitted> {
+        self.refuse(step)?;
+        self.put_into_queue(step)
+    }
+
+    async fn queue(&self, vmid: Option<Vmid>) -> Result<Vec<QueuedStep>> {
+        self.queue_of(vmid)
+    }
+
+    async fn cancel_queued(&self, id: i64) -> Result<()> {
+        self.cancel(id)
     }
 
     async fn leave(&self) {
@@ -325,15 +349,15 @@ impl Backend for Local {
 
 impl Local {
     /// After a change: has the host start its VMs if there is one that wants it, and only then.
-    fn keep_unit(&self, step: &Step, job: Option<&Job>) -> Result<()> {
+    fn keep_unit(&self, step: &Step, job: &Job) -> Result<()> {
         use Action::{Pause, Reboot, Reset, Resume, Shutdown, Start, Stop, Suspend};
         if matches!(step.action, Start | Stop | Shutdown | Reboot | Reset | Pause | Suspend | Resume) {
             return Ok(());
         }
         let Some(units) = &self.options().units else {
-            return match job.filter(|_| step.params.get("onboot") == Some("1")) {
-                Some(job) => job.warn("onboot: systemd does not run this host, and nothing else starts its VMs"),
-                None => Ok(()),
+            return match step.params.get("onboot") {
+                Some("1") => job.warn("onboot: systemd does not run this host, and nothing else starts its VMs"),
+                _ => Ok(()),
             };
         };
         let wanted = self.state().vms()?.iter().any(|(vm, _)| vm.settings.is_on("onboot"));

@@ -124,7 +124,6 @@ impl Local {
     ///
     /// # Errors
     /// [`Class::Conflict`] when it is not this VM's.
-    #[allow(dead_code, reason = "taking a card out of a VM that runs")]
     pub(super) async fn unplug(&self, vm: &Vm, key: &str) -> Result<()> {
         let removed = Network::open()?.remove(&tap_of(vm.vmid, key)?, &mark(vm)?).await;
         unless_prepared(removed.map(drop))

@@ -2,9 +2,16 @@
 //!
 //! Each is called with the VM's lock held and nothing left over from before.
 
-use std::{fs, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use super::{Job, Local, asked::typed, look::SLOW};
+use super::{
+    Job, Local,
+    asked::typed,
+    attached,
+    configure::prune,
+    live::{SENT, keep},
+    look::SLOW,
+};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
@@ -33,6 +40,7 @@ impl Local {
         }
         let mut settings = vm.settings.clone();
         settings.apply_pending();
+        prune(&mut settings);
         let alone = self.give_addresses(vm.vmid, &mut settings.config)?;
         let work = Work { settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
@@ -84,9 +92,7 @@ impl Local {
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
-        let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
-        fs::write(places.state.join("config.json"), sent)
-            .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
+        keep(&places.state.join(SENT), &mapped.config)?;
         reach(Point::SentKept);
         vmm.create(&mapped.config, SLOW).await?;
         reach(Point::VmCreated);
@@ -115,6 +121,23 @@ impl Local {
 
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
+        let mut facts = self.facts_beside(vm, config)?;
+        let places = self.places(vm);
+        if let Some(seed) = mapping::seed(config, &self.seed_facts(vm))? {
+            let path = places.state.join("seed.img");
+            let image = disk::Seed {
+                user_data: seed.user_data,
+                meta_data: seed.meta_data,
+                network_config: seed.network_config,
+            };
+            image.write(&path)?;
+            self.attach_seed(vm, &path, &mut facts.volumes)?;
+        }
+        Ok(facts)
+    }
+
+    /// The same beside a VM that runs: nothing is made anew.
+    pub(super) fn facts_beside(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let places = self.places(vm);
         let volumes = self.attached(vm)?;
         let mut facts = Facts {
@@ -124,16 +147,12 @@ impl Local {
             volumes,
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
+            virtiofs: attached::shares(&vm.settings.config)?,
             ..self.host_facts()
         };
-        if let Some(seed) = mapping::seed(config, &self.seed_facts(vm))? {
-            let path = places.state.join("seed.img");
-            let image = disk::Seed {
-                user_data: seed.user_data,
-                meta_data: seed.meta_data,
-                network_config: seed.network_config,
-            };
-            image.write(&path)?;
+        attached::check_host_devices(config)?;
+        let path = places.state.join("seed.img");
+        if path.exists() {
             self.attach_seed(vm, &path, &mut facts.volumes)?;
         }
         Ok(facts)

@@ -266,7 +266,8 @@ fn shares(config: &QemuConfig, facts: &Facts) -> Result<Vec<FsConfig>> {
             return Err(wrong(&key, format!("`{tag}` is shared already")));
         }
         let Some(socket) = facts.virtiofs.get(&n).cloned() else {
-            return Err(Error::new(Class::Bug, format!("no virtiofsd was prepared for {key}")));
+            let instead = "start a virtiofsd and name its socket: `pvectl vm add fs … --socket`";
+            return Err(refuse(&key, format!("nothing serves `{tag}`"), instead));
         };
         found.push(FsConfig { tag, socket, id: Some(key), ..FsConfig::default() });
     }

@@ -125,6 +125,9 @@ pub const OWN: &[Key] = &[
     taken(IMAGE, Way::Manager, Apply::Now),
     taken(LANDLOCK, Way::Native, Apply::Pending),
     taken(PATCH, Way::Native, Apply::Pending),
+    taken(IDS, Way::Manager, Apply::Now),
+    taken(BEHIND_IOMMU, Way::Native, Apply::Now),
+    taken(SERVED, Way::Manager, Apply::Now),
 ];
 
 /// The kernel to boot without a firmware, a path.
@@ -139,6 +142,13 @@ pub const IMAGE: &str = "x-image";
 pub const LANDLOCK: &str = "x-landlock";
 /// A JSON merge patch (RFC 7396) over the VmConfig, for what Proxmox has no key for.
 pub const PATCH: &str = "x-ch-config";
+
+/// Names of devices, `virtio1=data1,net0=wan`: whoever gave them takes the devices away by them.
+pub const IDS: &str = "x-ids";
+/// The disks behind the guest's IOMMU, `virtio1,virtio2`.
+pub const BEHIND_IOMMU: &str = "x-iommu";
+/// Who serves the shared directory `virtiofs[n]`: `socket=/run/share.sock`, where a virtiofsd listens.
+const SERVED: &str = "x-virtiofs[n]";
 
 const NO_GUEST_CLOCK: &str = "the guest's clock is the host's, in UTC";
 const SEE_DISPLAY: &str = "leave it out; the console is `pvectl vm console`";

@@ -128,6 +128,14 @@ pub struct Work {
     /// The id of the device that is added to the running VMM for it, one for each intent: found there, the intent is
     /// finished.
     pub adds: Option<String>,
+    /// The id of the device that is taken away from the running VMM for it: not found there any more, the intent is
+    /// finished.
+    pub removes: Option<String>,
+    /// What the running VMM is resized to for it, by the names of [`Observation::sizes`]: when it has all of these, the
+    /// intent is finished.
+    ///
+    /// [`Observation::sizes`]: super::reconcile::Observation::sizes
+    pub sizes: BTreeMap<String, u64>,
     /// Whether the VM ran before and was paused for it: it is resumed whatever happens.
     pub resumes: bool,
     /// The settings of the VM when it is finished.

@@ -22,6 +22,9 @@ use crate::{
     tasks::TaskSource,
 };
 
+/// Whether a task waits in the queue: nobody works on it, and it is not over for that.
+const QUEUED: &str = "EXISTS (SELECT 1 FROM queue WHERE queue.params ->> '$.upid' = task.upid AND queue.error IS NULL)";
+
 /// How many tasks are kept.
 const KEPT: i64 = 10_000;
 
@@ -44,6 +47,11 @@ impl Task {
     /// Where its lines go.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Leaves it to whoever takes it up later; only for one that waits in the queue.
+    pub fn leave(mut self) {
+        self.ended = true;
     }
 
     /// Ends it: `TASK OK`, `TASK WARNINGS: n` or `TASK ERROR: …` is its last line.
@@ -213,6 +221,23 @@ impl State {
         .inspect(|_| reach(Point::TaskBegun))
     }
 
+    /// Takes up a task that waited in the queue: this process works on it from now on.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`]; [`Class::Conflict`] for one that is over.
+    pub fn take_up_task(&self, upid: &Upid) -> Result<Task> {
+        self.write(Safety::Power, |transaction| {
+            let task = self.find_task(transaction, upid)?;
+            if task.exit.is_some() {
+                return Err(Error::conflict(format!("task {upid} is over")).into());
+            }
+            transaction
+                .prepare_cached("UPDATE task SET worker = ?2 WHERE id = ?1")?
+                .execute(params![task.id, json(self.process())?])?;
+            Ok(Task { log: Log { state: self.clone(), id: task.id, upid: upid.clone() }, ended: false })
+        })
+    }
+
     /// Tasks, the newest first.
     ///
     /// # Errors
@@ -245,7 +270,8 @@ impl State {
     /// Ends the tasks whose process is gone.
     fn settle_tasks(&self) -> Result<()> {
         let running = self.read(|transaction| {
-            let mut query = transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM task WHERE exit IS NULL"))?;
+            let mut query = transaction
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM task WHERE exit IS NULL AND NOT {QUEUED}"))?;
             Ok(query.query_map([], stored)?.collect::<rusqlite::Result<Vec<Stored>>>()?)
         })?;
         let dead: Vec<i64> = running.iter().filter(|task| !task.worker.is_alive()).map(|task| task.id).collect();

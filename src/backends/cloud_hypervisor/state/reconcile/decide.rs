@@ -88,7 +88,11 @@ fn outcome_beside(seen: &Observation, intent: &Intent, machine: Option<Machine>)
         };
     let has_file = intent.work.made.iter().any(|file| seen.files.contains(file));
     let has_device = intent.work.adds.as_ref().is_some_and(|id| seen.devices.contains(id));
-    if up || has_file || has_device { Outcome::Finished } else { outcome(intent) }
+    // What could not be seen has not gone, and has no size.
+    let is_gone = machine.is_some() && intent.work.removes.as_ref().is_some_and(|id| !seen.devices.contains(id));
+    let wanted = &intent.work.sizes;
+    let has_sizes = !wanted.is_empty() && wanted.iter().all(|(name, size)| seen.sizes.get(name) == Some(size));
+    if up || has_file || has_device || is_gone || has_sizes { Outcome::Finished } else { outcome(intent) }
 }
 
 /// The same where no VMM is left.

@@ -13,13 +13,14 @@
 //! - A delete is finished, and the row goes last; it waits only for a living holder of the `alive` file that is nobody we
 //!   know, since its disks would go away under it.
 //! - Files go only where an intent names them, and never while the VMM has them. One that was made for the VM and is in
-//!   the VMM by now proves that its intent was done, only not written down.
+//!   the VMM by now proves that its intent was done, only not written down. So does a device that has come or gone, and a
+//!   size that is what was asked for.
 
 mod decide;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 pub use decide::conclude;
 
@@ -49,6 +50,8 @@ pub struct Observation {
     pub files: Vec<PathBuf>,
     /// The ids of the devices that its VMM has, likewise.
     pub devices: Vec<String>,
+    /// What it can be resized in, likewise: `vcpus`, and the bytes of `memory` and `balloon`.
+    pub sizes: BTreeMap<String, u64>,
     /// The last event of its present generation.
     pub last_event: LastEvent,
 }

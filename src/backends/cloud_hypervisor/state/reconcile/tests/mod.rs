@@ -48,6 +48,7 @@ fn running() -> Observation {
         socket: Socket::Answers { pid: own().pid, machine: Machine::Running },
         files: Vec::new(),
         devices: Vec::new(),
+        sizes: Default::default(),
         last_event: LastEvent::Other("booted".into()),
     }
 }
@@ -295,6 +296,15 @@ fn the_table_of_the_facts() {
     ];
     let mut cases = cases;
     let update = |change: &dyn Fn(&mut Observation)| with(by(Verb::Update, false, false, Machine::Running), change);
+    let changing = |work: &dyn Fn(&mut Work), change: &dyn Fn(&mut Observation)| {
+        update(&|seen| {
+            if let Some(intent) = &mut seen.intent {
+                intent.work.adds = None;
+                work(&mut intent.work);
+            }
+            change(seen);
+        })
+    };
     cases.extend([
         // Something was added to a running VM: whether that was done shows at the VMM.
         (update(&|_| ()), Sight::Running, "made running", "an update that was cut short is rolled back"),
@@ -306,6 +316,41 @@ fn the_table_of_the_facts() {
         ),
         (
             update(&|seen| seen.devices.push("device".into())),
+            Sight::Running,
+            "move dropped running",
+            "an update that was cut short is finished",
+        ),
+        (
+            changing(&|work| work.removes = Some("disk".into()), &|seen| seen.devices.push("disk".into())),
+            Sight::Running,
+            "made running",
+            "an update that was cut short is rolled back",
+        ),
+        (
+            changing(&|work| work.removes = Some("disk".into()), &|_| ()),
+            Sight::Running,
+            "move dropped running",
+            "an update that was cut short is finished",
+        ),
+        // A VMM that does not answer does not say that a device is gone.
+        (
+            changing(&|work| work.removes = Some("disk".into()), &|seen| seen.socket = Socket::Silent),
+            Sight::Unresponsive,
+            "",
+            "its VMM, process 4711, does not answer",
+        ),
+        (
+            changing(&|work| work.sizes = [("memory".into(), 2)].into(), &|seen| {
+                seen.sizes = [("memory".into(), 1)].into()
+            }),
+            Sight::Running,
+            "made running",
+            "an update that was cut short is rolled back",
+        ),
+        (
+            changing(&|work| work.sizes = [("memory".into(), 2)].into(), &|seen| {
+                seen.sizes = [("memory".into(), 2)].into()
+            }),
             Sight::Running,
             "move dropped running",
             "an update that was cut short is finished",

@@ -1,0 +1,246 @@
+//! `add` and `remove`: devices of a guest, each a key of its configuration.
+
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+
+use super::{mutate::mutate_and, touched::Touched};
+use crate::{
+    cli::{
+        cx::{Cx, flag, text},
+        session::Access,
+        verb::{Exit, Kind, Verb, switch, value, with_examples},
+    },
+    model::{Error, Hint, Result},
+    ops::{ADD, AddRequest, Addition, NewCard, NewDisk, NewShare, Outcome, REMOVE, Target},
+};
+
+pub(super) struct Add;
+
+/// A kind of device: its word, what it is, its arguments, how they are read.
+struct What {
+    name: &'static str,
+    about: &'static str,
+    examples: &'static [&'static str],
+    args: fn(Command) -> Command,
+    read: fn(&ArgMatches) -> Result<Addition>,
+}
+
+const WHATS: &[What] = &[
+    What {
+        name: "disk",
+        about: "Add a disk: a new one, a volume that exists, or on this host a file or block device by its path",
+        examples: &[
+            "pvectl vm add disk web --path data.raw --readonly --id data1",
+            "pvectl vm add disk 150 --volume local-lvm:32",
+        ],
+        args: |command| {
+            command
+                .arg(
+                    value("path", "FILE", "A file or block device of this host; it is never deleted")
+                        .required_unless_present("volume"),
+                )
+                .arg(
+                    value("volume", "STORAGE:GIB|VOLUME", "A new disk of so many GiB, or a volume that exists")
+                        .conflicts_with("path"),
+                )
+                .arg(
+                    value("format", "FORMAT", "What the file is; by its ending if nothing is said, else raw")
+                        .value_parser(PossibleValuesParser::new(["raw", "qcow2"])),
+                )
+                .arg(
+                    value("bus", "BUS", "Where the guest finds it")
+                        .value_parser(PossibleValuesParser::new(["virtio", "scsi"]))
+                        .default_value("virtio"),
+                )
+                .arg(switch("readonly", "The guest can only read it"))
+                .arg(switch("direct", "Past the page cache of the host"))
+                .arg(switch("iommu", "Behind the guest's IOMMU; only on this host"))
+        },
+        read: |matches| {
+            let volume = match text(matches, "path") {
+                Some(path) => absolute(path)?,
+                None => text(matches, "volume").unwrap_or_default().to_owned(),
+            };
+            Ok(Addition::Disk(NewDisk {
+                volume,
+                format: text(matches, "format").map(str::to_owned),
+                bus: text(matches, "bus").map(str::to_owned),
+                readonly: flag(matches, "readonly"),
+                direct: flag(matches, "direct"),
+                iommu: flag(matches, "iommu"),
+            }))
+        },
+    },
+    What {
+        name: "fs",
+        about: "Share a directory through virtiofs",
+        examples: &[
+            "pvectl vm add fs web --tag share --socket /run/share.sock",
+            "pvectl vm add fs 150 --tag mapping-name",
+        ],
+        args: |command| {
+            command
+                .arg(
+                    value(
+                        "tag",
+                        "TAG",
+                        "The name by which the guest mounts it; on Proxmox that of the directory mapping",
+                    )
+                    .required(true),
+                )
+                .arg(value("socket", "FILE", "Where a virtiofsd listens that serves it; only on this host"))
+        },
+        read: |matches| {
+            let socket = text(matches, "socket").map(absolute).transpose()?;
+            Ok(Addition::Share(NewShare { tag: text(matches, "tag").unwrap_or_default().to_owned(), socket }))
+        },
+    },
+    What {
+        name: "device",
+        about: "Pass a PCI device of the host through",
+        examples: &[
+            "pvectl vm add device web --path /sys/bus/pci/devices/0000:01:00.0 --id gpu0",
+            "pvectl vm add device 150 --mapping gpu",
+        ],
+        args: |command| {
+            command
+                .arg(
+                    value("path", "PATH|ADDRESS", "The device: /sys/bus/pci/devices/0000:01:00.0, or only its address")
+                        .required_unless_present("mapping"),
+                )
+                .arg(value("mapping", "NAME", "A resource mapping of a Proxmox cluster").conflicts_with("path"))
+        },
+        read: |matches| match (text(matches, "path"), text(matches, "mapping")) {
+            (Some(path), _) => {
+                let address = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+                if address.len() < 7 || !address.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) {
+                    return Err(Error::usage(format!("--path: `{path}` is no PCI device"))
+                        .with_hint(Hint::Text("it looks like /sys/bus/pci/devices/0000:01:00.0".into())));
+                }
+                Ok(Addition::Host(address.to_owned()))
+            }
+            (None, mapping) => Ok(Addition::Host(format!("mapping={}", mapping.unwrap_or_default()))),
+        },
+    },
+    What {
+        name: "net",
+        about: "Add a network card on a bridge",
+        examples: &["pvectl vm add net web --bridge vmbr0", "pvectl vm add net 150 --bridge vmbr0 --tag 20"],
+        args: |command| {
+            command
+                .arg(value("bridge", "BRIDGE", "The bridge that it is on").required(true))
+                .arg(value("model", "MODEL", "What the guest sees; virtio if nothing is said"))
+                .arg(value("mac", "ADDRESS", "Its address; a fresh one if nothing is said"))
+                .arg(value("tag", "VLAN", "The VLAN it is in").value_parser(value_parser!(u16).range(1..4095)))
+        },
+        read: |matches| {
+            Ok(Addition::Card(NewCard {
+                bridge: text(matches, "bridge").unwrap_or_default().to_owned(),
+                model: text(matches, "model").map(str::to_owned),
+                mac: text(matches, "mac").map(str::to_owned),
+                tag: matches.get_one::<u16>("tag").copied(),
+            }))
+        },
+    },
+];
+
+/// A path that does not depend on the directory of this command.
+fn absolute(path: &str) -> Result<String> {
+    let whole = std::path::absolute(path).map_err(|error| Error::usage(format!("`{path}` is no path: {error}")))?;
+    whole.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("`{path}` is no text")))
+}
+
+#[async_trait(?Send)]
+impl Verb for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("Add a disk, a shared directory, a host device or a network card to a {}", kind.noun)
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        WHATS.iter().filter_map(|what| what.examples.first()).map(|line| (*line).to_owned()).collect()
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        let group = command.subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true);
+        WHATS.iter().fold(group, |group, what| {
+            let lines: Vec<String> = what.examples.iter().map(|line| (*line).to_owned()).collect();
+            let command = (what.args)(Command::new(what.name).about(what.about).arg(target()))
+                .arg(value("id", "ID", "A name by which `remove` finds it; only on this host"))
+                .arg(switch("queue", "Not now: by the next command on the VM that can; only on this host"));
+            group.subcommand(with_examples(command, &lines))
+        })
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let chosen = matches
+            .subcommand()
+            .and_then(|(name, matches)| WHATS.iter().find(|what| what.name == name).map(|what| (what, matches)));
+        let Some((what, matches)) = chosen else { return Err(Error::usage("say what to add (see --help)")) };
+        let request = AddRequest {
+            what: (what.read)(matches)?,
+            id: text(matches, "id").map(str::to_owned),
+            queue: flag(matches, "queue"),
+        };
+        let targets = Target::parse_all(&[text(matches, "target").unwrap_or_default()])?;
+        let session = cx.session(Access::Write).await?;
+        let found = session.ops.find(&targets, kind.guest()).await?;
+        let touched = Touched::default();
+        let plan = async |found: &_| {
+            let plan = session.ops.plan_add(found, &request).await?;
+            touched.note(found, &plan);
+            Ok(plan)
+        };
+        let tell = async |outcomes: &[Outcome]| touched.tell(cx, &session, outcomes).await;
+        let code = mutate_and(cx, &session, ADD, &found, plan, tell).await?;
+        if code == 0 && request.queue && !cx.switches.dry_run {
+            cx.ui.say("queued: the next command on the VM does it (pvectl queue list)");
+        }
+        Ok(code)
+    }
+}
+
+fn target() -> Arg {
+    Arg::new("target").value_name("TARGET").required(true).help("VMID or name")
+}
+
+pub(super) struct Remove;
+
+#[async_trait(?Send)]
+impl Verb for Remove {
+    fn name(&self) -> &'static str {
+        "remove"
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("Take a device away from a {}; a disk is not deleted", kind.noun)
+    }
+
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        vec![format!("pvectl {} remove web data1", kind.noun), format!("pvectl {} remove 150 net1", kind.noun)]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        command
+            .arg(target())
+            .arg(Arg::new("device").value_name("DEVICE").required(true).help("Its key (virtio1, net0), or its name"))
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let device = text(matches, "device").unwrap_or_default();
+        let targets = Target::parse_all(&[text(matches, "target").unwrap_or_default()])?;
+        let session = cx.session(Access::Write).await?;
+        let found = session.ops.find(&targets, kind.guest()).await?;
+        let touched = Touched::default();
+        let plan = async |found: &_| {
+            let plan = session.ops.plan_remove(found, device).await?;
+            touched.note(found, &plan);
+            Ok(plan)
+        };
+        let tell = async |outcomes: &[Outcome]| touched.tell(cx, &session, outcomes).await;
+        mutate_and(cx, &session, REMOVE, &found, plan, tell).await
+    }
+}
