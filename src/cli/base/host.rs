@@ -33,7 +33,7 @@ const FLAGS: &[HostFlag] = &[
     HostFlag { file: true, ..flag("kernel", "FILE", "Boot this kernel, without firmware", "x-kernel") },
     HostFlag { file: true, ..flag("initrd", "FILE", "Its initial ram disk", "x-initrd") },
     flag("cmdline", "TEXT", "Its command line", "x-cmdline"),
-    flag("landlock", "0|1", "Confine the VMM to the VM's files [default: where the kernel can]", "x-landlock"),
+    flag("landlock", "0|1", "Confine the VMM to the VM's own files", "x-landlock"),
     flag("ch-config", "JSON", "A merge patch over Cloud Hypervisor's own configuration", "x-ch-config"),
 ];
 

@@ -9,7 +9,7 @@ use crate::{
     backends::cloud_hypervisor::{
         disk::{self, Format},
         host::facts::can_confine,
-        mapping::Volume,
+        mapping::{self, Volume},
         state::Vm,
         vmm::config::LandlockConfig,
     },
@@ -17,13 +17,13 @@ use crate::{
 };
 
 impl Local {
-    /// The rules for a VM with these disks; `None` where the kernel cannot.
+    /// The rules for a VM with these disks; `None` where nobody asks for them or the kernel cannot.
     pub(super) fn confined_to(
         &self,
         vm: &Vm,
         volumes: &BTreeMap<String, Volume>,
     ) -> Result<Option<Vec<LandlockConfig>>> {
-        if !can_confine() {
+        if !vm.settings.is_on(mapping::LANDLOCK) || !can_confine() {
             return Ok(None);
         }
         let (places, disks) = (self.places(vm), self.disk_folder(vm.vmid));

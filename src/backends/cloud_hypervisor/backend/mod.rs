@@ -361,7 +361,11 @@ impl Local {
             };
         };
         let wanted = self.state().vms()?.iter().any(|(vm, _)| vm.settings.is_on("onboot"));
-        if wanted { units.enable() } else { units.disable() }.map(drop)
+        match if wanted { units.enable() } else { units.disable() } {
+            // What was asked for is done, but for this.
+            Err(error) => job.warn(&format!("onboot: {error}")),
+            Ok(_) => Ok(()),
+        }
     }
 
     fn find(&self, guest: &GuestRef) -> Result<Vm> {

@@ -115,25 +115,20 @@ pub fn check_size(config: &VmConfig) -> Result<()> {
 /// What every VMM needs for its taps: their flags are read from sysfs, and one may be added later.
 const FOR_TAPS: [(&str, &str); 2] = [("/sys/devices/virtual/net", "r"), ("/dev/net/tun", "rw")];
 
-/// Has the VMM lock itself into its files, where the kernel can and nobody said otherwise.
+/// Has the VMM lock itself into its files, if that is asked for.
 fn confine(config: &QemuConfig, facts: &Facts, built: &mut VmConfig) -> Result<()> {
-    let wanted = match own(config, LANDLOCK).as_deref() {
-        None => None,
-        Some("0") => Some(false),
-        Some("1") => Some(true),
-        Some(other) => return Err(wrong(LANDLOCK, format!("`{other}` is neither 0 nor 1"))),
-    };
-    match (wanted, &facts.landlock) {
-        (Some(false), _) | (None, None) => {}
-        (Some(true), None) => {
+    match (own(config, LANDLOCK).as_deref(), &facts.landlock) {
+        (None | Some("0"), _) => {}
+        (Some("1"), None) => {
             let way_out = "leave it out, or turn Landlock on: `pvectl check` says how";
             return Err(refuse("x-landlock=1", "this host's kernel does not confine processes to files", way_out));
         }
-        (_, Some(paths)) => {
+        (Some("1"), Some(paths)) => {
             let for_taps = FOR_TAPS.map(|(path, access)| LandlockConfig::new(path, access));
             built.landlock_enable = Some(true);
             built.landlock_rules = paths.iter().cloned().chain(for_taps).collect();
         }
+        (Some(other), _) => return Err(wrong(LANDLOCK, format!("`{other}` is neither 0 nor 1"))),
     }
     Ok(())
 }

@@ -138,7 +138,8 @@ pub const INITRD: &str = "x-initrd";
 pub const CMDLINE: &str = "x-cmdline";
 /// The image that the first disk was made from, a name in the store of images.
 pub const IMAGE: &str = "x-image";
-/// Whether the VMM locks itself into its own files, `0` or `1`; unset where the kernel can.
+/// Whether the VMM locks itself into its VM's files, `0` or `1`. Not where nothing is said: what lies elsewhere could
+/// then not be added while it runs.
 pub const LANDLOCK: &str = "x-landlock";
 /// A JSON merge patch (RFC 7396) over the VmConfig, for what Proxmox has no key for.
 pub const PATCH: &str = "x-ch-config";
