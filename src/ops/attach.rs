@@ -187,6 +187,7 @@ impl Ops {
         plan.words = ADD;
         plan.queue = request.queue;
         if request.queue {
+            plan.notes.push("it waits for the next command on the guest that can do it".into());
             // By then it may be another one.
             plan.steps.iter_mut().for_each(|step| drop(step.params.remove("digest")));
         }
