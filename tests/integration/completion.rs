@@ -355,6 +355,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     operations
     nodes
     images
+    networks
     ");
     let rows = env.json("api-resources --backend proxmox");
     let of = |name: &str| rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();

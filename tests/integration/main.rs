@@ -33,6 +33,8 @@ mod local;
 mod local_disks;
 #[cfg(target_os = "linux")]
 mod local_live;
+#[cfg(target_os = "linux")]
+mod local_network;
 mod login;
 mod lost;
 mod models;
