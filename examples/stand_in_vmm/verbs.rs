@@ -424,6 +424,11 @@ impl Machine {
                 return refuse(500, &[PROSE, "Memory manager error", why]);
             }
             booted.memory = ram;
+            // Whatever the guest does about it.
+            config["memory"]["hotplugged_size"] = if ram > size { json!(ram - size) } else { Value::Null };
+            if let Value::Object(memory) = &mut config["memory"] {
+                drop_nulls_in(memory);
+            }
         }
         if let Some(bytes) = balloon {
             if config["balloon"].is_null() {
@@ -649,6 +654,10 @@ fn take_device(config: &mut Value, id: &str) -> bool {
 /// Indexing a map to write leaves `null` where nothing was.
 fn drop_nulls(config: &mut Value) {
     if let Value::Object(fields) = config {
-        fields.retain(|_, value| !value.is_null());
+        drop_nulls_in(fields);
     }
+}
+
+fn drop_nulls_in(fields: &mut Map<String, Value>) {
+    fields.retain(|_, value| !value.is_null());
 }

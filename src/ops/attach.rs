@@ -1,7 +1,7 @@
 //! Devices that are added to a VM and taken away: each is one key of the configuration, which this finds.
 //!
 //! The change itself is an update like any other. A name that somebody gives a device is kept in a key of our own
-//! (`x-ids: virtio1=data1`), which only guests of this host have.
+//! beside it (`x-virtio1: id=data1`), which only guests of this host have.
 
 use super::{
     Beyond, Device, Ops, Plan, Resolved, UpdateRequest,
@@ -13,10 +13,8 @@ use crate::{
     model::{ConfigView, Error, GuestConfig, GuestKind, Hint, Params, PropertyString, Result, closest, is_disk_key},
 };
 
-/// The key that names devices.
-const IDS: &str = "x-ids";
-/// The key that lists the devices behind the guest's IOMMU.
-const IOMMU: &str = "x-iommu";
+/// How the key begins that has what is noted of a device; the device's follows.
+const NOTE: &str = "x-";
 /// The families of keys that are devices, beside disks.
 const DEVICES: [&str; 4] = ["net", "hostpci", "virtiofs", "usb"];
 
@@ -156,7 +154,7 @@ impl Ops {
         let waiting = self.backend().queue(Some(guest.vmid)).await?;
         let mut ids = ids(&to_come);
         for item in &waiting {
-            ids.extend(item.params.get(IDS).map(pairs).unwrap_or_default());
+            ids.extend(item.params.iter().filter_map(|(key, value)| id_of(key, value)));
         }
         // A number counts as taken as well if its device is about to go, or waits to come.
         let taken = |key: &str| {
@@ -167,30 +165,29 @@ impl Ops {
         let numbered = super::devices::number(guest.kind, &[device], &Params::new(), taken)?;
         let Some((key, _)) = numbered.iter().next() else { return Err(Error::conflict("nothing is to be added")) };
         let key = key.to_owned();
-        let mut forced = Params::new();
+        let mut noted = Vec::new();
         if let Some(id) = &request.id {
             check_id(id, &ids)?;
-            ids.push((key.clone(), id.clone()));
-            forced.set(IDS, joined(&ids));
+            noted.push(format!("id={id}"));
         }
         match &request.what {
-            Addition::Disk(disk) if disk.iommu => {
-                let listed = to_come.text(IOMMU).map(|text| text + ",").unwrap_or_default();
-                forced.set(IOMMU, format!("{listed}{key}"));
+            Addition::Disk(disk) if disk.iommu => noted.push("iommu=1".to_owned()),
+            Addition::Share(NewShare { socket: Some(socket), .. }) if socket.contains(',') => {
+                return Err(Error::usage(format!("the socket `{socket}` cannot have a comma in it")));
             }
-            Addition::Share(NewShare { socket: Some(socket), .. }) => {
-                if socket.contains(',') {
-                    return Err(Error::usage(format!("the socket `{socket}` cannot have a comma in it")));
-                }
-                forced.set(&format!("x-{key}"), format!("socket={socket}"));
-            }
+            Addition::Share(NewShare { socket: Some(socket), .. }) => noted.push(format!("socket={socket}")),
             _ => {}
+        }
+        let mut forced = Params::new();
+        if !noted.is_empty() {
+            forced.set(&format!("{NOTE}{key}"), noted.join(","));
         }
         let update = UpdateRequest { set: numbered, beyond: Beyond { forced, described: None }, ..Default::default() };
         let mut plan = self.plan_update(found, &update).await?;
         plan.words = ADD;
         plan.queue = request.queue;
         if request.queue {
+            plan.notes.push("it waits for the next command on the guest that can do it".into());
             // By then it may be another one.
             plan.steps.iter_mut().for_each(|step| drop(step.params.remove("digest")));
         }
@@ -263,16 +260,13 @@ fn no_such_device(plan: &Plan, device: &str, named: &[(String, String)], configs
 
 /// The names of devices, by key.
 fn ids(config: &GuestConfig) -> Vec<(String, String)> {
-    config.text(IDS).map(|text| pairs(&text)).unwrap_or_default()
+    config.0.iter().filter_map(|(key, value)| id_of(key, value.as_str()?)).collect()
 }
 
-fn pairs(text: impl AsRef<str>) -> Vec<(String, String)> {
-    let parts = PropertyString::lenient(text.as_ref());
-    parts.iter().filter_map(|(key, id)| Some((key?.to_owned(), id.to_owned()))).collect()
-}
-
-fn joined(ids: &[(String, String)]) -> String {
-    ids.iter().map(|(key, id)| format!("{key}={id}")).collect::<Vec<_>>().join(",")
+/// The device and its name, if this is the note of one.
+fn id_of(key: &str, value: &str) -> Option<(String, String)> {
+    let device = key.strip_prefix(NOTE).filter(|device| is_device(GuestKind::Qemu, device))?;
+    Some((device.to_owned(), PropertyString::lenient(value).get("id")?.to_owned()))
 }
 
 /// A name begins with a letter, is short, and is nobody's yet; one that ends like a key would be taken for one.
@@ -329,7 +323,11 @@ mod tests {
         for bad in ["", "1a", "a b", "a,b", "a=b", "virtio7", "net0", &"x".repeat(33), "data1"] {
             assert!(check_id(bad, &ids).is_err(), "{bad}");
         }
-        assert_eq!(pairs(joined(&ids)), ids);
+        assert_eq!(id_of("x-virtio1", "iommu=1,id=data1").as_ref(), ids.first());
+        assert_eq!(
+            (id_of("x-image", "id=a"), id_of("virtio1", "id=a"), id_of("x-net0", "socket=a")),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -343,7 +341,7 @@ mod tests {
             ("ide2", true),
             ("unused0", false),
             ("memory", false),
-            ("x-ids", false),
+            ("x-virtio1", false),
             ("efidisk0", false),
             ("net", false),
         ] {

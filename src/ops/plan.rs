@@ -147,7 +147,6 @@ impl Plan {
             "changes": self.changes,
             "loss": self.loss,
             "notes": self.notes,
-            "queue": self.queue,
             "calls": calls,
         }))
     }

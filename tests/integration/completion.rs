@@ -343,7 +343,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     exit 0
     --- stdout
     NAME        NOUN       ALIASES     VERBS
-    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,delete
+    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,add,remove,delete
     containers  container  ct,cts,lxc  list,get,describe,create,start,stop,shutdown,restart,pause,resume,update,delete
     ");
     assert_snapshot!(env.run("api-resources -o name"), @"
@@ -355,6 +355,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     operations
     nodes
     images
+    networks
     ");
     let rows = env.json("api-resources --backend proxmox");
     let of = |name: &str| rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();

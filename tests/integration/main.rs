@@ -36,6 +36,8 @@ mod local_kill;
 #[cfg(target_os = "linux")]
 mod local_live;
 #[cfg(target_os = "linux")]
+mod local_network;
+#[cfg(target_os = "linux")]
 mod local_onboot;
 mod login;
 mod lost;

@@ -163,7 +163,7 @@ fn the_command_line_itself() {
     assert_snapshot!(env.run("get vmz"), @"
     exit 2
     --- stderr
-    error: unknown kind `vmz`, known are vms, containers, tasks, operations, nodes, images
+    error: unknown kind `vmz`, known are vms, containers, tasks, operations, nodes, images, networks
     hint: did you mean `vm` or `vms`?
     ");
     assert_snapshot!(env.run("vm list --timeout soon"), @"

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::{Candidate, Request, live::Row};
+use super::{Candidate, Request, here, live::Row};
 use crate::{
     backends::BACKENDS,
     cli::{app, commands::help, kinds::KINDS, print::FORMATS, verb::Kind},
@@ -96,8 +96,8 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "node" => nodes(request).await,
             "task" => upids(request).await,
             "operation" => operations(request).await,
-            "image" => images(request).await,
-            "network" => networks(request).await,
+            "image" => here::images(request).await,
+            "network" => here::networks(request).await,
             _ => Vec::new(),
         },
     }
@@ -284,22 +284,6 @@ pub(super) async fn operations(request: &Request) -> Vec<Candidate> {
     found.iter().map(|operation| Candidate::new(operation.id.0.to_string(), about(operation))).collect()
 }
 
-/// The images of this host.
-async fn images(request: &Request) -> Vec<Candidate> {
-    #[cfg(target_os = "linux")]
-    {
-        use crate::backends::cloud_hypervisor::disk::Images;
-        let images = Images::new(request.live.paths().images());
-        let found = request.live.blocking(move || images.list().ok()).await.flatten().unwrap_or_default();
-        found.iter().map(|image| Candidate::new(&image.name, image.source.clone())).collect()
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = request;
-        Vec::new()
-    }
-}
-
 pub(super) fn contexts(request: &Request) -> Vec<Candidate> {
     let file = File::load(request.live.paths()).ok().flatten();
     let own = file.iter().flat_map(File::contexts).map(|context| {
@@ -387,22 +371,4 @@ pub(super) fn fields(request: &Request) -> Vec<Candidate> {
     let (before, _) = last_of(&request.word, &[',']);
     let columns = request.kind().into_iter().flat_map(|kind| (kind.columns)());
     columns.map(|(title, field)| Candidate::open(format!("{field}="), title).behind(before)).collect()
-}
-
-/// The bridges of this host, pvectl's own among them.
-async fn networks(request: &Request) -> Vec<Candidate> {
-    #[cfg(target_os = "linux")]
-    {
-        use crate::backends::cloud_hypervisor::host::network::links_now;
-        let found = request.live.blocking(move || links_now().ok()).await.flatten().unwrap_or_default();
-        let bridges = found.iter().filter(|link| link.bridge.is_some());
-        bridges
-            .map(|link| Candidate::new(&link.name, if link.mark.is_some() { "pvectl's" } else { "a bridge" }))
-            .collect()
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = request;
-        Vec::new()
-    }
 }

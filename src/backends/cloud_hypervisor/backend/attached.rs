@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    backends::cloud_hypervisor::state::Config,
+    backends::cloud_hypervisor::{mapping, state::Config},
     model::{Error, Hint, PropertyString, Result, config::QemuConfig},
 };
 
@@ -28,7 +28,7 @@ pub(super) fn shares(config: &Config) -> Result<BTreeMap<u16, PathBuf>> {
     let mut found = BTreeMap::new();
     for (key, value) in config {
         let Some(number) = key.strip_prefix("virtiofs").and_then(|number| number.parse::<u16>().ok()) else { continue };
-        let Some(served) = config.get(&format!("x-{key}")) else { continue };
+        let Some(served) = config.get(&mapping::note(key)) else { continue };
         let Some(socket) = PropertyString::lenient(served).get("socket").map(PathBuf::from) else { continue };
         if !listens(&socket) {
             return Err(Error::not_found(format!("{key}: nobody listens on {}", socket.display())).with_hint(

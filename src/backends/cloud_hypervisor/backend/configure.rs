@@ -112,21 +112,10 @@ pub(super) fn waits(key: &str, why: &str) -> String {
 
 /// Forgets what was noted about devices that are no longer there.
 pub(super) fn prune(settings: &mut Settings) {
-    let there = |settings: &Settings, key: &str| {
-        settings.config.contains_key(key) || settings.pending.get(key).is_some_and(Option::is_some)
+    let there = |device: &str| {
+        settings.config.contains_key(device) || settings.pending.get(device).is_some_and(Option::is_some)
     };
-    let of = |part: &str| part.split('=').next().unwrap_or_default().trim().to_owned();
-    for list in [mapping::IDS, mapping::BEHIND_IOMMU] {
-        let Some(text) = settings.get(list) else { continue };
-        let left: Vec<&str> = text.split(',').filter(|part| there(settings, &of(part))).collect();
-        let left = left.join(",");
-        match left.is_empty() {
-            true => drop(settings.config.remove(list)),
-            false => drop(settings.config.insert(list.to_owned(), left)),
-        }
-    }
-    let served = |key: &str| key.strip_prefix("x-").filter(|share| share.starts_with("virtiofs")).map(str::to_owned);
-    let gone = |key: &&String| served(key).is_some_and(|share| !there(settings, &share));
+    let gone = |key: &&String| mapping::noted(key).is_some_and(|device| !there(device));
     let gone: Vec<String> = settings.config.keys().filter(gone).cloned().collect();
     gone.iter().for_each(|key| drop(settings.config.remove(key)));
 }
@@ -140,17 +129,19 @@ mod tests {
         let config = [
             ("virtio1", "local:1"),
             ("virtiofs0", "dirid=a"),
+            ("x-image", "debian"),
+            ("x-net0", "id=wan"),
+            ("x-virtio1", "id=data1"),
+            ("x-virtio2", "id=data2,iommu=1"),
             ("x-virtiofs0", "socket=/run/a"),
             ("x-virtiofs1", "socket=/run/b"),
-            ("x-ids", "virtio1=data1,virtio2=data2,net0=wan"),
-            ("x-iommu", "virtio3"),
         ];
         let mut settings = Settings::new(config.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
         settings.pending.insert("net0".into(), Some("virtio".into()));
         settings.pending.insert("virtio1".into(), None);
         prune(&mut settings);
-        assert_eq!(settings.get("x-ids"), Some("virtio1=data1,net0=wan"), "one that waits to go is there still");
-        assert_eq!((settings.get("x-iommu"), settings.get("x-virtiofs1")), (None, None));
-        assert_eq!(settings.get("x-virtiofs0"), Some("socket=/run/a"));
+        let left: Vec<&str> = settings.config.keys().map(String::as_str).collect();
+        // One that waits to come, or to go, keeps its note.
+        assert_eq!(left, ["virtio1", "virtiofs0", "x-image", "x-net0", "x-virtio1", "x-virtiofs0"]);
     }
 }

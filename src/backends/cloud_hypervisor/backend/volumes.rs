@@ -274,10 +274,10 @@ mod tests {
             state: home.join("state"),
             run: home.join("run"),
             binary: None,
+            nft: None,
             firmware: None,
             node: NodeName::new("here").unwrap(),
             user: "root@pam".to_owned(),
-            nft: None,
             units: None,
             patience: None,
         };

@@ -4,13 +4,13 @@ use super::{
     super::vmm::config::{DiskConfig, ImageType, RateLimiterConfig},
     check::{refuse, wrong},
     facts::{Facts, Volume},
-    keys::BEHIND_IOMMU,
+    keys::note,
     memory::vcpus,
     rate::bucket_with_burst,
     warnings::Warnings,
 };
 use crate::model::{
-    Class, Error, Result,
+    Class, Error, PropertyString, Result,
     config::{
         QemuConfig,
         qemu::{Disk, DiskCache, DiskDiscard, DiskFormat, DiskMedia},
@@ -112,15 +112,15 @@ pub(super) fn disks(
     iommu: Option<bool>,
     warnings: &mut Warnings,
 ) -> Result<(Vec<DiskConfig>, Option<String>)> {
-    let behind = config.as_ref().text(BEHIND_IOMMU).unwrap_or_default();
-    let behind: Vec<&str> = behind.split(',').map(str::trim).collect();
     let mut seed = None;
     let mut found = Vec::new();
     for drive in in_order(config)? {
         if drive.is_seed() && seed.replace(drive.key.clone()).is_some() {
             return Err(wrong(&drive.key, "there is a second cloud-init drive"));
         }
-        let iommu = iommu.or_else(|| behind.iter().any(|key| *key == drive.key).then_some(true));
+        let noted = config.as_ref().text(&note(&drive.key)).unwrap_or_default();
+        let behind = PropertyString::lenient(&noted).get("iommu") == Some("1");
+        let iommu = iommu.or_else(|| behind.then_some(true));
         found.push(DiskConfig { iommu, ..disk(&drive, config, facts, warnings)? });
     }
     for (n, disk) in found.iter().enumerate() {

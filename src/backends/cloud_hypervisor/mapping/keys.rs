@@ -125,9 +125,11 @@ pub const OWN: &[Key] = &[
     taken(IMAGE, Way::Manager, Apply::Now),
     taken(LANDLOCK, Way::Native, Apply::Pending),
     taken(PATCH, Way::Native, Apply::Pending),
-    taken(IDS, Way::Manager, Apply::Now),
-    taken(BEHIND_IOMMU, Way::Native, Apply::Now),
-    taken(SERVED, Way::Manager, Apply::Now),
+    taken("x-hostpci[n]", Way::Manager, Apply::Now),
+    taken("x-net[n]", Way::Manager, Apply::Now),
+    taken("x-scsi[n]", Way::Manager, Apply::Now),
+    taken("x-virtio[n]", Way::Manager, Apply::Now),
+    taken("x-virtiofs[n]", Way::Manager, Apply::Now),
 ];
 
 /// The kernel to boot without a firmware, a path.
@@ -144,13 +146,20 @@ pub const LANDLOCK: &str = "x-landlock";
 /// A JSON merge patch (RFC 7396) over the VmConfig, for what Proxmox has no key for.
 pub const PATCH: &str = "x-ch-config";
 
-/// Names of devices, `virtio1=data1,net0=wan`: whoever gave them takes the devices away by them.
-pub const IDS: &str = "x-ids";
-/// The disks behind the guest's IOMMU, `virtio1,virtio2`.
-pub const BEHIND_IOMMU: &str = "x-iommu";
-/// Who serves the shared directory `virtiofs[n]`: `socket=/run/share.sock`, where a virtiofsd listens.
-const SERVED: &str = "x-virtiofs[n]";
+/// What is noted of a device beside Proxmox's key for it, `x-virtio1: id=data1,iommu=1`: `id`, the name by which it is
+/// taken away; of a disk `iommu`, whether it is behind the guest's IOMMU; of a shared directory `socket`, where its
+/// virtiofsd listens.
+pub fn note(device: &str) -> String {
+    format!("{NOTE}{device}")
+}
 
+/// The device that a note is about: `virtio1` of `x-virtio1`.
+pub fn noted(key: &str) -> Option<&str> {
+    let is_note = |row: &&Key| row.name.ends_with("[n]") && row.is(key);
+    key.strip_prefix(NOTE).filter(|_| OWN.iter().any(|row| is_note(&row)))
+}
+
+const NOTE: &str = "x-";
 const NO_GUEST_CLOCK: &str = "the guest's clock is the host's, in UTC";
 const SEE_DISPLAY: &str = "leave it out; the console is `pvectl vm console`";
 const NO_BURIED_DEVICE: &str = "leave it out, or pass a host device through with hostpci0";

@@ -215,7 +215,7 @@ pub(super) fn bridges() -> Fact {
     names.sort();
     let fact = match names.as_slice() {
         [] => Fact::warn("bridges", "none: a VM would have no network")
-            .mend("Make one: `sudo ip link add vmbr0 type bridge && sudo ip link set vmbr0 up`, and put an interface into it."),
+            .mend("Make one, as root: `pvectl --context local network create lan`."),
         names => Fact::ok("bridges", names.join(", ")),
     };
     fact.value(names)
