@@ -81,6 +81,14 @@ pub const CREATE: Words = Words::new("create", "creating", "created");
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
+/// The verb that makes a disk larger.
+pub const RESIZE_DISK: Words = Words::new("resize-disk", "growing a disk of", "has a larger disk");
+/// The verb that makes a template of a guest.
+pub const TEMPLATE: Words = Words::new("template", "making a template of", "is a template");
+/// The verb that makes a guest from another.
+pub const CLONE: Words = Words::new("clone", "cloning to", "cloned");
+/// The same with all data, a name and a start.
+pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
@@ -229,7 +237,15 @@ pub const POWER_VERBS: &[PowerVerb] = &[
 
 /// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
 pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
-    let others = [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy)];
+    let others = [
+        (CREATE, Action::Create),
+        (UPDATE, Action::Configure),
+        (DELETE, Action::Destroy),
+        (CLONE, Action::Clone),
+        (COPY, Action::Clone),
+        (TEMPLATE, Action::Template),
+        (RESIZE_DISK, Action::ResizeDisk),
+    ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))
 }

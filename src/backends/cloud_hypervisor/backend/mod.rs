@@ -4,10 +4,13 @@
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
 mod asked;
+mod clone;
 mod configure;
 mod create;
+mod grow;
 mod look;
 mod power;
+mod template;
 mod volumes;
 
 use std::{
@@ -114,13 +117,19 @@ impl Local {
     /// Takes the lock of a VM, and brings it in line with what runs before anything else is done to it.
     async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
+        let directory = self.directory(vm)?;
+        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
+        let (vm, sight) = self.mend(vm.vmid, job).await?;
+        Ok((lock, vm, sight))
+    }
+
+    /// The directory of a VM, made if it is not there.
+    fn directory(&self, vm: &Vm) -> Result<PathBuf> {
         let directory = self.places(vm).state;
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| {
             Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
         })?;
-        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
-        let (vm, sight) = self.mend(vm.vmid, job).await?;
-        Ok((lock, vm, sight))
+        Ok(directory)
     }
 
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
@@ -174,7 +183,10 @@ impl Local {
             Action::Reset => self.reset(&vm, sight).await,
             Action::Pause => self.pause(&vm, sight).await,
             Action::Resume => self.resume(&vm, sight).await,
-            Action::Destroy => self.destroy(&vm, sight, job).await,
+            Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
+            Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
+            Action::Template => self.make_template(&vm, sight, job).await,
+            Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
             other => Err(Error::new(Class::Usage, format!("this host cannot do that yet ({other:?})"))),
         }
     }
