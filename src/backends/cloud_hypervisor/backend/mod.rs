@@ -170,7 +170,9 @@ impl Local {
     async fn work(&self, step: &Step, job: &Job) -> Result<()> {
         match step.action {
             Action::Create => return self.create(step, job).await,
-            Action::Configure | Action::ConfigureInTask => return self.configure(step).map(drop),
+            Action::Configure | Action::ConfigureInTask if !self.destroys(step) => {
+                return self.configure(step).map(drop);
+            }
             _ => {}
         }
         let vm = self.state().vm(step.guest.vmid)?;
@@ -184,6 +186,7 @@ impl Local {
             Action::Pause => self.pause(&vm, sight).await,
             Action::Resume => self.resume(&vm, sight).await,
             Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
+            Action::Configure | Action::ConfigureInTask => self.destroy_unused(&vm, step, job).await,
             Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
             Action::Template => self.make_template(&vm, sight, job).await,
             Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
@@ -215,7 +218,8 @@ impl Backend for Local {
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
-        let Some(kind) = Self::task_type(step.action) else {
+        let destroys = || self.destroys(step).then_some("qmconfig");
+        let Some(kind) = Self::task_type(step.action).or_else(destroys) else {
             self.configure(step)?;
             return Ok(Submitted::Done(Value::Null));
         };

@@ -93,6 +93,16 @@ impl Local {
         Ok(())
     }
 
+    /// The VMs with a disk that lies over a file, by names for people.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub fn standing_on_file(&self, file: &Path) -> Result<Vec<String>> {
+        let Ok(file) = canonical(file) else { return Ok(Vec::new()) };
+        let users = self.standing_on()?.into_iter().filter(|(_, below)| *below == file);
+        Ok(users.map(|(vmid, _)| format!("vm/{vmid}")).collect())
+    }
+
     /// Which VM stands on which file: what the headers of all disks that are noted as qcow2 name.
     pub(super) fn standing_on(&self) -> Result<Vec<(Vmid, PathBuf)>> {
         let mut standing = Vec::new();
