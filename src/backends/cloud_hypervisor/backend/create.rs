@@ -94,7 +94,7 @@ impl Local {
         for making in &makings {
             config.insert(making.key.clone(), making.drive());
         }
-        let made = makings.iter().map(|making| making.path.clone()).collect();
+        let made = makings.iter().flat_map(|making| [making.path.clone(), disk::unfinished(&making.path)]).collect();
         let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
         let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
         let draft = Draft::new(Verb::Create).task(&job.upid).work(work);
@@ -150,10 +150,7 @@ impl Making {
     }
 
     fn make(&self, log: &Log) -> Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error)
-        })?;
+        folder_of(&self.path)?;
         match &self.from {
             None => disk::create(&self.path, self.format, self.size).map(drop),
             Some(image) => {
@@ -164,10 +161,17 @@ impl Making {
     }
 }
 
+/// Makes the folder that a disk is to lie in.
+pub(super) fn folder_of(disk: &Path) -> Result<()> {
+    let folder = disk.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error))
+}
+
 /// Tells the task's log how far a copy is.
-struct Told<'a> {
-    log: &'a Log,
-    key: &'a str,
+pub(super) struct Told<'a> {
+    pub(super) log: &'a Log,
+    pub(super) key: &'a str,
 }
 
 impl Watch for Told<'_> {

@@ -6,9 +6,11 @@
 mod addresses;
 mod asked;
 mod attached;
+mod clone;
 mod configure;
 mod confine;
 mod create;
+mod grow;
 mod left;
 mod live;
 mod look;
@@ -16,6 +18,7 @@ mod network;
 mod networks;
 mod power;
 mod queued;
+mod template;
 mod volumes;
 
 use std::{
@@ -192,7 +195,9 @@ impl Local {
         self.take_up(Some(step.guest.vmid).filter(|_| step.action != Action::Create), job).await?;
         match step.action {
             Action::Create => return self.create(step, job).await,
-            Action::Configure | Action::ConfigureInTask => return self.configure(step, job).await,
+            Action::Configure | Action::ConfigureInTask if !self.destroys(step) => {
+                return self.configure(step, job).await;
+            }
             _ => {}
         }
         let vm = self.state().vm(step.guest.vmid)?;
@@ -205,7 +210,11 @@ impl Local {
             Action::Reset => self.reset(&vm, sight).await,
             Action::Pause => self.pause(&vm, sight).await,
             Action::Resume => self.resume(&vm, sight).await,
-            Action::Destroy => self.destroy(&vm, sight, job).await,
+            Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
+            Action::Configure | Action::ConfigureInTask => self.destroy_unused(&vm, step, job).await,
+            Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
+            Action::Template => self.make_template(&vm, sight, job).await,
+            Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
             other => Err(Error::new(Class::Usage, format!("this host cannot do that yet ({other:?})"))),
         }
     }
