@@ -4,8 +4,10 @@
 //! flags, no terminal, and no backend by name.
 
 mod attach;
+mod clone;
 mod create;
 mod devices;
+mod disks;
 mod labels;
 mod observe;
 mod outcome;
@@ -25,8 +27,10 @@ use std::sync::Arc;
 
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
+pub use clone::CloneRequest;
 pub use create::CreateRequest;
 pub use devices::Device;
+pub use disks::Growth;
 pub use labels::LabelChange;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
@@ -36,7 +40,8 @@ pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CREATE, DELETE, POWER_VERBS, Power, PowerVerb, REMOVE, UPDATE, VerbOption, When, Words, action_of, power_verb,
+    ADD, CLONE, COPY, CREATE, DELETE, POWER_VERBS, Power, PowerVerb, REMOVE, RESIZE_DISK, TEMPLATE, UPDATE, VerbOption,
+    When, Words, action_of, power_verb,
 };
 
 use crate::{

@@ -96,6 +96,14 @@ pub const ADD: Words = Words::new("add", "adding a device to", "changed, a devic
 pub const REMOVE: Words = Words::new("remove", "taking a device from", "changed, a device removed");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
+/// The verb that makes a disk larger.
+pub const RESIZE_DISK: Words = Words::new("resize-disk", "growing a disk of", "has a larger disk");
+/// The verb that makes a template of a guest.
+pub const TEMPLATE: Words = Words::new("template", "making a template of", "is a template");
+/// The verb that makes a guest from another.
+pub const CLONE: Words = Words::new("clone", "cloning to", "cloned");
+/// The same with all data, a name and a start.
+pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
@@ -250,6 +258,10 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (ADD, Action::Configure),
         (REMOVE, Action::Configure),
         (DELETE, Action::Destroy),
+        (CLONE, Action::Clone),
+        (COPY, Action::Clone),
+        (TEMPLATE, Action::Template),
+        (RESIZE_DISK, Action::ResizeDisk),
     ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))

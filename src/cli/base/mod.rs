@@ -1,10 +1,12 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
 mod add;
+mod clone;
 mod config;
 mod create;
 mod delete;
 mod describe;
+mod disks;
 mod get;
 mod list;
 mod mutate;
@@ -42,5 +44,9 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
         verbs.push(Box::new(add::Remove));
     }
     verbs.push(Box::new(delete::Delete));
+    verbs.push(Box::new(clone::Clone { starts: false }));
+    verbs.push(Box::new(clone::Clone { starts: true }));
+    verbs.push(Box::new(disks::Template));
+    verbs.push(Box::new(disks::ResizeDisk));
     verbs
 }

@@ -1,17 +1,26 @@
 //! Changes of a VM's settings, under its lock: at once while it is off or where they are only data of ours; what a VM
 //! that runs takes at once is done in [`live`](super::live), and everything else waits for its next start.
 
-use super::{Job, Local, asked::change_of, live::Planned};
+use super::{Job, Local, asked::change_of, create::asked_disks, live::Planned, volumes::STORAGE};
 use crate::{
     backends::{
-        Step,
+        Action, Step,
         cloud_hypervisor::{
             mapping::{self, Apply, Key, OWN},
-            state::{Change, Settings, Vm, reconcile::Sight},
+            state::{
+                Change, Desired, Draft, Intent, Outcome, Phase, Settings, Settle, Verb, Vm, Work, reconcile::Sight,
+            },
         },
     },
     model::{Digest, Result},
 };
+
+/// Which keys count at once: all of a VM that is off, of one that runs those that are only data of ours.
+fn at_once(vm: &Vm) -> impl Fn(&str) -> bool + use<> {
+    // A process that is gone meanwhile is noticed by the next start, which applies what waits.
+    let off = vm.process.is_none();
+    move |key| off || mapping::key(key).is_some_and(|row| row.apply == Apply::Now)
+}
 
 /// What is asked of a configuration.
 pub(super) struct Asked {
@@ -62,11 +71,53 @@ impl Local {
         let (vm, sight) = self.mend(vm.vmid, job).await?;
         self.apply_queue(&vm, sight, job).await?;
         let vm = self.state().vm(vm.vmid)?;
+        if !asked_disks(&asked.change.set, None)?.is_empty() {
+            let begin = |work| self.state().begin(vm.vmid, Draft::new(Verb::Update).task(&job.upid).work(work));
+            return self.make_and_change(&vm, sight, asked, begin, job).await;
+        }
         let prepared = self.prepare(&vm, sight, &asked).await?;
         self.state().configure(vm.vmid, None, |vm| {
             vm.settings = prepared.settings.clone();
             Ok(())
         })?;
+        self.carry_on(sight, prepared, job).await
+    }
+
+    /// Makes the disks that a change asks for, and writes it down in the same transaction as their end. `begin` begins
+    /// the intent.
+    pub(super) async fn make_and_change(
+        &self,
+        vm: &Vm,
+        sight: Sight,
+        mut asked: Asked,
+        begin: impl FnOnce(Work) -> Result<Intent>,
+        job: &Job,
+    ) -> Result<()> {
+        let makings = self.makings(vm.vmid, asked_disks(&asked.change.set, None)?);
+        let made = makings.iter().map(|making| making.path.clone()).collect();
+        let mut intent = begin(Work { made, ..Work::default() })?;
+        for making in &makings {
+            asked.change.set.insert(making.key.clone(), making.drive());
+        }
+        let thought = match self.make(makings, job).await {
+            Ok(()) => self.prepare(vm, sight, &asked).await,
+            Err(error) => Err(error),
+        };
+        let prepared = match thought {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // What was made goes; what cannot be removed now is left to the next command.
+                let _ = self.mend(vm.vmid, job).await;
+                return Err(error);
+            }
+        };
+        intent.work.settings = Some(prepared.settings.clone());
+        self.state().revise(&intent)?;
+        let as_it_is = match &vm.process {
+            Some(process) => Settle::running(process.clone()),
+            None => Settle { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None },
+        };
+        self.state().settle(vm.vmid, &as_it_is.ending(intent.id, Outcome::Finished))?;
         self.carry_on(sight, prepared, job).await
     }
 
@@ -102,6 +153,39 @@ impl Local {
             Some(live) => self.do_all(sight, live, job).await,
             None => prepared.waiting.iter().try_for_each(|key| job.line(&waits(key, prepared.why))),
         }
+    }
+
+    /// Whether a change takes an unused disk out of the configuration, which destroys it.
+    pub(super) fn destroys(&self, step: &Step) -> bool {
+        let is_change = matches!(step.action, Action::Configure | Action::ConfigureInTask);
+        is_change && change_of(step).is_ok_and(|change| change.delete.iter().any(|key| key.starts_with("unused")))
+    }
+
+    /// Changes settings of which unused disks go, and destroys those of the VM's own that nothing names any more. The VM's
+    /// lock is held.
+    ///
+    /// # Errors
+    /// [`Class::Conflict`](crate::model::Class::Conflict) for a protected VM, in Proxmox's words.
+    pub(super) async fn destroy_unused(&self, vm: &Vm, step: &Step, job: &Job) -> Result<()> {
+        let change = change_of(step)?;
+        vm.check_lock()?;
+        vm.settings.check_digest(step.params.get("digest").map(|text| Digest(text.to_owned())).as_ref())?;
+        for key in change.delete.iter().filter(|key| key.starts_with("unused")) {
+            vm.check_protection(&format!("can't remove unused disk '{key}'"))?;
+        }
+        let mut settings = vm.settings.clone();
+        settings.change(&change, at_once(vm));
+        let (left, own) = (settings.volumes(), format!("{STORAGE}:{}/", vm.vmid));
+        let gone =
+            vm.settings.volumes().into_iter().filter(|volume| !left.contains(volume) && volume.starts_with(&own));
+        let drops = gone.map(|volume| self.file(&volume)).collect::<Result<Vec<_>>>()?;
+        drops.iter().try_for_each(|file| job.line(&format!("removing {}", file.display())))?;
+        let work = Work { drops, settings: Some(settings), ..Work::default() };
+        let mut intent = self.state().begin(vm.vmid, Draft::new(Verb::Update).task(&job.upid).work(work))?;
+        intent.committed = true;
+        self.state().revise(&intent)?;
+        // It is carried out like one that was left.
+        self.mend(vm.vmid, job).await.map(drop)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Job, Local,
     asked::config_of,
+    clone::unfinished,
     volumes::{STORAGE, drives, volume_of},
 };
 use crate::{
@@ -71,10 +72,10 @@ pub(super) fn asked_disks(config: &Config, mut image: Option<Image>) -> Result<V
 }
 
 /// A disk that is to be made.
-struct Making {
-    key: String,
+pub(super) struct Making {
+    pub(super) key: String,
     volume: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// What it is; its name notes it.
     format: Format,
     /// From this image; empty otherwise.
@@ -94,11 +95,12 @@ impl Local {
         for making in &makings {
             config.insert(making.key.clone(), making.drive());
         }
-        let made = makings.iter().map(|making| making.path.clone()).collect();
+        let made = makings.iter().flat_map(|making| [making.path.clone(), unfinished(&making.path)]).collect();
         let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
         let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
         let (vm, intent) = self.state().create(new, Draft::new(Verb::Create).task(&job.upid).work(work))?;
         drop(alone);
+        let _lock = self.lock_new(&vm, "create", &intent).await?;
         let made = self.make(makings, job).await;
         match made {
             Ok(()) => {
@@ -119,7 +121,7 @@ impl Local {
     }
 
     /// Gives disks that are asked for their volumes.
-    fn makings(&self, vmid: Vmid, asked: Vec<Asked>) -> Vec<Making> {
+    pub(super) fn makings(&self, vmid: Vmid, asked: Vec<Asked>) -> Vec<Making> {
         let mut makings: Vec<Making> = Vec::new();
         for Asked { key, size, format, image, parts } in asked {
             let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
@@ -130,7 +132,7 @@ impl Local {
         makings
     }
 
-    async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
+    pub(super) async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
         let log = job.log.clone();
         let work = move || makings.iter().try_for_each(|making| making.make(&log));
         tokio::task::spawn_blocking(work)
@@ -141,7 +143,7 @@ impl Local {
 
 impl Making {
     /// The drive as it stands in the configuration.
-    fn drive(&self) -> String {
+    pub(super) fn drive(&self) -> String {
         let rest =
             self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size" | "format")));
         let rest: String = rest.map(|(key, value)| format!(",{}={value}", key.unwrap_or_default())).collect();
@@ -149,10 +151,7 @@ impl Making {
     }
 
     fn make(&self, log: &Log) -> Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error)
-        })?;
+        folder_of(&self.path)?;
         match &self.from {
             None => disk::create(&self.path, self.format, self.size).map(drop),
             Some(image) => {
@@ -163,10 +162,17 @@ impl Making {
     }
 }
 
+/// Makes the folder that a disk is to lie in.
+pub(super) fn folder_of(disk: &Path) -> Result<()> {
+    let folder = disk.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error))
+}
+
 /// Tells the task's log how far a copy is.
-struct Told<'a> {
-    log: &'a Log,
-    key: &'a str,
+pub(super) struct Told<'a> {
+    pub(super) log: &'a Log,
+    pub(super) key: &'a str,
 }
 
 impl Watch for Told<'_> {

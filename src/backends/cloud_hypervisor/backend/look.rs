@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Job, Local};
+use super::{Job, Local, template::seal};
 use crate::{
     backends::cloud_hypervisor::{
         host::{self, ProcessId},
@@ -95,6 +95,8 @@ impl Local {
             false => Seen::of(Socket::Closed),
         };
         let Seen { socket, files, devices, sizes } = seen;
+        let grows = intent.as_ref().and_then(|intent| intent.work.grows.as_ref());
+        let grown = grows.is_some_and(|grows| self.has_grown(grows));
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
         Ok(Observation {
@@ -109,6 +111,7 @@ impl Local {
             files,
             devices,
             sizes,
+            grown,
             last_event,
         })
     }
@@ -122,7 +125,10 @@ impl Local {
                 places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
             }
             Action::RemoveTaps => self.unplug_all(vm).await,
-            Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),
+            Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
+                gone(fs::rename(from, to), from)?;
+                gone(seal(to), to)
+            }),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
                 gone(fs::remove_file(file), file)?;
                 // The folder of a VM's disks goes with the last of them; one that is not empty stays.

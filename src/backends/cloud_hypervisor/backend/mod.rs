@@ -6,14 +6,17 @@
 mod addresses;
 mod asked;
 mod attached;
+mod clone;
 mod configure;
 mod create;
+mod grow;
 mod live;
 mod look;
 mod network;
 mod networks;
 mod power;
 mod queued;
+mod template;
 mod volumes;
 
 use std::{
@@ -32,7 +35,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use self::configure::Asked;
+use self::{configure::Asked, create::asked_disks};
 use super::{
     host::Places,
     mapping,
@@ -138,11 +141,17 @@ impl Local {
     /// Takes the lock of a VM.
     async fn lock(&self, vm: &Vm, what: &str) -> Result<OperationLock> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
+        let directory = self.directory(vm)?;
+        OperationLock::take(&directory, &holder, self.options().patience).await
+    }
+
+    /// The directory of a VM, made if it is not there.
+    fn directory(&self, vm: &Vm) -> Result<PathBuf> {
         let directory = self.places(vm).state;
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| {
             Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
         })?;
-        OperationLock::take(&directory, &holder, self.options().patience).await
+        Ok(directory)
     }
 
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
@@ -181,7 +190,9 @@ impl Local {
     async fn work(&self, step: &Step, job: &Job) -> Result<()> {
         match step.action {
             Action::Create => return self.create(step, job).await,
-            Action::Configure | Action::ConfigureInTask => return self.configure(step, job).await,
+            Action::Configure | Action::ConfigureInTask if !self.destroys(step) => {
+                return self.configure(step, job).await;
+            }
             _ => {}
         }
         let vm = self.state().vm(step.guest.vmid)?;
@@ -194,7 +205,11 @@ impl Local {
             Action::Reset => self.reset(&vm, sight).await,
             Action::Pause => self.pause(&vm, sight).await,
             Action::Resume => self.resume(&vm, sight).await,
-            Action::Destroy => self.destroy(&vm, sight, job).await,
+            Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
+            Action::Configure | Action::ConfigureInTask => self.destroy_unused(&vm, step, job).await,
+            Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
+            Action::Template => self.make_template(&vm, sight, job).await,
+            Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
             other => Err(Error::new(Class::Usage, format!("this host cannot do that yet ({other:?})"))),
         }
     }
@@ -232,7 +247,8 @@ impl Backend for Local {
             if matches!(step.action, Action::Configure | Action::ConfigureInTask) {
                 let asked = Asked::of(self, step)?;
                 asked.check(&vm)?;
-                if vm.process.is_some() {
+                // A disk that is to be made is not there yet.
+                if vm.process.is_some() && asked_disks(&asked.change.set, None)?.is_empty() {
                     self.plan_running(&vm, &asked).await?;
                 }
             }

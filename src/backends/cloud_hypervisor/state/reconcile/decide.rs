@@ -92,12 +92,12 @@ fn outcome_beside(seen: &Observation, intent: &Intent, machine: Option<Machine>)
     let is_gone = machine.is_some() && intent.work.removes.as_ref().is_some_and(|id| !seen.devices.contains(id));
     let wanted = &intent.work.sizes;
     let has_sizes = !wanted.is_empty() && wanted.iter().all(|(name, size)| seen.sizes.get(name) == Some(size));
-    if up || has_file || has_device || is_gone || has_sizes { Outcome::Finished } else { outcome(intent) }
+    if up || has_file || has_device || is_gone || has_sizes { Outcome::Finished } else { outcome(seen, intent) }
 }
 
 /// The same where no VMM is left.
-fn outcome(intent: &Intent) -> Outcome {
-    if intent.committed { Outcome::Finished } else { Outcome::RolledBack }
+fn outcome(seen: &Observation, intent: &Intent) -> Outcome {
+    if intent.committed || seen.grown { Outcome::Finished } else { Outcome::RolledBack }
 }
 
 impl Conclusion {
@@ -156,7 +156,7 @@ impl Conclusion {
         let asked = intent.filter(|intent| intent.verb == Verb::Shutdown);
         let outcome = match (asked, &end) {
             (Some(_), Some(End::PoweredOff)) => Some(Outcome::Finished),
-            _ => intent.map(outcome),
+            _ => intent.map(|intent| outcome(seen, intent)),
         };
         if let (Some(intent), Some(outcome)) = (intent, outcome) {
             self.files(intent, outcome);
@@ -197,7 +197,7 @@ impl Conclusion {
         self.act(Action::RemoveSockets);
         self.act(Action::RemoveTaps);
         let intent = seen.intent.as_ref();
-        let outcome = intent.map(outcome);
+        let outcome = intent.map(|intent| outcome(seen, intent));
         if let (Some(intent), Some(outcome)) = (intent, outcome) {
             self.files(intent, outcome);
         }

@@ -52,6 +52,8 @@ pub struct Observation {
     pub devices: Vec<String>,
     /// What it can be resized in, likewise: `vcpus`, and the bytes of `memory` and `balloon`.
     pub sizes: BTreeMap<String, u64>,
+    /// Whether the disk that was to grow is that large.
+    pub grown: bool,
     /// The last event of its present generation.
     pub last_event: LastEvent,
 }

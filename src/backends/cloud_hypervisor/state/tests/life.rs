@@ -123,6 +123,7 @@ fn look(state: &State, vm: Vm) -> Observation {
         files: Vec::new(),
         devices: Vec::new(),
         sizes: Default::default(),
+        grown: false,
         last_event: LastEvent::None,
     }
 }

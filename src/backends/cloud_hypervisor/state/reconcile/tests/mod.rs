@@ -49,6 +49,7 @@ fn running() -> Observation {
         files: Vec::new(),
         devices: Vec::new(),
         sizes: Default::default(),
+        grown: false,
         last_event: LastEvent::Other("booted".into()),
     }
 }
@@ -354,6 +355,28 @@ fn the_table_of_the_facts() {
             Sight::Running,
             "move dropped running",
             "an update that was cut short is finished",
+        ),
+        // A disk that was to grow: its size says whether it did, beside a VMM and without.
+        (
+            by(Verb::Resize, false, false, Machine::Running),
+            Sight::Running,
+            "made running",
+            "a resize that was cut short is rolled back",
+        ),
+        (
+            with(by(Verb::Resize, false, false, Machine::Running), |seen| seen.grown = true),
+            Sight::Running,
+            "move dropped running",
+            "a resize that was cut short is finished",
+        ),
+        (
+            with(dead(Phase::Stopped), |seen| {
+                seen.intent = Some(intent(Verb::Resize, false, false));
+                seen.grown = true;
+            }),
+            Sight::Stopped,
+            "move dropped stopped",
+            "a resize that was cut short is finished",
         ),
         // A file that the VMM has does not go.
         (
