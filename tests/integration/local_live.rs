@@ -107,6 +107,20 @@ fn sizes_and_disks(vmm: &Path) {
     );
     assert_eq!(disks(&host), 1);
     assert_eq!(fs::metadata(path).unwrap().len(), 8 << 20);
+
+    // A new one of the VM's own, while it runs; taken away it is unused, as on Proxmox.
+    let _ = env.run("vm update web --set hotplug=network").ok();
+    let _ = env.run("vm add disk web --volume local:1 --id scratch").ok().says(&["hotplug` does not have disk"]);
+    let _ = env.run("vm update web --set hotplug=disk").ok();
+    let _ = env.run("vm add disk web --volume local:1 --bus scsi").ok().says(&["changed while it runs: scsi1"]);
+    let image = |n: u32| host.state().join(format!("storage/local/images/100/vm-100-disk-{n}.raw"));
+    assert_eq!((fs::metadata(image(1)).unwrap().len(), fs::metadata(image(2)).unwrap().len()), (1 << 30, 1 << 30));
+    assert_eq!(disks(&host), 2);
+    let _ = env.run("vm stop web").ok();
+    let _ = env.run("vm remove web scsi1").ok();
+    let left = host.status("web")["config"].clone();
+    assert_eq!((&left["scsi1"], &left["unused0"]), (&Value::Null, &json!("local:100/vm-100-disk-2.raw")));
+    assert!(image(2).exists());
 }
 
 #[test]

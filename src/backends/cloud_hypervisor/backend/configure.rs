@@ -1,17 +1,26 @@
 //! Changes of a VM's settings, under its lock: at once while it is off or where they are only data of ours; what a VM
 //! that runs takes at once is done in [`live`](super::live), and everything else waits for its next start.
 
-use super::{Job, Local, asked::change_of, live::Planned, volumes::STORAGE};
+use super::{Job, Local, asked::change_of, create::asked_disks, live::Planned, volumes::STORAGE};
 use crate::{
     backends::{
         Action, Step,
         cloud_hypervisor::{
             mapping::{self, Apply},
-            state::{Change, Draft, Settings, Verb, Vm, Work, reconcile::Sight},
+            state::{
+                Change, Desired, Draft, Intent, Outcome, Phase, Settings, Settle, Verb, Vm, Work, reconcile::Sight,
+            },
         },
     },
     model::{Digest, Result},
 };
+
+/// Which keys count at once: all of a VM that is off, of one that runs those that are only data of ours.
+fn at_once(vm: &Vm) -> impl Fn(&str) -> bool + use<> {
+    // A process that is gone meanwhile is noticed by the next start, which applies what waits.
+    let off = vm.process.is_none();
+    move |key| off || mapping::key(key).is_some_and(|row| row.apply == Apply::Now)
+}
 
 /// What is asked of a configuration.
 pub(super) struct Asked {
@@ -62,11 +71,53 @@ impl Local {
         let (vm, sight) = self.mend(vm.vmid, job).await?;
         self.apply_queue(&vm, sight, job).await?;
         let vm = self.state().vm(vm.vmid)?;
+        if !asked_disks(&asked.change.set, None)?.is_empty() {
+            let begin = |work| self.state().begin(vm.vmid, Draft::new(Verb::Update).task(&job.upid).work(work));
+            return self.make_and_change(&vm, sight, asked, begin, job).await;
+        }
         let prepared = self.prepare(&vm, sight, &asked).await?;
         self.state().configure(vm.vmid, None, |vm| {
             vm.settings = prepared.settings.clone();
             Ok(())
         })?;
+        self.carry_on(sight, prepared, job).await
+    }
+
+    /// Makes the disks that a change asks for, and writes it down in the same transaction as their end. `begin` begins
+    /// the intent.
+    pub(super) async fn make_and_change(
+        &self,
+        vm: &Vm,
+        sight: Sight,
+        mut asked: Asked,
+        begin: impl FnOnce(Work) -> Result<Intent>,
+        job: &Job,
+    ) -> Result<()> {
+        let makings = self.makings(vm.vmid, asked_disks(&asked.change.set, None)?);
+        let made = makings.iter().map(|making| making.path.clone()).collect();
+        let mut intent = begin(Work { made, ..Work::default() })?;
+        for making in &makings {
+            asked.change.set.insert(making.key.clone(), making.drive());
+        }
+        let thought = match self.make(makings, job).await {
+            Ok(()) => self.prepare(vm, sight, &asked).await,
+            Err(error) => Err(error),
+        };
+        let prepared = match thought {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                // What was made goes; what cannot be removed now is left to the next command.
+                let _ = self.mend(vm.vmid, job).await;
+                return Err(error);
+            }
+        };
+        intent.work.settings = Some(prepared.settings.clone());
+        self.state().revise(&intent)?;
+        let as_it_is = match &vm.process {
+            Some(process) => Settle::running(process.clone()),
+            None => Settle { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None },
+        };
+        self.state().settle(vm.vmid, &as_it_is.ending(intent.id, Outcome::Finished))?;
         self.carry_on(sight, prepared, job).await
     }
 
@@ -136,13 +187,6 @@ impl Local {
         // It is carried out like one that was left.
         self.mend(vm.vmid, job).await.map(drop)
     }
-}
-
-/// Which keys count at once: all of a VM that is off, of one that runs those that are only data of ours.
-fn at_once(vm: &Vm) -> impl Fn(&str) -> bool + use<> {
-    // A process that is gone meanwhile is noticed by the next start, which applies what waits.
-    let off = vm.process.is_none();
-    move |key| off || mapping::key(key).is_some_and(|row| row.apply == Apply::Now)
 }
 
 /// The line that says that a key waits, and why: commands read it to tell people.

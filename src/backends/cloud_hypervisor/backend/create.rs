@@ -71,10 +71,10 @@ pub(super) fn asked_disks(config: &Config, mut image: Option<Image>) -> Result<V
 }
 
 /// A disk that is to be made.
-struct Making {
-    key: String,
+pub(super) struct Making {
+    pub(super) key: String,
     volume: String,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// What it is; its name notes it.
     format: Format,
     /// From this image; empty otherwise.
@@ -120,7 +120,7 @@ impl Local {
     }
 
     /// Gives disks that are asked for their volumes.
-    fn makings(&self, vmid: Vmid, asked: Vec<Asked>) -> Vec<Making> {
+    pub(super) fn makings(&self, vmid: Vmid, asked: Vec<Asked>) -> Vec<Making> {
         let mut makings: Vec<Making> = Vec::new();
         for Asked { key, size, format, image, parts } in asked {
             let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
@@ -131,7 +131,7 @@ impl Local {
         makings
     }
 
-    async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
+    pub(super) async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
         let log = job.log.clone();
         let work = move || makings.iter().try_for_each(|making| making.make(&log));
         tokio::task::spawn_blocking(work)
@@ -142,7 +142,7 @@ impl Local {
 
 impl Making {
     /// The drive as it stands in the configuration.
-    fn drive(&self) -> String {
+    pub(super) fn drive(&self) -> String {
         let rest =
             self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size" | "format")));
         let rest: String = rest.map(|(key, value)| format!(",{}={value}", key.unwrap_or_default())).collect();

@@ -270,13 +270,10 @@ fn settings_after(vm: &Vm, live: &Live, wished: Option<&Settings>) -> Settings {
     for key in &live.keys {
         match wished {
             // Of a device that is exchanged only the taking away is done; what comes instead still waits.
-            None => drop(settings.config.remove(key)),
+            None => settings.put(key, None),
             Some(wished) => {
                 settings.pending.remove(key);
-                match wished.config.get(key) {
-                    Some(value) => drop(settings.config.insert(key.clone(), value.clone())),
-                    None => drop(settings.config.remove(key)),
-                }
+                settings.put(key, wished.config.get(key));
             }
         }
     }

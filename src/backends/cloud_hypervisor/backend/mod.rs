@@ -35,7 +35,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
-use self::configure::Asked;
+use self::{configure::Asked, create::asked_disks};
 use super::{
     host::{Places, Units},
     mapping,
@@ -252,7 +252,8 @@ impl Backend for Local {
             if matches!(step.action, Action::Configure | Action::ConfigureInTask) {
                 let asked = Asked::of(self, step)?;
                 asked.check(&vm)?;
-                if vm.process.is_some() {
+                // A disk that is to be made is not there yet.
+                if vm.process.is_some() && asked_disks(&asked.change.set, None)?.is_empty() {
                     self.plan_running(&vm, &asked).await?;
                 }
             }

@@ -11,9 +11,7 @@ use super::{Job, Local, configure::Asked};
 use crate::{
     backends::{
         Action, QueuedStep, Step,
-        cloud_hypervisor::state::{
-            Desired, Draft, Outcome, Phase, QueueId, Queued, Settle, Verb, Vm, Work, reconcile::Sight,
-        },
+        cloud_hypervisor::state::{Draft, QueueId, Queued, Verb, Vm, reconcile::Sight},
     },
     model::{Class, Error, GuestKind, GuestRef, Params, Result, Submitted, Upid, Vmid, is_secret_key},
 };
@@ -114,29 +112,20 @@ impl Local {
         let guest = GuestRef { node, kind: GuestKind::Qemu, vmid: vm.vmid };
         let step = Step::new(Action::Configure, guest).with_params(params);
         let possible = self.refuse(&step).and_then(|()| Asked::of(self, &step));
-        let thought = match possible {
-            Ok(asked) => self.prepare(vm, sight, &asked).await,
+        let begin = |work| {
+            let draft = |_: &Queued| Ok(Draft::new(Verb::Update).task(&upid).work(work));
+            let begun = self.state().begin_queued(vm.vmid, draft)?;
+            begun.map(|(_, intent)| intent).ok_or_else(|| Error::conflict("somebody took it out of the queue"))
+        };
+        let result = match possible {
+            Ok(asked) => self.make_and_change(vm, sight, asked, begin, &mine).await,
             Err(error) => Err(error),
         };
-        let prepared = match thought {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.state().mark_queued(first.id, Some(&error.to_string()))?;
-                task.end(Err(&error))?;
-                return Err(error);
-            }
-        };
-        let work = Work { settings: Some(prepared.settings.clone()), ..Work::default() };
-        let draft = |_: &Queued| Ok(Draft::new(Verb::Update).task(&upid).work(work));
-        let Some((_, intent)) = self.state().begin_queued(vm.vmid, draft)? else {
-            return Err(Error::conflict("somebody took it out of the queue"));
-        };
-        let settle = match &vm.process {
-            Some(process) => Settle::running(process.clone()),
-            None => Settle { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None },
-        };
-        self.state().settle(vm.vmid, &settle.ending(intent.id, Outcome::Finished))?;
-        let result = self.carry_on(sight, prepared, &mine).await;
+        if let Err(error) = &result
+            && self.state().queue(Some(vm.vmid))?.iter().any(|item| item.id == first.id && !item.applying)
+        {
+            self.state().mark_queued(first.id, Some(&error.to_string()))?;
+        }
         task.end(result.as_ref().copied())?;
         result.map(|()| upid)
     }
