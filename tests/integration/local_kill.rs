@@ -129,7 +129,7 @@ fn over_both(case: &Case) {
             kill_everywhere(&vmm, case);
         }
         None => {
-            eprintln!("SKIPPED: no cloud-hypervisor on PATH, or /dev/kvm does not open, or no guest that shuts down")
+            eprintln!("SKIPPED: no cloud-hypervisor on PATH, or /dev/kvm does not open, or no guest that shuts down");
         }
     }
 }

@@ -63,7 +63,8 @@ impl Chance {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    let text = std::env::var_os(name)?.into_string().ok();
+    Some(text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{name} is no number")))
 }
 
 fn crowd(seed: u64, rounds: u64, kills: bool) {
