@@ -25,6 +25,7 @@ mod image;
 mod intent;
 mod lock;
 mod log;
+mod numbers;
 mod open;
 mod phase;
 mod queue;
