@@ -31,6 +31,9 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+mod local;
+
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 const PVECTL: &str = env!("CARGO_BIN_EXE_pvectl");
@@ -48,6 +51,8 @@ const PARTS: &[(&str, Part, bool)] = &[
     ("journal", journal, false),
     ("sandbox", sandbox, false),
     ("bulk", bulk, false),
+    ("local", local_vms, false),
+    ("reflink", reflink, true),
     ("history", history, true),
 ];
 
@@ -346,6 +351,26 @@ fn follow_at_once(home: &Home, server: &Server, vms: &[String]) -> Result<([u64;
     let took = began.elapsed();
     ends.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok((source.polls.each_ref().map(|polls| polls.load(Ordering::Relaxed)), took))
+}
+
+/// VMs of this host.
+fn local_vms(report: &mut Report) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    return local::measure(report);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = report;
+        talk("SKIPPED: VMs of this host are there on Linux only");
+        Ok(())
+    }
+}
+
+/// A copy by reflink.
+fn reflink(report: &mut Report) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    return local::reflink(report);
+    #[cfg(not(target_os = "linux"))]
+    local_vms(report)
 }
 
 /// The list of operations over a long history. The file is made by SQL and its hashes are not computed.

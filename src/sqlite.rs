@@ -5,6 +5,7 @@
 //! that keeps a file says itself what is wrong with it.
 
 use std::{
+    error::Error,
     fs::{DirBuilder, OpenOptions},
     io,
     path::Path,
@@ -122,6 +123,21 @@ pub(crate) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connec
 pub(crate) fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
     patiently(|| connection.pragma_update(None, "journal_mode", "wal"))
 }
+
+/// Whether something failed because there is no room for it.
+pub(crate) fn no_room(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    if let Some(error) = cause.downcast_ref::<io::Error>() {
+        return error.kind() == io::ErrorKind::StorageFull;
+    }
+    let error = cause.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error);
+    // The file in which processes tell each other of the log has words of its own for that.
+    error.is_some_and(|error| {
+        error.code == ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
+}
+
+/// What to do then.
+pub(crate) const MAKE_ROOM: &str = "make room on the file system it is on";
 
 /// Tries again while the file is locked: SQLite does not wait by itself where it sees a danger of deadlock, such as on
 /// the way to WAL, which everybody who opens a new file wants to take at once.

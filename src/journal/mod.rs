@@ -55,7 +55,10 @@ pub use self::{
     operation::{ConfigBackup, Details, EventRow, Operation, Status, Step},
     query::Filter,
 };
-use crate::model::{Class, Clock, Error, Result, SystemClock};
+use crate::{
+    model::{Class, Clock, Error, Hint, Result, SystemClock},
+    sqlite,
+};
 
 /// An open journal. Any number of them, in any number of processes, may be open on one file.
 pub struct Journal {
@@ -126,7 +129,10 @@ fn failed(
     consequence: &str,
     cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> Error {
-    Error::new(Class::Failed, format!("{what} {}{consequence}", path.display())).with_source(cause)
+    let cause = cause.into();
+    let full = sqlite::no_room(&*cause);
+    let error = Error::new(Class::Failed, format!("{what} {}{consequence}", path.display())).with_source(cause);
+    if full { error.with_hint(Hint::Text(sqlite::MAKE_ROOM.to_owned())) } else { error }
 }
 
 /// A value in the file that is not what this module writes there.

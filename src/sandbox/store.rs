@@ -40,7 +40,9 @@ pub(super) struct Store {
 
 /// A file that cannot be used.
 fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(Class::Failed, format!("the sandbox's file cannot be used: {error}")).with_source(error)
+    let full = sqlite::no_room(&error);
+    let error = Error::new(Class::Failed, format!("the sandbox's file cannot be used: {error}")).with_source(error);
+    if full { error.with_hint(Hint::Text(sqlite::MAKE_ROOM.to_owned())) } else { error }
 }
 
 impl Store {
@@ -52,9 +54,11 @@ impl Store {
         })?;
         let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(broken);
         connection.and_then(Self::prepare).map_err(|error| {
+            let error = error.context(path.display());
+            if error.hints().is_empty() {
+                return error.with_hint(Hint::Text("move the file away, and a new sandbox is made".to_owned()));
+            }
             error
-                .context(path.display())
-                .with_hint(Hint::Text("move the file away, and a new sandbox is made".to_owned()))
         })
     }
 

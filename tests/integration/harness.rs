@@ -164,6 +164,12 @@ impl Env {
         output.status.code().map(|_| self.output(line, &output))
     }
 
+    /// Runs a shell script in which `$0` is the executable.
+    pub(crate) fn shell(&self, script: &str) -> std::process::Output {
+        let mut command = self.program(Path::new("/bin/sh"));
+        command.args(["-c", script, PVECTL]).stdin(Stdio::null()).output().unwrap()
+    }
+
     /// Runs a command line and gives the JSON it prints.
     #[track_caller]
     pub(crate) fn json(&self, line: &str) -> Value {
@@ -237,6 +243,12 @@ impl Running {
     pub(crate) fn wait(mut self) -> Output {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         self.env.output(&self.line, &output)
+    }
+
+    /// Waits for its end; `None` if it was killed.
+    pub(crate) fn wait_unless_killed(mut self) -> Option<Output> {
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        output.status.code().map(|_| self.env.output(&self.line, &output))
     }
 
     /// Reads stderr until a line has this in it, and gives that line.

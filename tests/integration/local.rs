@@ -10,32 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Env, PVECTL, eventually};
-
-/// A kernel that does nothing for ever, as an ELF file that says where it is entered (PVH).
-fn kernel() -> Vec<u8> {
-    const ENTRY: u32 = 0x10_0000;
-    // cli; hlt; jmp to the hlt
-    const CODE: [u8; 4] = [0xfa, 0xf4, 0xeb, 0xfd];
-    const CODE_AT: u64 = 0x1000;
-    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-    let longs = |longs: &[u64]| longs.iter().flat_map(|long| long.to_le_bytes()).collect::<Vec<u8>>();
-    let note = [words(&[4, 4, 18]), b"Xen\0".to_vec(), words(&[ENTRY])].concat();
-    let note_at = 64 + 2 * 56;
-    let entry = u64::from(ENTRY);
-    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
-    file.extend(longs(&[entry, 64, 0]));
-    file.extend(words(&[0]));
-    file.extend([64_u16, 56, 2, 0, 0, 0].iter().flat_map(|half| half.to_le_bytes()));
-    file.extend(words(&[1, 5]));
-    file.extend(longs(&[CODE_AT, entry, entry, CODE.len() as u64, 0x1000, 0x1000]));
-    file.extend(words(&[4, 4]));
-    file.extend(longs(&[note_at, 0, 0, note.len() as u64, note.len() as u64, 4]));
-    file.extend(note);
-    file.resize(CODE_AT as usize, 0);
-    file.extend(CODE);
-    file
-}
+use crate::{
+    harness::{Env, PVECTL, eventually},
+    vmm::kernel::halting_kernel,
+};
 
 /// An account whose chosen context is this host, with this executable as its Cloud Hypervisor.
 pub(crate) struct Host {
@@ -48,7 +26,7 @@ impl Host {
         let programs = env.path("programs");
         fs::create_dir(&programs).unwrap();
         symlink(vmm, programs.join("cloud-hypervisor")).unwrap();
-        fs::write(env.path("kernel"), kernel()).unwrap();
+        fs::write(env.path("kernel"), halting_kernel()).unwrap();
         let run = env.path("run");
         fs::create_dir(&run).unwrap();
         let path = format!("{}:/usr/bin:/bin", programs.display());

@@ -2,6 +2,7 @@
 //!
 //! Where the two differ the stand-in is wrong. What only the stand-in can be told to do (hang, die) follows after.
 
+pub(crate) mod kernel;
 mod setup;
 
 use std::{

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use pvectl::journal::Journal;
@@ -124,11 +124,4 @@ fn told(host: &Host, when: &str) {
     assert!(open.is_empty(), "{when}: operations without an end: {open:?}");
     let journal = Journal::open_read_only(&host.env.journal()).unwrap().unwrap();
     assert_eq!(journal.verify().unwrap().broken, None, "{when}");
-}
-
-/// The directory of a VM's sockets.
-pub(super) fn sockets(host: &Host, vmid: u32) -> PathBuf {
-    let run = host.env.path("run/pvectl");
-    let name = names(&run).into_iter().find(|name| name.starts_with(&format!("{vmid}-"))).unwrap();
-    run.join(name)
 }

@@ -264,6 +264,12 @@ impl Backend for Local {
         let work = tokio::spawn(async move {
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
             let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, &job));
+            // A task's end is one line of text, and the way out is no part of it.
+            for hint in result.as_ref().err().map(Error::hints).unwrap_or_default() {
+                if let Hint::Text(text) = hint {
+                    let _ = job.line(&format!("hint: {text}"));
+                }
+            }
             // What cannot be written down is noticed by whoever asks for the task's end.
             let _ = task.end(result.as_ref().copied());
         });

@@ -26,6 +26,7 @@ mod intent;
 mod lock;
 mod log;
 mod network;
+mod numbers;
 mod open;
 mod phase;
 mod queue;
@@ -62,7 +63,10 @@ pub use self::{
 };
 /// Whoever writes or runs, as it stands in rows.
 pub use super::process_id::ProcessId as Process;
-use crate::model::{Class, Clock, Error, Hint, NodeName, Result};
+use crate::{
+    model::{Class, Clock, Error, Hint, NodeName, Result},
+    sqlite,
+};
 
 /// The open state of this host's VMs. Any number of them, in any number of processes, may be open on one file; clones
 /// share the connection.
@@ -198,7 +202,6 @@ const WAYS_OUT: &[(ErrorCode, &str)] = &[
     (ErrorCode::ReadOnly, NOT_OURS),
     (ErrorCode::CannotOpen, NOT_OURS),
     (ErrorCode::PermissionDenied, NOT_OURS),
-    (ErrorCode::DiskFull, "make room on the file system it is on; nothing was changed"),
     (ErrorCode::SystemIoFailure, "the file system it is on has a fault; see the kernel's log"),
     (ErrorCode::DatabaseBusy, "another process has been writing for long; try again"),
 ];
@@ -209,10 +212,13 @@ const NOT_OURS: &str = "the file and its directory must be writable by the user 
 
 /// `what` failed at this file because of `cause`.
 fn failed(what: &str, path: &Path, cause: rusqlite::Error) -> Error {
-    let way_out = WAYS_OUT.iter().find(|(code, _)| cause.sqlite_error_code() == Some(*code));
+    let way_out = match sqlite::no_room(&cause) {
+        true => Some(sqlite::MAKE_ROOM),
+        false => WAYS_OUT.iter().find(|(code, _)| cause.sqlite_error_code() == Some(*code)).map(|(_, text)| *text),
+    };
     let error = Error::new(Class::Failed, format!("{what} {}: {cause}", path.display())).with_source(cause);
     match way_out {
-        Some((_, text)) => error.with_hint(Hint::Text((*text).to_owned())),
+        Some(text) => error.with_hint(Hint::Text(text.to_owned())),
         None => error,
     }
 }

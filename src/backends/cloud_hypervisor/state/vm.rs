@@ -1,7 +1,5 @@
 //! The rows of VMs: made, read, changed, settled, removed; the numbers they get.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use uuid::Uuid;
 
@@ -9,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Config, Desired, Done, Draft, End, Intent, IntentId, Outcome, Phase, Process, Safety, Settings, State, damaged,
-    intent, json, parse, timestamp,
+    intent, json, numbers::lowest_free, parse, timestamp,
 };
 use crate::{
     backends::cloud_hypervisor::failpoint::{Point, reach},
@@ -182,19 +180,6 @@ pub(super) fn all(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(Vm, Op
     rows.map(|row| row.map(|vm| (intents.remove(&vm.vmid), vm)).map(|(intent, vm)| (vm, intent))).collect()
 }
 
-/// The lowest number that no row of a column has.
-fn lowest_free(transaction: &Transaction<'_>, column: &str, first: u32) -> rusqlite::Result<u32> {
-    let sql = format!(
-        "SELECT min(n) FROM (SELECT ?1 AS n UNION ALL SELECT {column} + 1 FROM vm)
-         WHERE n NOT IN (SELECT {column} FROM vm)"
-    );
-    transaction.prepare_cached(&sql)?.query_row([first], |row| row.get(0))
-}
-
-fn uuids(transaction: &Transaction<'_>) -> rusqlite::Result<BTreeSet<String>> {
-    transaction.prepare_cached("SELECT uuid FROM vm")?.query_map([], |row| row.get(0))?.collect()
-}
-
 fn store_settings(transaction: &Transaction<'_>, vmid: Vmid, settings: &Settings) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("UPDATE vm SET config = ?2, pending = ?3, snapshots = ?4 WHERE vmid = ?1")?
@@ -257,30 +242,6 @@ impl State {
             Ok((vm, intent, held))
         })
         .inspect(|_| reach(Point::RowMade))
-    }
-
-    /// The lowest VMID that is free at this moment; only [`State::create`] makes sure of it.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn next_vmid(&self) -> Result<Vmid> {
-        self.read(|transaction| Ok(vmid(lowest_free(transaction, "vmid", Vmid::MIN)?)?))
-    }
-
-    /// The uuids of all VMs, which name their directories.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn uuids(&self) -> Result<BTreeSet<String>> {
-        self.read(|transaction| Ok(uuids(transaction)?))
-    }
-
-    /// Works with the uuids of all VMs, and no VM is made or removed meanwhile.
-    ///
-    /// # Errors
-    /// If the file cannot be used, and whatever `work` says.
-    pub fn exclusively<T>(&self, work: impl FnOnce(&BTreeSet<String>) -> Result<T>) -> Result<T> {
-        self.write(Safety::Process, |transaction| Ok(work(&uuids(transaction)?)?))
     }
 
     /// One VM.

@@ -115,7 +115,10 @@ pub(super) fn check(seen: &Observation) {
     if let Some(after) = apply(seen.clone(), actions) {
         let again = conclude(&after);
         assert_eq!(again.actions, [], "after {actions:#?} there is more to do: {seen:#?}");
-        assert_eq!(again.sight, *sight, "after {actions:#?}: {seen:#?}");
+        // Who only looks at a VM that is to be stopped sees that it runs until somebody ends it.
+        let looks = seen.lock == Lock::Free && seen.vm.phase == Phase::Stopping;
+        let runs = looks && matches!(actions.first(), Some(Action::EndVmm(_)));
+        assert_eq!(again.sight, if runs { Sight::Stopped } else { *sight }, "after {actions:#?}: {seen:#?}");
     }
 }
 
