@@ -6,19 +6,21 @@
 mod action;
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub mod cloud_hypervisor;
+mod console;
 mod proxmox;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
+pub use console::{Console, LogOf, LogReader, LogRequest};
 pub use proxmox::Proxmox;
 
 use crate::{
     client::{Reply, path},
     model::{
-        Call, ConfigView, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot, Storage,
-        Submitted, TaskEntry, Vmid, Volume,
+        Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, Result, Snapshot,
+        Storage, Submitted, TaskEntry, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -139,6 +141,23 @@ pub trait Backend: TaskSource {
     /// A guest's snapshots, without the server's pseudo-entry `current`.
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>>;
 
+    /// A line to a guest's console.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where this backend has none; [`Class::Conflict`](crate::model::Class::Conflict) while the guest is off or has no console, or
+    /// somebody else is at it.
+    async fn console(&self, _guest: &GuestRef) -> Result<Console> {
+        Err(not_here("consoles of guests", self.capabilities()))
+    }
+
+    /// A guest's log.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where this backend keeps none; [`Class::Conflict`](crate::model::Class::Conflict) for a guest of which nothing can be kept.
+    async fn guest_log(&self, _guest: &GuestRef, _request: &LogRequest) -> Result<LogReader> {
+        Err(not_here("logs of guests", self.capabilities()))
+    }
+
     /// The nodes.
     async fn nodes(&self) -> Result<Vec<Node>>;
 
@@ -153,4 +172,12 @@ pub trait Backend: TaskSource {
 
     /// Tasks, the newest first.
     async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>>;
+}
+
+/// What a backend does not have, or not yet.
+fn not_here(what: &str, backend: &Capabilities) -> Error {
+    let message = format!("{what} are only there for VMs of this host, not on {}", backend.backend);
+    Error::usage(message).with_hint(Hint::Text(
+        "look at it in Proxmox's web interface, or with `qm terminal` and `pct console` on its node".to_owned(),
+    ))
 }

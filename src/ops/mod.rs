@@ -14,6 +14,7 @@ mod plan;
 mod raw;
 mod reconcile;
 mod recorded;
+mod rename;
 mod request;
 mod run;
 mod targets;
@@ -34,7 +35,7 @@ pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,
+    CREATE, DELETE, POWER_VERBS, Power, PowerVerb, RENAME, UPDATE, VerbOption, When, Words, action_of, power_verb,
 };
 
 use crate::{

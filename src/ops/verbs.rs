@@ -82,6 +82,9 @@ pub const UPDATE: Words = Words::new("update", "updating", "updated");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
 
+/// The verb that gives a guest another name.
+pub const RENAME: Words = Words::new("rename", "renaming", "renamed");
+
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
 pub struct VerbOption {
@@ -229,7 +232,8 @@ pub const POWER_VERBS: &[PowerVerb] = &[
 
 /// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
 pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
-    let others = [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy)];
+    let others =
+        [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy), (RENAME, Action::Configure)];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))
 }

@@ -135,6 +135,13 @@ const HOST_FLAGS: &[HostFlag] = &[
     HostFlag { name: "kernel", value: "FILE", help: "Boot this kernel, without firmware", key: "x-kernel", file: true },
     HostFlag { name: "initrd", value: "FILE", help: "Its initial ram disk", key: "x-initrd", file: true },
     HostFlag { name: "cmdline", value: "TEXT", help: "Its command line", key: "x-cmdline", file: false },
+    HostFlag {
+        name: "serial-log",
+        value: "BOOL",
+        help: "1: all that the guest says on its serial port goes into its log, and there is no console",
+        key: "x-serial-log",
+        file: false,
+    },
 ];
 
 /// What was given for VMs of this host, with what is sent unchecked: the API's description does not know it.

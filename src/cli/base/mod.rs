@@ -1,6 +1,7 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
 mod config;
+mod console;
 mod create;
 mod delete;
 mod describe;
@@ -8,6 +9,7 @@ mod get;
 mod list;
 mod mutate;
 mod power;
+mod rename;
 mod row;
 mod update;
 
@@ -35,6 +37,11 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     let powers = POWER_VERBS.iter().filter(|verb| verb.kinds.contains(&kind));
     verbs.extend(powers.map(|verb| Box::new(power::Power(verb)) as Box<dyn Verb>));
     verbs.push(Box::new(update::Update));
+    verbs.push(Box::new(rename::Rename));
     verbs.push(Box::new(delete::Delete));
+    if kind == GuestKind::Qemu {
+        verbs.push(Box::new(console::Console));
+        verbs.push(Box::new(console::Logs));
+    }
     verbs
 }

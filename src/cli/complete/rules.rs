@@ -64,6 +64,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("", "kind", Source::Kinds),
     ("node", "targets", Source::Nodes),
     ("", "targets", Source::Targets),
+    ("", "target", Source::Targets),
     ("", "status", Source::Statuses),
     ("", "node", Source::Nodes),
     ("", "NODE", Source::Nodes),

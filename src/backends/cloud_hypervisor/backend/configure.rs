@@ -32,12 +32,12 @@ impl Local {
         let digest = step.params.get("digest").map(|text| Digest(text.to_owned()));
         self.state().configure(step.guest.vmid, digest.as_ref(), |vm| {
             vm.check_lock()?;
-            if let Some(key) = change.set.keys().chain(&change.delete).find(|key| mapping::key(key).is_none()) {
+            if let Some(key) = change.set.keys().chain(&change.delete).find(|key| mapping::known(key).is_none()) {
                 return Err(Error::usage(format!("this host has no configuration key `{key}`")));
             }
             // A process that is gone meanwhile is noticed by the next start, which applies what waits.
             let off = vm.process.is_none();
-            let now = |key: &str| off || mapping::key(key).is_some_and(|row| row.apply == Apply::Now);
+            let now = |key: &str| off || mapping::known(key).is_some_and(|row| row.apply == Apply::Now);
             Ok(vm.settings.change(&change, now))
         })
     }

@@ -43,6 +43,8 @@ impl Local {
             .filter(|(key, _)| !HOW.contains(key))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
+        // A VM that nobody can talk to is not what anybody means by saying nothing.
+        config.entry("serial0".to_owned()).or_insert_with(|| "socket".to_owned());
         let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
         let makings = self.makings(step, &config, image)?;
         for making in &makings {

@@ -4,7 +4,9 @@
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
 mod configure;
+mod console;
 mod create;
+mod logs;
 mod look;
 mod power;
 mod volumes;
@@ -29,7 +31,7 @@ use super::{
     state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
 };
 use crate::{
-    backends::{Action, Backend, Capabilities, Step, TaskQuery},
+    backends::{Action, Backend, Capabilities, Console, LogReader, LogRequest, Step, TaskQuery},
     client::Reply,
     model::{
         Call, Class, Clock, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName,
@@ -98,6 +100,11 @@ impl Local {
 
     fn state(&self) -> &State {
         &self.0.state
+    }
+
+    /// Work that [`Backend::leave`] waits for.
+    fn add_work(&self, work: JoinHandle<()>) {
+        self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
     }
 
     /// The files of a VM.
@@ -219,7 +226,7 @@ impl Backend for Local {
             // What cannot be written down is noticed by whoever asks for the task's end.
             let _ = task.end(result.as_ref().copied());
         });
-        self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+        self.add_work(work);
         Ok(Submitted::Task(upid))
     }
 
@@ -271,6 +278,14 @@ impl Backend for Local {
         let mut snapshots = self.find(guest)?.settings.snapshot_rows();
         snapshots.retain(|snapshot| !snapshot.is_current());
         Ok(snapshots)
+    }
+
+    async fn console(&self, guest: &GuestRef) -> Result<Console> {
+        self.open_console(guest).await
+    }
+
+    async fn guest_log(&self, guest: &GuestRef, request: &LogRequest) -> Result<LogReader> {
+        self.open_log(guest, request).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {

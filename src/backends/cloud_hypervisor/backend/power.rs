@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use super::{
-    Job, Local,
+    Job, Local, logs,
     look::{SLOW, identity, process},
 };
 use crate::{
@@ -70,6 +70,7 @@ impl Local {
             args: &[],
         };
         let id = host::spawn(&launch)?;
+        logs::drop_old(&places, launch.generation);
         let started = process(&id);
         self.state().record_process(vm.vmid, &started, None)?;
         let vmm = Vmm::connect(places.api_socket())?;
@@ -129,6 +130,7 @@ impl Local {
         if sight == Sight::Stopped {
             return job.line("VM not running");
         }
+        self.keep_said(vm).await;
         self.state().begin(vm.vmid, Draft::new(Verb::Stop).task(&job.upid))?;
         // A stop that was begun is what a stop is: it is carried out like one that was left.
         self.mend(vm.vmid, job).await.map(drop)
@@ -145,12 +147,19 @@ impl Local {
         let Some(held) = host::Process::find(&identity(running))? else { return Ok(()) };
         let limit = params.get("timeout").and_then(|text| text.parse().ok()).map_or(SHUTDOWN, Duration::from_secs);
         let vmm = Vmm::connect(self.places(vm).api_socket())?;
+        // What it says on its way down, nobody else would keep.
+        let listening = self.listen(vm);
         vmm.power_button(SLOW).await?;
         let mut gone = held.ended(Some(limit.min(AGAIN))).await?;
         if !gone && limit > AGAIN {
             // A guest that is on its way down does not mind; a VMM that is ending need not answer.
             let _ = vmm.power_button(SLOW).await;
             gone = held.ended(Some(limit - AGAIN)).await?;
+        }
+        if let Some((stay, listener)) = listening {
+            drop(stay);
+            // It has written all it heard when it is over; that it came to grief costs a log, not the shutdown.
+            let _ = listener.await;
         }
         match (gone, params.get("forceStop")) {
             (true, _) => self.mend(vm.vmid, job).await.map(drop),
@@ -172,7 +181,9 @@ impl Local {
     }
 
     pub(super) async fn reset(&self, vm: &Vm, sight: Sight) -> Result<()> {
-        self.running(vm, sight)?.reboot(SLOW).await.map_err(Error::from)
+        let vmm = self.running(vm, sight)?;
+        self.keep_said(vm).await;
+        vmm.reboot(SLOW).await.map_err(Error::from)
     }
 
     pub(super) async fn pause(&self, vm: &Vm, sight: Sight) -> Result<()> {

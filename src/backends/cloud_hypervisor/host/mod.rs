@@ -9,11 +9,13 @@ mod life;
 pub mod network;
 mod process;
 mod spawn;
+mod watch;
 
 pub use alive::{Alive, Lock, holders, probe};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use process::{Process, ProcessId, Stat, boot_id};
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
+pub use watch::FileWatch;
 
 use std::{io, path::Path};
 

@@ -94,6 +94,11 @@ pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|row| row.is(name))
 }
 
+/// The row of a key, Proxmox's or our own.
+pub fn known(name: &str) -> Option<&'static Key> {
+    key(name).or_else(|| OWN.iter().find(|row| row.is(name)))
+}
+
 const fn taken(name: &'static str, way: Way, apply: Apply) -> Key {
     Key { name, way, apply, rule: Rule::Taken }
 }
@@ -124,6 +129,7 @@ pub const OWN: &[Key] = &[
     taken(CMDLINE, Way::Native, Apply::Pending),
     taken(IMAGE, Way::Manager, Apply::Now),
     taken(PATCH, Way::Native, Apply::Pending),
+    taken(SERIAL_LOG, Way::Manager, Apply::Pending),
 ];
 
 /// The kernel to boot without a firmware, a path.
@@ -136,6 +142,9 @@ pub const CMDLINE: &str = "x-cmdline";
 pub const IMAGE: &str = "x-image";
 /// A JSON merge patch (RFC 7396) over the VmConfig, for what Proxmox has no key for.
 pub const PATCH: &str = "x-ch-config";
+
+/// Whether all that the guest says on its serial port goes into a log, instead of to a console: `1` or `0`.
+pub const SERIAL_LOG: &str = "x-serial-log";
 
 const NO_GUEST_CLOCK: &str = "the guest's clock is the host's, in UTC";
 const SEE_DISPLAY: &str = "leave it out; the console is `pvectl vm console`";

@@ -24,6 +24,6 @@ pub use capabilities::{CAPABILITIES, Feature, UNSUPPORTED, require};
 pub use changes::{Changes, Waiting, changes};
 pub use disks::is_seed;
 pub use facts::{Facts, SeedFacts, Tap, Volume, Vsock};
-pub use keys::{Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, OWN, PATCH, Way, key};
+pub use keys::{Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, OWN, PATCH, SERIAL_LOG, Way, key, known};
 pub use live::{Live, LiveCall};
 pub use seed::{Seed, hash_password, seed};
