@@ -6,6 +6,7 @@
 mod create;
 mod devices;
 mod labels;
+mod metrics;
 mod observe;
 mod outcome;
 mod params;
@@ -27,6 +28,7 @@ pub use crate::model::closest;
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use labels::LabelChange;
+pub use metrics::Metrics;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};

@@ -7,6 +7,7 @@ mod delete;
 mod describe;
 mod get;
 mod list;
+mod metrics;
 mod mutate;
 mod power;
 mod rename;
@@ -39,6 +40,7 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.push(Box::new(update::Update));
     verbs.push(Box::new(rename::Rename));
     verbs.push(Box::new(delete::Delete));
+    verbs.push(Box::new(metrics::Metrics));
     if kind == GuestKind::Qemu {
         verbs.push(Box::new(console::Console));
         verbs.push(Box::new(console::Logs));

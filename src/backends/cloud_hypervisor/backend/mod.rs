@@ -8,6 +8,7 @@ mod console;
 mod create;
 mod logs;
 mod look;
+mod metrics;
 mod power;
 mod volumes;
 
@@ -26,7 +27,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
 use super::{
-    host::Places,
+    host::{self, Places},
     mapping,
     state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
 };
@@ -253,9 +254,10 @@ impl Backend for Local {
 
     async fn guests(&self) -> Result<Vec<Guest>> {
         let rows = self.state().vms()?;
+        let now = host::host_uptime()?;
         let looks = rows.into_iter().map(async |(vm, intent)| {
             let sight = self.glance(vm.clone(), intent).await?.sight;
-            Ok(vm.guest(self.state(), sight, &Default::default()))
+            Ok(vm.guest(self.state(), sight, &self.usage(&vm, sight, now)?))
         });
         futures_util::future::try_join_all(looks).await
     }
@@ -263,7 +265,7 @@ impl Backend for Local {
     async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
         let vm = self.find(guest)?;
         let seen = self.glance(vm.clone(), self.state().intent(vm.vmid)?).await?;
-        Ok(vm.status(seen.sight, &Default::default()))
+        self.measured(&vm, seen.sight).await
     }
 
     async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {

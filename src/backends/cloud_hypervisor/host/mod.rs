@@ -6,6 +6,7 @@
 mod alive;
 pub mod facts;
 mod life;
+mod measure;
 pub mod network;
 mod process;
 mod spawn;
@@ -13,6 +14,7 @@ mod watch;
 
 pub use alive::{Alive, Lock, holders, probe};
 pub use life::{Answer, Life, Observed, decide, observe};
+pub use measure::{Used, host_uptime, proportional, used};
 pub use process::{Process, ProcessId, Stat, boot_id};
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
 pub use watch::FileWatch;
