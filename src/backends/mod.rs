@@ -141,13 +141,19 @@ pub trait Backend: TaskSource {
     /// A guest's snapshots, without the server's pseudo-entry `current`.
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>>;
 
+    /// What only this backend can tell of a guest, by name: where its files are, which process it is. Empty where there
+    /// is no such thing.
+    async fn guest_here(&self, _guest: &GuestRef) -> Result<Map<String, Value>> {
+        Ok(Map::new())
+    }
+
     /// A line to a guest's console.
     ///
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) where this backend has none; [`Class::Conflict`](crate::model::Class::Conflict) while the guest is off or has no console, or
     /// somebody else is at it.
     async fn console(&self, _guest: &GuestRef) -> Result<Console> {
-        Err(not_here("consoles of guests", self.capabilities()))
+        Err(not_here("console", self.capabilities()))
     }
 
     /// A guest's log.
@@ -155,7 +161,7 @@ pub trait Backend: TaskSource {
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) where this backend keeps none; [`Class::Conflict`](crate::model::Class::Conflict) for a guest of which nothing can be kept.
     async fn guest_log(&self, _guest: &GuestRef, _request: &LogRequest) -> Result<LogReader> {
-        Err(not_here("logs of guests", self.capabilities()))
+        Err(not_here("logs", self.capabilities()))
     }
 
     /// The nodes.
@@ -174,10 +180,9 @@ pub trait Backend: TaskSource {
     async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>>;
 }
 
-/// What a backend does not have, or not yet.
-fn not_here(what: &str, backend: &Capabilities) -> Error {
-    let message = format!("{what} are only there for VMs of this host, not on {}", backend.backend);
-    Error::usage(message).with_hint(Hint::Text(
+/// A verb that a backend does not have, or not yet.
+fn not_here(verb: &str, backend: &Capabilities) -> Error {
+    Error::usage(backend.absent(verb).unwrap_or("this backend cannot do that")).with_hint(Hint::Text(
         "look at it in Proxmox's web interface, or with `qm terminal` and `pct console` on its node".to_owned(),
     ))
 }

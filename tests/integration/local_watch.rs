@@ -1,4 +1,4 @@
-//! What people see of a VM on this host: its console, its logs, its figures; and what is cleaned up after it.
+//! What people hear of a VM on this host: its console and its logs; and its names.
 //!
 //! Over the stand-in, and over the real VMM with a guest of a few dozen instructions that talks on its serial port.
 
@@ -26,7 +26,7 @@ use crate::{
 const LINES: usize = 200;
 
 /// What the guest says at every boot: more than the VMM gives away at once.
-fn boot_text() -> String {
+pub(crate) fn boot_text() -> String {
     (0..LINES).map(|line| format!("line {line:05} of the boot\r\n")).collect()
 }
 
@@ -69,7 +69,7 @@ fn talking_kernel(said: &[u8]) -> Vec<u8> {
 }
 
 /// A host with a guest that talks.
-fn talking(vmm: &Path) -> Host {
+pub(crate) fn talking(vmm: &Path) -> Host {
     let host = Host::new(vmm);
     fs::write(host.env.path("kernel"), talking_kernel(boot_text().as_bytes())).unwrap();
     host.env.write("programs/stand-in.json", &json!({"serial": boot_text()}).to_string());
@@ -77,7 +77,7 @@ fn talking(vmm: &Path) -> Host {
 }
 
 /// The same scenario over the stand-in, and over the real one where that runs.
-fn over_both(scenario: fn(&Path)) {
+pub(crate) fn over_both(scenario: fn(&Path)) {
     scenario(&stand_in());
     match real() {
         Some(vmm) => {
@@ -88,7 +88,7 @@ fn over_both(scenario: fn(&Path)) {
     }
 }
 
-const CREATE: &str = "vm create --name web --cores 1 --memory 128 --kernel kernel";
+pub(crate) const CREATE: &str = "vm create --name web --cores 1 --memory 128 --kernel kernel";
 
 /// What stands in the log, once all of the boot is there.
 fn booted(host: &Host) -> String {
@@ -319,7 +319,9 @@ fn a_vm_without_a_port_has_no_console() {
 fn consoles_of_a_cluster_are_not_there_yet() {
     let env = Env::new();
     let _ = env.run("vm console 100").exits(2).says(&["not on proxmox", "qm terminal"]);
-    let _ = env.run("vm logs 100").exits(2).says(&["not on proxmox"]);
+    let _ = env.run("vm logs 100").exits(2).says(&["Proxmox keeps none"]);
+    let shown = env.json("api-resources --verb console");
+    assert_eq!(shown, json!([]), "no server has it");
     assert!(OpenOptions::new().read(true).open(env.journal()).is_err(), "reading is not written down");
 }
 

@@ -30,6 +30,8 @@ mod lists;
 #[cfg(target_os = "linux")]
 mod local;
 #[cfg(target_os = "linux")]
+mod local_figures;
+#[cfg(target_os = "linux")]
 mod local_watch;
 mod login;
 mod lost;

@@ -9,4 +9,4 @@ pub mod mapping;
 pub mod state;
 pub mod vmm;
 
-pub use backend::{Local, Options};
+pub use backend::{Local, Options, Orphan, OrphanKind};

@@ -6,11 +6,15 @@
 mod configure;
 mod console;
 mod create;
+mod describe;
+mod gc;
 mod logs;
 mod look;
 mod metrics;
 mod power;
 mod volumes;
+
+pub use gc::{Orphan, OrphanKind};
 
 use std::{
     fmt,
@@ -280,6 +284,10 @@ impl Backend for Local {
         let mut snapshots = self.find(guest)?.settings.snapshot_rows();
         snapshots.retain(|snapshot| !snapshot.is_current());
         Ok(snapshots)
+    }
+
+    async fn guest_here(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
+        self.describe(&self.find(guest)?)
     }
 
     async fn console(&self, guest: &GuestRef) -> Result<Console> {

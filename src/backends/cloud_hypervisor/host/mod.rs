@@ -12,7 +12,7 @@ mod process;
 mod spawn;
 mod watch;
 
-pub use alive::{Alive, Lock, holders, probe};
+pub use alive::{Alive, Lock, holders, probe, running_below};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use measure::{Used, host_uptime, proportional, used};
 pub use process::{Process, ProcessId, Stat, boot_id};

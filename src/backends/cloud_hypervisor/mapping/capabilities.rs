@@ -27,6 +27,7 @@ const fn not_yet(action: Action) -> (GuestKind, Action, Support) {
 /// What every host with Cloud Hypervisor can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     backend: "cloud-hypervisor",
+    absent: &[],
     exceptions: &[
         container(Action::Create),
         container(Action::Clone),
