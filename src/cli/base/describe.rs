@@ -197,11 +197,10 @@ impl Described {
             ];
             format!("{path} ({})", facts.into_iter().flatten().collect::<Vec<_>>().join(", "))
         };
-        let lines = self.here.iter().flat_map(move |(key, value)| match value {
+        self.here.iter().flat_map(move |(key, value)| match value {
             Value::Object(files) => files.iter().map(|(key, value)| (key.clone(), file(value))).collect(),
             value => plain(value).map(|text| (key.clone(), text)).into_iter().collect::<Vec<_>>(),
-        });
-        lines
+        })
     }
 
     fn status(&self) -> Option<String> {

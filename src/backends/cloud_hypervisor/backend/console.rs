@@ -180,7 +180,7 @@ impl Local {
                 ))));
             }
             Port::None => {
-                let waits = vm.settings.to_come().get("serial0").is_some();
+                let waits = vm.settings.to_come().contains_key("serial0");
                 let way = match waits {
                     true => format!("it gets one at its next start: pvectl vm restart {vmid}"),
                     false => format!("give it one, and restart it: pvectl vm update {vmid} --serial0 socket"),

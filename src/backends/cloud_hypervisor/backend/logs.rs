@@ -64,7 +64,7 @@ impl Local {
             false => None,
         };
         let first = match tails.as_mut_slice() {
-            [guest] => First::File(guest.from_line(request.lines).map_err(failed)?),
+            [guest] => First::File(guest.begin_at(request.lines).map_err(failed)?),
             tails => First::Text(last_lines(&by_time(tails).map_err(failed)?, request.lines)),
         };
         if request.of == LogOf::Guest && port(&vm) == Port::None && matches!(&first, First::File(0)) {
@@ -207,7 +207,7 @@ impl Tail {
     }
 
     /// Goes to the last so many lines, and gives how many bytes the file has.
-    fn from_line(&mut self, lines: Option<usize>) -> io::Result<u64> {
+    fn begin_at(&mut self, lines: Option<usize>) -> io::Result<u64> {
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
