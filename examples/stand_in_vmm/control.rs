@@ -8,13 +8,15 @@
 //!   "guest": "deaf",
 //!   "faults": {"vm.boot": "hang", "vm.pause": ["fail", "", {"delay_ms": 500}]},
 //!   "counters": {"_disk0": {"read_bytes": 4096}},
+//!   "serial": "booting\n",
 //!   "version": "54.0.0"
 //! }
 //! ```
 //! `guest` is `deaf` (it hears neither button nor eject; the default) or `polite` (it does as asked, after
 //! `guest_delay_ms`). A fault is `hang` (and with it everything else), `die-before`, `die-after` (done, not answered),
 //! `fail`, or a delay; in an array each time the next, `""` for none, and none after the last. `counters` are taken
-//! instead of the usual ones. Signals: USR1 lets the guest power off, USR2 reset itself.
+//! instead of the usual ones. `serial` is what the guest says on its serial port at every boot; such a guest echoes
+//! what is typed, and powers off at a `q`. Signals: USR1 lets the guest power off, USR2 reset itself.
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +35,7 @@ pub(crate) struct Orders {
     guest_delay_ms: u64,
     faults: BTreeMap<String, Value>,
     pub(crate) counters: BTreeMap<String, Value>,
+    pub(crate) serial: String,
     pub(crate) version: Option<String>,
 }
 

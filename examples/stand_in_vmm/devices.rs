@@ -14,6 +14,8 @@ use nix::{
 };
 use serde_json::{Value, json};
 
+use crate::serial::Serial;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Granularity {
     ByteRange,
@@ -126,19 +128,14 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// `echo`: there being no guest to answer, what is written comes back.
-    pub(crate) fn at(path: &str, echo: bool) -> io::Result<Self> {
+    pub(crate) fn at(path: &str) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
                 thread::spawn(move || {
                     let mut bytes = [0; 4096];
-                    while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                        if echo && stream.write_all(&bytes[..count]).is_err() {
-                            return;
-                        }
-                    }
+                    while let Ok(1..) = stream.read(&mut bytes) {}
                 });
             }
         });
@@ -157,11 +154,24 @@ impl Drop for Listening {
 /// What a console holds open.
 pub(crate) enum Console {
     File { _file: File },
-    Socket { socket: Listening },
+    Socket { socket: Serial },
+    Out,
     Terminal { _ends: [OwnedFd; 2] },
 }
 
 impl Console {
+    /// The guest says something.
+    pub(crate) fn say(&self, text: &str) {
+        match self {
+            Self::Socket { socket } => socket.say(text),
+            Self::Out => {
+                let mut out = io::stdout().lock();
+                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            }
+            Self::File { .. } | Self::Terminal { .. } => {}
+        }
+    }
+
     /// A machine that never was a machine cleans nothing up.
     pub(crate) fn leave_behind(&mut self) {
         if let Self::Socket { socket } = self {
@@ -180,7 +190,7 @@ pub(crate) fn console(key: &str, config: &mut Value) -> Result<Option<Console>, 
         }
         "Socket" if key == "console" => Err(vec!["No socket option support for console device".to_owned()]),
         "Socket" => {
-            let socket = Listening::at(text(config, "socket").unwrap_or_default(), true);
+            let socket = Serial::at(Path::new(text(config, "socket").unwrap_or_default()));
             Ok(Some(Console::Socket { socket: socket.map_err(|error| failed(&error))? }))
         }
         "Pty" => {
@@ -188,6 +198,7 @@ pub(crate) fn console(key: &str, config: &mut Value) -> Result<Option<Console>, 
             config["file"] = json!(nix::unistd::ttyname(&ends.slave).map_err(|error| failed(&error))?);
             Ok(Some(Console::Terminal { _ends: [ends.master, ends.slave] }))
         }
+        "Tty" if key == "serial" => Ok(Some(Console::Out)),
         _ => Ok(None),
     }
 }

@@ -84,7 +84,7 @@ impl Booted {
             "disks" => self.disks.push(Disk::open(device, self.walls.as_deref())?),
             "net" => devices::tap(device)?,
             "vsock" => {
-                let socket = Listening::at(device["socket"].as_str().unwrap_or_default(), false).map_err(|error| {
+                let socket = Listening::at(device["socket"].as_str().unwrap_or_default()).map_err(|error| {
                     vec![
                         "Cannot create virtio-vsock backend".to_owned(),
                         "Error binding to the host-side Unix socket".to_owned(),
@@ -296,6 +296,11 @@ impl Machine {
         }
         self.booted = Some(booted);
         self.events.say("vm", after, Value::Null);
+        let said = self.control.orders().serial;
+        // The first is the serial port, if there is one.
+        if let Some(serial) = self.consoles.iter().flatten().next().filter(|_| !said.is_empty()) {
+            serial.say(&said);
+        }
         Ok(None)
     }
 

@@ -129,6 +129,8 @@ pub struct Capabilities {
     pub here: bool,
     /// What it cannot do.
     pub exceptions: &'static [(GuestKind, Action, Support)],
+    /// Verbs that change nothing and that it does not have, each with the reason.
+    pub absent: &'static [(&'static str, &'static str)],
 }
 
 impl Capabilities {
@@ -136,6 +138,11 @@ impl Capabilities {
     pub fn support(&self, kind: GuestKind, action: Action) -> Support {
         let exception = self.exceptions.iter().find(|(k, a, _)| *k == kind && *a == action);
         exception.map_or(Support::Yes, |(_, _, support)| *support)
+    }
+
+    /// Why a verb that changes nothing is not there, if it is not.
+    pub fn absent(&self, verb: &str) -> Option<&'static str> {
+        self.absent.iter().find(|(absent, _)| *absent == verb).map(|(_, reason)| *reason)
     }
 
     /// The same as a check.

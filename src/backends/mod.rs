@@ -6,6 +6,7 @@
 mod action;
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub mod cloud_hypervisor;
+mod console;
 mod proxmox;
 
 use async_trait::async_trait;
@@ -13,12 +14,13 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
+pub use console::{Console, LogOf, LogReader, LogRequest};
 pub use proxmox::Proxmox;
 
 use crate::{
     client::{Reply, path},
     model::{
-        Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Node, NodeName, Params, Pending, Result, Snapshot,
+        Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, Result, Snapshot,
         Storage, Submitted, TaskEntry, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
@@ -193,6 +195,29 @@ pub trait Backend: TaskSource {
     /// A guest's snapshots, without the server's pseudo-entry `current`.
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>>;
 
+    /// What only this backend can tell of a guest, by name: where its files are, which process it is. Empty where there
+    /// is no such thing.
+    async fn guest_here(&self, _guest: &GuestRef) -> Result<Map<String, Value>> {
+        Ok(Map::new())
+    }
+
+    /// A line to a guest's console.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where this backend has none; [`Class::Conflict`](crate::model::Class::Conflict) while the guest is off or has no console, or
+    /// somebody else is at it.
+    async fn console(&self, _guest: &GuestRef) -> Result<Console> {
+        Err(not_here("console", self.capabilities()))
+    }
+
+    /// A guest's log.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where this backend keeps none; [`Class::Conflict`](crate::model::Class::Conflict) for a guest of which nothing can be kept.
+    async fn guest_log(&self, _guest: &GuestRef, _request: &LogRequest) -> Result<LogReader> {
+        Err(not_here("logs", self.capabilities()))
+    }
+
     /// The nodes.
     async fn nodes(&self) -> Result<Vec<Node>>;
 
@@ -207,4 +232,11 @@ pub trait Backend: TaskSource {
 
     /// Tasks, the newest first.
     async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>>;
+}
+
+/// A verb that a backend does not have, or not yet.
+fn not_here(verb: &str, backend: &Capabilities) -> Error {
+    Error::usage(backend.absent(verb).unwrap_or("this backend cannot do that")).with_hint(Hint::Text(
+        "look at it in Proxmox's web interface, or with `qm terminal` and `pct console` on its node".to_owned(),
+    ))
 }

@@ -43,6 +43,12 @@ const EXCEPTIONS: &[(GuestKind, Action, Support)] = &[
     ),
 ];
 
+/// What is only there for VMs of this host yet.
+const ABSENT: &[(&str, &str)] = &[
+    ("console", "consoles of guests are only there for VMs of this host, not on proxmox yet"),
+    ("logs", "logs of guests are only there for VMs of this host: Proxmox keeps none"),
+];
+
 /// A Proxmox VE cluster.
 #[derive(Clone)]
 pub struct Proxmox {
@@ -52,7 +58,8 @@ pub struct Proxmox {
 
 impl Proxmox {
     /// What every Proxmox VE cluster can do.
-    pub const CAPABILITIES: Capabilities = Capabilities { backend: "proxmox", here: false, exceptions: EXCEPTIONS };
+    pub const CAPABILITIES: Capabilities =
+        Capabilities { backend: "proxmox", here: false, exceptions: EXCEPTIONS, absent: ABSENT };
 
     /// The cluster that this client talks to.
     pub fn new(client: Client) -> Self {

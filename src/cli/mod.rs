@@ -17,6 +17,7 @@ mod print;
 mod progress;
 mod reconcile;
 mod session;
+mod terminal;
 mod trust;
 mod ui;
 mod verb;

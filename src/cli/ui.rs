@@ -107,6 +107,16 @@ impl Ui {
         }
     }
 
+    /// Writes bytes to stdout as they are and at once. Says whether somebody reads them.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<bool> {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Error::new(Class::Failed, "cannot write to stdout").with_source(error)),
+        }
+    }
+
     /// Says something on stderr, unless `--quiet`.
     pub(crate) fn say(&self, text: impl Display) {
         if !self.quiet {

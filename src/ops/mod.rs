@@ -9,6 +9,7 @@ mod create;
 mod devices;
 mod disks;
 mod labels;
+mod metrics;
 mod observe;
 mod outcome;
 mod params;
@@ -17,6 +18,7 @@ mod plan;
 mod raw;
 mod reconcile;
 mod recorded;
+mod rename;
 mod request;
 mod run;
 mod startup;
@@ -33,6 +35,7 @@ pub use create::CreateRequest;
 pub use devices::Device;
 pub use disks::Growth;
 pub use labels::LabelChange;
+pub use metrics::Metrics;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
@@ -42,8 +45,8 @@ pub use run::RunOptions;
 pub use startup::Turn;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CLONE, COPY, CREATE, DELETE, POWER_VERBS, Power, PowerVerb, REMOVE, RESIZE_DISK, TEMPLATE, UPDATE, VerbOption,
-    When, Words, action_of, power_verb,
+    ADD, CLONE, COPY, CREATE, DELETE, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME, RESIZE_DISK, TEMPLATE, UPDATE,
+    VerbOption, When, Words, action_of, power_verb,
 };
 
 use crate::{

@@ -61,7 +61,7 @@ impl Interrupt {
     }
 
     /// From now on somebody minds the wish, until what this gives is dropped.
-    pub(super) fn mind(&self) -> impl Drop + use<> {
+    pub fn mind(&self) -> impl Drop + use<> {
         self.0.subscribe()
     }
 

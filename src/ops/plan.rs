@@ -194,9 +194,14 @@ impl Ops {
     /// # Errors
     /// [`Class::Usage`] for keys and values the server would refuse, [`Class::Conflict`] for a locked guest.
     pub async fn plan_update(&self, found: &Resolved, request: &UpdateRequest) -> Result<Plan> {
+        self.plan_change(UPDATE, found, request).await
+    }
+
+    /// The same under another verb's name.
+    pub(super) async fn plan_change(&self, words: Words, found: &Resolved, request: &UpdateRequest) -> Result<Plan> {
         let guest = found.guest.reference();
         request.check(guest.kind)?;
-        let mut plan = Plan::new(UPDATE, found.target.clone(), guest.clone(), found.guest.name.clone());
+        let mut plan = Plan::new(words, found.target.clone(), guest.clone(), found.guest.name.clone());
         let config = self.backend().guest_config(&guest, ConfigView::Pending).await?;
         refuse_locked(&plan, &config)?;
 

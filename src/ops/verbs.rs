@@ -105,6 +105,9 @@ pub const CLONE: Words = Words::new("clone", "cloning to", "cloned");
 /// The same with all data, a name and a start.
 pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
+/// The verb that gives a guest another name.
+pub const RENAME: Words = Words::new("rename", "renaming", "renamed");
+
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
 pub struct VerbOption {
@@ -258,6 +261,7 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (ADD, Action::Configure),
         (REMOVE, Action::Configure),
         (DELETE, Action::Destroy),
+        (RENAME, Action::Configure),
         (CLONE, Action::Clone),
         (COPY, Action::Clone),
         (TEMPLATE, Action::Template),

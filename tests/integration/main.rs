@@ -33,6 +33,8 @@ mod local;
 #[cfg(target_os = "linux")]
 mod local_disks;
 #[cfg(target_os = "linux")]
+mod local_figures;
+#[cfg(target_os = "linux")]
 mod local_kill;
 #[cfg(target_os = "linux")]
 mod local_live;
@@ -40,6 +42,8 @@ mod local_live;
 mod local_network;
 #[cfg(target_os = "linux")]
 mod local_onboot;
+#[cfg(target_os = "linux")]
+mod local_watch;
 mod login;
 mod lost;
 mod models;

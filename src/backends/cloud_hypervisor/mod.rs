@@ -12,5 +12,5 @@ mod process_id;
 pub mod state;
 pub mod vmm;
 
-pub use backend::{Attached, HostNetwork, Local, NetworkKind, NetworkRequest, Options};
+pub use backend::{Attached, HostNetwork, Local, NetworkKind, NetworkRequest, Options, Orphan, OrphanKind};
 pub use process_id::{ProcessId, Stat, boot_id};

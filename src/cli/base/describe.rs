@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use async_trait::async_trait;
 use clap::{ArgMatches, Command};
-use futures_util::future::{try_join, try_join_all, try_join3};
+use futures_util::future::{try_join_all, try_join3};
 use serde_json::{Map, Value, json};
 
 use super::get::{details, targets_arg};
@@ -64,6 +64,7 @@ impl Verb for Describe {
 struct Described {
     noun: &'static str,
     guest: Map<String, Value>,
+    here: Map<String, Value>,
     pending: Vec<Pending>,
     snapshots: Vec<Snapshot>,
     tasks: Vec<TaskEntry>,
@@ -75,17 +76,21 @@ impl Described {
         let backend = session.ops.backend();
         let query =
             TaskQuery { node: Some(guest.node.clone()), vmid: Some(guest.vmid), limit: 5, ..TaskQuery::default() };
-        let (details, (pending, snapshots, tasks)) = try_join(
+        let (details, here, (pending, snapshots, tasks)) = try_join3(
             details(session, found),
+            backend.guest_here(&guest),
             try_join3(backend.guest_pending(&guest), backend.snapshots(&guest), backend.tasks(&query)),
         )
         .await?;
         let pending = pending.into_iter().filter(Pending::waits).collect();
-        Ok(Self { noun: guest.kind.noun(), guest: details, pending, snapshots, tasks })
+        Ok(Self { noun: guest.kind.noun(), guest: details, here, pending, snapshots, tasks })
     }
 
     fn data(&self) -> Value {
         let mut data = self.guest.clone();
+        if !self.here.is_empty() {
+            data.insert("here".into(), json!(self.here));
+        }
         data.insert("pending".into(), json!(self.pending));
         data.insert("snapshots".into(), json!(self.snapshots));
         data.insert("tasks".into(), json!(self.tasks));
@@ -149,6 +154,7 @@ impl Described {
         let is_net = |key: &str| key.strip_prefix("net").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         section(out, "Disks", of(is_disk_key))?;
         section(out, "Network", of(|key| key.starts_with("net") && key[3..].bytes().all(|b| b.is_ascii_digit())))?;
+        section(out, "On this host", self.here())?;
         let rest = config.iter().filter(|(key, _)| !is_disk_key(key) && !is_net(key) && *key != "digest").map(
             |(key, value)| {
                 let shown = if is_secret_key(key) { "***".to_owned() } else { plain(value).unwrap_or_default() };
@@ -176,6 +182,25 @@ impl Described {
             (task.upid.kind.clone(), format!("{}  {}  {end}", task.upid.started(), task.upid.user))
         });
         section(out, "Last tasks", tasks)
+    }
+
+    /// What its backend alone knows: texts and numbers as they are, files with their sizes.
+    fn here(&self) -> impl Iterator<Item = (String, String)> {
+        let size = |file: &Value, key: &str| file.get(key).and_then(Value::as_u64).map(|bytes| Size(bytes).to_string());
+        let file = move |file: &Value| {
+            let path = file.get("path").and_then(plain).unwrap_or_default();
+            let facts = [
+                file.get("error").and_then(plain),
+                file.get("format").and_then(plain),
+                size(file, "size"),
+                size(file, "on-disk").map(|size| format!("{size} on the disk")),
+            ];
+            format!("{path} ({})", facts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+        };
+        self.here.iter().flat_map(move |(key, value)| match value {
+            Value::Object(files) => files.iter().map(|(key, value)| (key.clone(), file(value))).collect(),
+            value => plain(value).map(|text| (key.clone(), text)).into_iter().collect::<Vec<_>>(),
+        })
     }
 
     fn status(&self) -> Option<String> {

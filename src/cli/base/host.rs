@@ -34,6 +34,12 @@ const FLAGS: &[HostFlag] = &[
     HostFlag { file: true, ..flag("initrd", "FILE", "Its initial ram disk", "x-initrd") },
     flag("cmdline", "TEXT", "Its command line", "x-cmdline"),
     flag("landlock", "0|1", "Confine the VMM to the VM's own files", "x-landlock"),
+    flag(
+        "serial-log",
+        "BOOL",
+        "1: all that the guest says on its serial port goes into its log, and there is no console",
+        "x-serial-log",
+    ),
     flag("ch-config", "JSON", "A merge patch over Cloud Hypervisor's own configuration", "x-ch-config"),
 ];
 

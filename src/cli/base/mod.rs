@@ -3,6 +3,7 @@
 mod add;
 mod clone;
 mod config;
+mod console;
 mod create;
 mod delete;
 mod describe;
@@ -10,8 +11,10 @@ mod disks;
 mod get;
 mod host;
 mod list;
+mod metrics;
 mod mutate;
 mod power;
+mod rename;
 mod row;
 mod touched;
 mod update;
@@ -40,6 +43,7 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     let powers = POWER_VERBS.iter().filter(|verb| verb.kinds.contains(&kind));
     verbs.extend(powers.map(|verb| Box::new(power::Power(verb)) as Box<dyn Verb>));
     verbs.push(Box::new(update::Update));
+    verbs.push(Box::new(rename::Rename));
     if kind == GuestKind::Qemu {
         verbs.push(Box::new(add::Add));
         verbs.push(Box::new(add::Remove));
@@ -49,5 +53,10 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.push(Box::new(clone::Clone { starts: true }));
     verbs.push(Box::new(disks::Template));
     verbs.push(Box::new(disks::ResizeDisk));
+    verbs.push(Box::new(metrics::Metrics));
+    if kind == GuestKind::Qemu {
+        verbs.push(Box::new(console::Console));
+        verbs.push(Box::new(console::Logs));
+    }
     verbs
 }

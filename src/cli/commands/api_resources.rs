@@ -101,7 +101,8 @@ impl KindRow {
 /// Why a backend does not do a verb, if it does not.
 fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static str> {
     let guest = kind.guest?;
-    match backend.support(guest, action_of(verb, guest)?) {
+    let Some(action) = action_of(verb, guest) else { return backend.absent(verb) };
+    match backend.support(guest, action) {
         Support::Yes => None,
         Support::No { reason, .. } => Some(reason),
     }

@@ -1,20 +1,24 @@
-//! `host`: what this host is and has, as far as VMs on it need it.
+//! `host`: what this host is and has, as far as VMs on it need it, and what they left on it.
 
 use anstyle::Style as Colour;
 use clap::{ArgMatches, Command};
 use rustix::process::geteuid;
 
 use crate::{
-    backends::cloud_hypervisor::host::facts::{self, Fact, Look, Status},
+    backends::cloud_hypervisor::{
+        Orphan,
+        host::facts::{self, Fact, Look, Status},
+    },
     cli::{
         base::{in_turn, require_somebody_to_confirm},
         cx::{Cx, text},
-        print::{self, Column, Row},
+        local::backend,
+        print::{self, Column, Row, human::size},
         session::{Access, Session},
         ui::style,
         verb::{Entry, Exit, run_in_group, value, with_group},
     },
-    model::{Class, Error, Hint, Result},
+    model::{Class, Error, Hint, Result, Size},
     ops::Plan,
 };
 
@@ -26,29 +30,39 @@ pub(super) const ENTRY: Entry = Entry {
     run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
 
-const GROUP: &[Entry] = &[
-    Entry {
-        name: "facts",
-        about: "List what this host is and has",
-        examples: &["pvectl host facts", "pvectl host facts -o json", "pvectl host facts --field-selector status=warn"],
-        args: place_args,
-        run: |cx, matches| Box::pin(list(cx, matches)),
-    },
-    Entry {
-        name: "start-all",
-        about: "Start the VMs with onboot=1, in the order of their `startup`",
-        examples: &["pvectl --context local host start-all", "pvectl --context local host start-all --dry-run"],
-        args: |command| command,
-        run: |cx, _| Box::pin(start_all(cx)),
-    },
-    Entry {
-        name: "stop-all",
-        about: "Shut down all VMs, in the reverse order; who does not go in time loses its power",
-        examples: &["pvectl --context local host stop-all --confirm"],
-        args: |command| command,
-        run: |cx, _| Box::pin(stop_all(cx)),
-    },
-];
+const GROUP: &[Entry] = &[FACTS, GC, START_ALL, STOP_ALL];
+
+const GC: Entry = Entry {
+    name: "gc",
+    about: "List what was left on this host and belongs to nobody any more; remove it with --confirm",
+    examples: &["pvectl host gc", "pvectl host gc --confirm", "pvectl host gc -o json --field-selector kind=volume"],
+    args: |command| command,
+    run: |cx, matches| Box::pin(collect(cx, matches)),
+};
+
+const FACTS: Entry = Entry {
+    name: "facts",
+    about: "List what this host is and has",
+    examples: &["pvectl host facts", "pvectl host facts -o json", "pvectl host facts --field-selector status=warn"],
+    args: place_args,
+    run: |cx, matches| Box::pin(list(cx, matches)),
+};
+
+const START_ALL: Entry = Entry {
+    name: "start-all",
+    about: "Start the VMs with onboot=1, in the order of their `startup`",
+    examples: &["pvectl --context local host start-all", "pvectl --context local host start-all --dry-run"],
+    args: |command| command,
+    run: |cx, _| Box::pin(start_all(cx)),
+};
+
+const STOP_ALL: Entry = Entry {
+    name: "stop-all",
+    about: "Shut down all VMs, in the reverse order; who does not go in time loses its power",
+    examples: &["pvectl --context local host stop-all --confirm"],
+    args: |command| command,
+    run: |cx, _| Box::pin(stop_all(cx)),
+};
 
 /// Where to look for what may lie anywhere.
 pub(super) fn place_args(command: Command) -> Command {
@@ -161,4 +175,50 @@ async fn stop_all(cx: &Cx) -> Result<Exit> {
         return Ok(Class::Failed.exit_code());
     }
     in_turn(cx, &session, turns).await
+}
+
+impl Row for Orphan {
+    fn columns() -> &'static [Column<Self>] {
+        const COLUMNS: &[Column<Orphan>] = &[
+            Column::new("KIND", "kind", |row: &Orphan| row.kind.as_str().to_owned()),
+            Column::new("VMID", "vmid", |row: &Orphan| row.vmid.map_or(String::new(), |vmid| vmid.to_string())).right(),
+            Column::new("SIZE", "size", |row: &Orphan| size(row.size)).right(),
+            Column::new("NAME", "name", |row: &Orphan| row.name.clone()),
+            Column::new("REASON", "reason", |row: &Orphan| row.reason.clone()),
+            Column::new("REMOVED", "removed", |row: &Orphan| if row.removed { "yes" } else { "no" }.to_owned()),
+        ];
+        COLUMNS
+    }
+
+    fn name(&self) -> String {
+        format!("orphan/{}", self.name)
+    }
+}
+
+async fn collect(cx: &Cx, _: &ArgMatches) -> Result<Exit> {
+    let style = cx.plain_style()?;
+    let remove = cx.switches.confirm && !cx.switches.dry_run;
+    if remove && style.arrange.filter.is_some() {
+        return Err(Error::usage("--field-selector chooses what is printed, not what is removed")
+            .with_hint(Hint::Text("leave it out, or leave --confirm out".into())));
+    }
+    let mut orphans = backend(cx)?.gc(remove).await?;
+    let (removed, freed) = orphans
+        .iter()
+        .filter(|orphan| orphan.removed)
+        .fold((0, 0), |(count, bytes), orphan| (count + 1, bytes + orphan.size.unwrap_or(0)));
+    match (orphans.len(), remove) {
+        (0, _) => cx.ui.say("nothing was left behind"),
+        (_, true) => cx.ui.say(format_args!("removed {removed}, {} on the disk", Size(freed))),
+        (_, false) => cx.ui.say("nothing was removed; --confirm removes all of it"),
+    }
+    let mut code = 0;
+    for orphan in &orphans {
+        if let Some(error) = &orphan.error {
+            cx.ui.warn(format_args!("{} {} stays: {error}", orphan.kind.as_str(), orphan.name));
+            code = Class::Failed.exit_code();
+        }
+    }
+    print::list(&cx.ui, &style, &mut orphans)?;
+    Ok(code)
 }

@@ -69,6 +69,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("resize-disk", "target", Source::Targets),
     ("node", "targets", Source::Nodes),
     ("", "targets", Source::Targets),
+    ("", "target", Source::Targets),
     ("", "status", Source::Statuses),
     ("", "node", Source::Nodes),
     ("", "NODE", Source::Nodes),

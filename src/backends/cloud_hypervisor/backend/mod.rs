@@ -9,17 +9,24 @@ mod attached;
 mod clone;
 mod configure;
 mod confine;
+mod console;
 mod create;
+mod describe;
+mod gc;
 mod grow;
 mod left;
 mod live;
+mod logs;
 mod look;
+mod metrics;
 mod network;
 mod networks;
 mod power;
 mod queued;
 mod template;
 mod volumes;
+
+pub use gc::{Orphan, OrphanKind};
 
 use std::{
     fmt, fs,
@@ -37,12 +44,12 @@ use tokio::task::JoinHandle;
 
 use self::{configure::Asked, create::asked_disks};
 use super::{
-    host::{Places, Units},
+    host::{self, Places, Units},
     mapping,
     state::{Holder, Log, OperationLock, Phase, State, Vm, reconcile::Sight},
 };
 use crate::{
-    backends::{Action, Backend, Capabilities, QueuedStep, Step, TaskQuery},
+    backends::{Action, Backend, Capabilities, Console, LogReader, LogRequest, QueuedStep, Step, TaskQuery},
     client::Reply,
     model::{
         Call, Class, Clock, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName,
@@ -115,6 +122,11 @@ impl Local {
 
     fn state(&self) -> &State {
         &self.0.state
+    }
+
+    /// Work that [`Backend::leave`] waits for.
+    fn add_work(&self, work: JoinHandle<()>) {
+        self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
     }
 
     /// The files of a VM.
@@ -273,7 +285,7 @@ impl Backend for Local {
             // What cannot be written down is noticed by whoever asks for the task's end.
             let _ = task.end(result.as_ref().copied());
         });
-        self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+        self.add_work(work);
         Ok(Submitted::Task(upid))
     }
 
@@ -313,11 +325,13 @@ impl Backend for Local {
 
     async fn guests(&self) -> Result<Vec<Guest>> {
         let rows = self.state().vms()?;
+        let now = host::host_uptime()?;
         let looks = rows.into_iter().map(async |(vm, intent)| {
             let seen = self.glance(vm.clone(), intent).await?;
             // What a killed command half made is no VM: the next command that changes something takes it away.
             let left = vm.phase == Phase::Creating && !seen.actions.is_empty();
-            Ok::<_, Error>((!left).then(|| vm.guest(self.state(), seen.sight, &Default::default())))
+            let usage = self.usage(&vm, seen.sight, now)?;
+            Ok::<_, Error>((!left).then(|| vm.guest(self.state(), seen.sight, &usage)))
         });
         Ok(futures_util::future::try_join_all(looks).await?.into_iter().flatten().collect())
     }
@@ -325,7 +339,7 @@ impl Backend for Local {
     async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
         let vm = self.find(guest)?;
         let seen = self.glance(vm.clone(), self.state().intent(vm.vmid)?).await?;
-        Ok(vm.status(seen.sight, &Default::default()))
+        self.measured(&vm, seen.sight).await
     }
 
     async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {
@@ -340,6 +354,18 @@ impl Backend for Local {
         let mut snapshots = self.find(guest)?.settings.snapshot_rows();
         snapshots.retain(|snapshot| !snapshot.is_current());
         Ok(snapshots)
+    }
+
+    async fn guest_here(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
+        self.describe(&self.find(guest)?)
+    }
+
+    async fn console(&self, guest: &GuestRef) -> Result<Console> {
+        self.open_console(guest).await
+    }
+
+    async fn guest_log(&self, guest: &GuestRef, request: &LogRequest) -> Result<LogReader> {
+        self.open_log(guest, request).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {

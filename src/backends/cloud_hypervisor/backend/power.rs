@@ -10,6 +10,7 @@ use super::{
     attached,
     configure::prune,
     live::{SENT, keep},
+    logs,
     look::SLOW,
 };
 use crate::{
@@ -82,6 +83,7 @@ impl Local {
         // Before the VMM, which would make one of its own that is on no bridge.
         self.plug_all(vm, &config).await?;
         let started = host::spawn(&launch)?;
+        logs::drop_old(&places, launch.generation);
         self.state().record_process(vm.vmid, &started, None)?;
         let vmm = Vmm::connect(places.api_socket())?;
         let ping = vmm.ping(SLOW).await?;
@@ -162,6 +164,7 @@ impl Local {
         if sight == Sight::Stopped {
             return job.line("VM not running");
         }
+        self.keep_said(vm).await;
         self.state().begin(vm.vmid, Draft::new(Verb::Stop).task(&job.upid))?;
         // A stop that was begun is what a stop is: it is carried out like one that was left.
         self.mend(vm.vmid, job).await.map(drop)
@@ -178,6 +181,8 @@ impl Local {
         let Some(held) = host::Process::find(running)? else { return Ok(()) };
         let limit = params.get("timeout").and_then(|text| text.parse().ok()).map_or(SHUTDOWN, Duration::from_secs);
         let vmm = Vmm::connect(self.places(vm).api_socket())?;
+        // What it says on its way down, nobody else would keep.
+        let listening = self.listen(vm);
         vmm.power_button(SLOW).await?;
         reach(Point::ButtonPressed);
         let mut gone = held.ended(Some(limit.min(AGAIN))).await?;
@@ -185,6 +190,11 @@ impl Local {
             // A guest that is on its way down does not mind; a VMM that is ending need not answer.
             let _ = vmm.power_button(SLOW).await;
             gone = held.ended(Some(limit - AGAIN)).await?;
+        }
+        if let Some((stay, listener)) = listening {
+            drop(stay);
+            // It has written all it heard when it is over; that it came to grief costs a log, not the shutdown.
+            let _ = listener.await;
         }
         match (gone, params.get("forceStop")) {
             (true, _) => self.mend(vm.vmid, job).await.map(drop),
@@ -206,7 +216,9 @@ impl Local {
     }
 
     pub(super) async fn reset(&self, vm: &Vm, sight: Sight) -> Result<()> {
-        self.running(vm, sight)?.reboot(SLOW).await?;
+        let vmm = self.running(vm, sight)?;
+        self.keep_said(vm).await;
+        vmm.reboot(SLOW).await?;
         self.pull_cables(vm).await
     }
 

@@ -167,6 +167,29 @@ pub fn holders(path: &Path) -> Result<Vec<ProcessId>> {
     Ok(found)
 }
 
+/// The processes that were started with a log below this directory, each with its log, whatever else is known of them.
+/// Processes of other users are seen by root alone.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn running_below(directory: &Path) -> Result<Vec<(ProcessId, PathBuf)>> {
+    let proc = Path::new("/proc");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(proc).map_err(|error| at("read", proc, error))?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that is gone meanwhile is none of them.
+        let Ok(line) = fs::read(entry.path().join("cmdline")) else { continue };
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        let after = |flag: &[u8]| words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1]);
+        let Some(log) = after(b"--log-file").filter(|_| after(b"--api-socket").is_some()) else { continue };
+        let log = PathBuf::from(String::from_utf8_lossy(log).into_owned());
+        if log.starts_with(directory) {
+            found.extend(ProcessId::of(pid)?.map(|id| (id, log)));
+        }
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;

@@ -6,18 +6,22 @@
 mod alive;
 pub mod facts;
 mod life;
+mod measure;
 pub mod network;
 mod process;
 mod resolver;
 mod spawn;
 pub mod units;
+mod watch;
 
-pub use alive::{Alive, Lock, holders, probe};
+pub use alive::{Alive, Lock, holders, probe, running_below};
 pub use life::{Answer, Life, Observed, decide, observe};
+pub use measure::{Used, host_uptime, proportional, used};
 pub use process::Process;
 pub use resolver::Resolver;
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
 pub use units::Units;
+pub use watch::FileWatch;
 
 use std::{io, path::Path};
 

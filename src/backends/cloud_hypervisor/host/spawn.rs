@@ -58,6 +58,12 @@ impl Places {
         self.state.join(format!("vmm-{generation}.log"))
     }
 
+    /// What the guest said on its serial port, in this generation, as far as it was taken from the VMM; all of it where
+    /// the port leads to the process's standard output.
+    pub fn serial_log(&self, generation: u64) -> PathBuf {
+        self.state.join(format!("serial-{generation}.log"))
+    }
+
     /// The socket of the VMM's API.
     pub fn api_socket(&self) -> PathBuf {
         self.run.join("api.sock")
@@ -128,9 +134,10 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     let mut made = Made::default();
     let events = made.file(places.events(launch.generation))?;
     let log = made.file(places.log(launch.generation))?;
+    let said = made.file(places.serial_log(launch.generation))?;
     let listener = made.listener(places.api_socket())?;
     reach(Point::SpawnPrepared);
-    let child = start(launch, listener.into(), events.into(), alive.lend()?, log)?;
+    let child = start(launch, listener.into(), events.into(), alive.lend()?, Outputs { said, log })?;
     alive.give();
     let pid = child.id();
     // Not waited for yet, it has its entry even if it has ended already.
@@ -142,6 +149,14 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     Ok(ProcessId { pid, starttime: stat.starttime, boot_id })
 }
 
+/// Where it writes.
+struct Outputs {
+    /// What the guest says on a serial port that leads to standard output; a VMM says nothing there itself.
+    said: File,
+    /// Its log.
+    log: File,
+}
+
 /// Runs the executable with its three files. Each keeps its number: one that is open here is surely not a number that
 /// the standard library uses between fork and exec.
 fn start(
@@ -149,10 +164,9 @@ fn start(
     api: OwnedFd,
     events: OwnedFd,
     alive: OwnedFd,
-    log: File,
+    to: Outputs,
 ) -> Result<Box<dyn ChildWrapper>> {
     let path = launch.places.log(launch.generation);
-    let errors = log.try_clone().map_err(|error| at("open", &path, error))?;
     let mut command = Command::new(launch.binary);
     command
         .args(["--api-socket", &format!("fd={}", api.as_raw_fd())])
@@ -164,8 +178,8 @@ fn start(
         .env("PATH", PATH)
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
+        .stdout(to.said)
+        .stderr(to.log)
         .preserved_fds(vec![api, events, alive]);
     let mut command = CommandWrap::from(command);
     let child = command.wrap(ProcessSession).spawn();

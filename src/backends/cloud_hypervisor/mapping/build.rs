@@ -10,7 +10,7 @@ use super::{
     check::{check, refuse, wrong},
     disks::disks,
     facts::Facts,
-    keys::{CMDLINE, INITRD, KERNEL, LANDLOCK, PATCH},
+    keys::{CMDLINE, INITRD, KERNEL, LANDLOCK, PATCH, SERIAL_LOG},
     memory::{balloon, cpus, memory},
     nets::{nets, place},
     warnings::Warnings,
@@ -222,7 +222,12 @@ fn serial(config: &QemuConfig, facts: &Facts) -> Result<SerialConfig> {
         port.mode = ConsoleMode::Socket;
         port.socket = Some(facts.serial_socket.clone());
     }
-    Ok(port)
+    match own(config, SERIAL_LOG).as_deref() {
+        None | Some("0") => Ok(port),
+        // Standard output, which is a file that is only added to; the VMM cuts one that it opens itself at every reset.
+        Some("1") => Ok(SerialConfig { mode: ConsoleMode::Tty, ..SerialConfig::default() }),
+        Some(other) => Err(wrong(SERIAL_LOG, format!("`{other}` is neither 1 nor 0"))),
+    }
 }
 
 fn vsock(config: &QemuConfig, facts: &Facts) -> Result<Option<VsockConfig>> {

@@ -28,6 +28,7 @@ const fn not_yet(action: Action) -> (GuestKind, Action, Support) {
 pub const CAPABILITIES: Capabilities = Capabilities {
     backend: "cloud-hypervisor",
     here: true,
+    absent: &[],
     exceptions: &[
         container(Action::Create),
         container(Action::Clone),

@@ -130,6 +130,7 @@ pub const OWN: &[Key] = &[
     taken("x-scsi[n]", Way::Manager, Apply::Now),
     taken("x-virtio[n]", Way::Manager, Apply::Now),
     taken("x-virtiofs[n]", Way::Manager, Apply::Now),
+    taken(SERIAL_LOG, Way::Manager, Apply::Pending),
 ];
 
 /// The kernel to boot without a firmware, a path.
@@ -160,6 +161,9 @@ pub fn noted(key: &str) -> Option<&str> {
 }
 
 const NOTE: &str = "x-";
+/// Whether all that the guest says on its serial port goes into a log, instead of to a console: `1` or `0`.
+pub const SERIAL_LOG: &str = "x-serial-log";
+
 const NO_GUEST_CLOCK: &str = "the guest's clock is the host's, in UTC";
 const SEE_DISPLAY: &str = "leave it out; the console is `pvectl vm console`";
 const NO_BURIED_DEVICE: &str = "leave it out, or pass a host device through with hostpci0";

@@ -25,7 +25,9 @@ pub use capabilities::{CAPABILITIES, Feature, UNSUPPORTED, require};
 pub use changes::{Changes, Waiting, changes};
 pub use disks::is_seed;
 pub use facts::{Facts, SeedFacts, Tap, Volume, Vsock};
-pub use keys::{Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, LANDLOCK, OWN, PATCH, Way, key, note, noted};
+pub use keys::{
+    Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, LANDLOCK, OWN, PATCH, SERIAL_LOG, Way, key, note, noted,
+};
 pub use live::{Live, LiveCall};
 pub use nets::{check_net, trunks};
 pub use possible::possible;

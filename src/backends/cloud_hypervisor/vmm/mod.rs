@@ -8,6 +8,7 @@ pub mod config;
 mod error;
 pub mod events;
 mod request;
+pub mod serial;
 mod verb;
 
 pub use client::{BODY_LIMIT, PATH_LIMIT, Vmm};

@@ -1,0 +1,388 @@
+//! What was left behind on this host and belongs to nobody any more: found, told, and removed where that is wanted.
+//!
+//! Only what is certainly ours is looked at: devices with our mark, processes with our arguments, files in our
+//! directories. What is of a VM that is there is removed with its lock held, and everything is looked at once more before
+//! it goes.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, DirBuilder, File},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Local, logs, volumes::STORAGE};
+use crate::{
+    backends::cloud_hypervisor::{
+        disk,
+        host::{self, ProcessId, network::Mark, network::Network},
+        state::{Config, Holder, Intent, OperationLock, Vm},
+    },
+    model::{Class, Error, PropertyString, Result, Vmid},
+};
+
+/// What something that was left is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrphanKind {
+    /// A VMM whose VM is not known any more.
+    Vmm,
+    /// A network device of a VM.
+    Tap,
+    /// A directory of sockets.
+    Sockets,
+    /// A directory of a VM's logs.
+    State,
+    /// A disk that no VM names.
+    Volume,
+    /// A file that never became whole.
+    HalfMade,
+    /// A log of a start that is long over.
+    Log,
+}
+
+impl OrphanKind {
+    /// Its name, as in the data.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Vmm => "vmm",
+            Self::Tap => "tap",
+            Self::Sockets => "sockets",
+            Self::State => "state",
+            Self::Volume => "volume",
+            Self::HalfMade => "half-made",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// Something that was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Orphan {
+    /// What it is.
+    pub kind: OrphanKind,
+    /// A path, the name of a device, or the number of a process.
+    pub name: String,
+    /// The VM that it is, or was, of.
+    pub vmid: Option<Vmid>,
+    /// Bytes that it takes on the disk.
+    pub size: Option<u64>,
+    /// Why it counts as left.
+    pub reason: String,
+    /// Whether it was removed just now.
+    pub removed: bool,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What is known of the VMs at one moment.
+struct Known {
+    vms: Vec<(Vm, Option<Intent>)>,
+    /// Every file in the storage that somebody names, and what lies below it.
+    named: BTreeSet<PathBuf>,
+}
+
+impl Local {
+    /// Looks for what was left. With `remove` it goes too, and what cannot go says why.
+    ///
+    /// # Errors
+    /// When the state cannot be read; nothing was removed then.
+    pub async fn gc(&self, remove: bool) -> Result<Vec<Orphan>> {
+        let mut orphans = self.orphans().await?;
+        orphans.sort_by(|one, other| (one.kind, &one.name).cmp(&(other.kind, &other.name)));
+        if remove {
+            for orphan in &mut orphans {
+                match self.collect(orphan).await {
+                    Ok(removed) => orphan.removed = removed,
+                    Err(error) => orphan.error = Some(error.to_string()),
+                }
+            }
+        }
+        Ok(orphans)
+    }
+
+    async fn orphans(&self) -> Result<Vec<Orphan>> {
+        let known = self.known()?;
+        let mut found = self.lost_vmms(&known)?;
+        found.extend(self.lost_taps(&known).await?);
+        found.extend(self.lost_sockets(&known));
+        found.extend(self.lost_states(&known));
+        found.extend(self.lost_volumes(&known));
+        found.extend(self.half_made_images());
+        for (vm, _) in &known.vms {
+            let old = logs::generations(&self.places(vm).state);
+            let old = old.into_iter().filter(|(_, of)| logs::is_old(*of, vm.generation.into()));
+            found.extend(old.map(|(path, of)| {
+                file(OrphanKind::Log, &path, Some(vm.vmid), format!("of start {of}, and {} came after", vm.generation))
+            }));
+        }
+        Ok(found)
+    }
+
+    fn known(&self) -> Result<Known> {
+        let vms = self.state().vms()?;
+        let mut named = BTreeSet::new();
+        for (vm, intent) in &vms {
+            let settings = std::iter::once(&vm.settings).chain(intent.iter().filter_map(|i| i.work.settings.as_ref()));
+            for settings in settings {
+                self.name_volumes(&settings.config, None, &mut named);
+                self.name_volumes(&settings.to_come(), None, &mut named);
+                for (name, snapshot) in &settings.snapshots {
+                    self.name_volumes(&snapshot.config, Some(name), &mut named);
+                    named.extend(snapshot.vmstate.iter().map(PathBuf::from));
+                }
+            }
+            for work in intent.iter().map(|intent| &intent.work) {
+                named.extend(work.made.iter().chain(&work.drops).cloned());
+                named.extend(work.moves.iter().flat_map(|(from, to)| [from.clone(), to.clone()]));
+            }
+        }
+        // What lies below a disk that is named is needed as well. A guest that pretends only keeps more.
+        let mut new: Vec<PathBuf> = named.iter().cloned().collect();
+        while let Some(path) = new.pop() {
+            let below = disk::inspect(&path).ok().and_then(|seen| seen.qcow2?.backing);
+            let below = below.map(|backing| path.with_file_name(&backing.name));
+            new.extend(below.filter(|below| named.insert(below.clone())));
+        }
+        let named = named.iter().map(|path| resolved(path)).collect();
+        Ok(Known { vms, named })
+    }
+
+    /// The files of all volumes in a configuration; those of a snapshot lie beside them.
+    fn name_volumes(&self, config: &Config, snapshot: Option<&str>, named: &mut BTreeSet<PathBuf>) {
+        for value in config.values() {
+            let drive = PropertyString::lenient(value);
+            for volume in [drive.get_or_bare("file"), drive.get("volume")].into_iter().flatten() {
+                let Ok(path) = self.file(volume) else { continue };
+                if let Some(name) = snapshot {
+                    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+                    let beside = format!("{}.snap-{name}.{}", part(path.file_stem()), part(path.extension()));
+                    named.insert(path.with_file_name(beside));
+                }
+                named.insert(path);
+            }
+        }
+    }
+
+    /// Whether a VM is certainly off, with nobody at work on it.
+    fn is_at_rest(&self, vm: &Vm) -> bool {
+        let places = self.places(vm);
+        Holder::of(&places.state).is_none()
+            && matches!(host::probe(&places.alive()), Ok(host::Lock::Free | host::Lock::Missing))
+    }
+
+    fn lost_vmms(&self, known: &Known) -> Result<Vec<Orphan>> {
+        let vms = self.options().state.join("vms");
+        let lost = host::running_below(&vms)?.into_iter().filter_map(|(id, log)| {
+            let uuid: Uuid = log.strip_prefix(&vms).ok()?.iter().next()?.to_str()?.parse().ok()?;
+            let row = known.vms.iter().any(|(vm, _)| vm.uuid == uuid);
+            (!row).then(|| orphan(OrphanKind::Vmm, id.pid.to_string(), None, format!("no VM has the uuid {uuid}")))
+        });
+        Ok(lost.collect())
+    }
+
+    async fn lost_taps(&self, known: &Known) -> Result<Vec<Orphan>> {
+        // Where the kernel does not tell of its devices, none of them is ours.
+        let Ok(network) = Network::open() else { return Ok(Vec::new()) };
+        let Ok(marked) = network.marked().await else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for (mark, link) in marked.into_iter().filter(|(_, link)| link.tap.is_some()) {
+            let owner = known.vms.iter().find(|(vm, _)| vm.uuid.to_string() == mark.owner());
+            let (vmid, reason) = match owner {
+                None => (None, format!("no VM has the uuid {}", mark.owner())),
+                Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
+                Some(_) => continue,
+            };
+            found.push(orphan(OrphanKind::Tap, link.name, vmid, reason));
+        }
+        for link in network.unfinished().await.unwrap_or_default() {
+            found.push(orphan(OrphanKind::Tap, link.name, None, "who made it died over it".to_owned()));
+        }
+        Ok(found)
+    }
+
+    fn lost_sockets(&self, known: &Known) -> Vec<Orphan> {
+        let mut found = Vec::new();
+        for path in entries(&self.options().run) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Some((vmid, short)) = name.split_once('-') else { continue };
+            let (Ok(vmid), true) = (vmid.parse::<Vmid>(), is_hex(short)) else { continue };
+            let owner = known.vms.iter().find(|(vm, _)| self.places(vm).run == path);
+            let reason = match owner {
+                None => format!("there is no VM {vmid} with these sockets"),
+                Some((vm, _)) if entries(&path).is_empty() || !self.is_at_rest(vm) => continue,
+                Some(_) => "its VM is off".to_owned(),
+            };
+            found.push(directory(OrphanKind::Sockets, &path, Some(vmid), reason));
+        }
+        found
+    }
+
+    fn lost_states(&self, known: &Known) -> Vec<Orphan> {
+        let mut found = Vec::new();
+        for path in entries(&self.options().state.join("vms")) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let Ok(uuid) = name.parse::<Uuid>() else { continue };
+            if known.vms.iter().all(|(vm, _)| vm.uuid != uuid) {
+                found.push(directory(OrphanKind::State, &path, None, "no VM has this uuid".to_owned()));
+            }
+        }
+        found
+    }
+
+    fn lost_volumes(&self, known: &Known) -> Vec<Orphan> {
+        let mut found = Vec::new();
+        for folder in entries(&self.options().state.join("storage").join(STORAGE).join("images")) {
+            let vmid = folder.file_name().and_then(|name| name.to_str()?.parse::<Vmid>().ok());
+            let Some(vmid) = vmid else { continue };
+            let busy = known.vms.iter().any(|(vm, _)| vm.vmid == vmid && Holder::of(&self.places(vm).state).is_some());
+            for path in entries(&folder)
+                .into_iter()
+                .filter(|path| path.is_file() && !known.named.contains(&resolved(path)) && !busy)
+            {
+                found.extend(match path.extension().is_some_and(|ending| ending == "tmp") {
+                    true if is_free(&path) => {
+                        Some(file(OrphanKind::HalfMade, &path, Some(vmid), "it never became whole".to_owned()))
+                    }
+                    true => None,
+                    false => Some(file(OrphanKind::Volume, &path, Some(vmid), "no VM names it".to_owned())),
+                });
+            }
+        }
+        found
+    }
+
+    fn half_made_images(&self) -> Vec<Orphan> {
+        let half = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "partial" || ending == "tmp");
+        let found = entries(&self.options().state.join("images")).into_iter().filter(half).filter(|path| is_free(path));
+        let reason = "an image that was not fetched to its end; another pull goes on with it";
+        found.map(|path| file(OrphanKind::HalfMade, &path, None, reason.to_owned())).collect()
+    }
+
+    /// Removes one, if it is still there and still nobody's. Says whether it was.
+    async fn collect(&self, orphan: &Orphan) -> Result<bool> {
+        let owner = match orphan.vmid {
+            Some(vmid) => self.state().vm(vmid).ok(),
+            None => None,
+        };
+        let _lock = match &owner {
+            Some(vm) => {
+                let holder = Holder::new(vm.vmid, "gc", &*self.options().user)?;
+                let directory = self.places(vm).state;
+                // A VM that was never started has no directory, and nobody who starts it has one yet.
+                let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+                made.map_err(|error| failed("make", &directory, error))?;
+                Some(OperationLock::take(&directory, &holder, self.options().patience).await?)
+            }
+            None => None,
+        };
+        let known = self.known()?;
+        let path = Path::new(&orphan.name);
+        let again = match orphan.kind {
+            OrphanKind::Vmm => return self.end_lost(orphan, &known).await,
+            OrphanKind::Tap => return self.remove_tap(orphan, owner.as_ref()).await,
+            OrphanKind::Sockets | OrphanKind::State => {
+                let lives = owner.as_ref().is_some_and(|vm| !self.is_off(vm));
+                let alive = path.join("alive");
+                let known_state = known.vms.iter().any(|(vm, _)| self.places(vm).state == path);
+                !lives && !known_state && !matches!(host::probe(&alive), Ok(host::Lock::Held) | Err(_))
+            }
+            OrphanKind::Volume | OrphanKind::HalfMade => !known.named.contains(&resolved(path)) && is_free(path),
+            OrphanKind::Log => true,
+        };
+        if !again {
+            return Err(Error::conflict("it is in use again"));
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match removed {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed("remove", path, error)),
+            Ok(()) => {}
+        }
+        if matches!(orphan.kind, OrphanKind::Volume | OrphanKind::HalfMade) && orphan.vmid.is_some() {
+            // The folder of a VM's disks goes with the last of them; one that is not empty stays.
+            let _ = path.parent().map(fs::remove_dir);
+        }
+        Ok(true)
+    }
+
+    /// Whether no VMM lives, whoever holds the VM.
+    fn is_off(&self, vm: &Vm) -> bool {
+        matches!(host::probe(&self.places(vm).alive()), Ok(host::Lock::Free | host::Lock::Missing))
+    }
+
+    async fn end_lost(&self, orphan: &Orphan, known: &Known) -> Result<bool> {
+        let again = self.lost_vmms(known)?.into_iter().any(|lost| lost.name == orphan.name);
+        let id = orphan.name.parse().ok().filter(|_| again).map(ProcessId::of).transpose()?.flatten();
+        let Some(process) = id.map(|id| host::Process::find(&id)).transpose()?.flatten() else { return Ok(false) };
+        process.kill()?;
+        process.ended(Some(Duration::from_secs(10))).await
+    }
+
+    async fn remove_tap(&self, orphan: &Orphan, owner: Option<&Vm>) -> Result<bool> {
+        if owner.is_some_and(|vm| !self.is_off(vm)) {
+            return Err(Error::conflict("it is in use again"));
+        }
+        let network = Network::open()?;
+        let Some(link) = network.link(&orphan.name).await? else { return Ok(false) };
+        match &link.mark {
+            Some(mark) => {
+                let known = self.state().vms()?.iter().any(|(vm, _)| vm.uuid.to_string() == mark.owner());
+                if known && owner.is_none_or(|vm| vm.uuid.to_string() != mark.owner()) {
+                    return Err(Error::conflict("it is in use again"));
+                }
+                network.remove(&orphan.name, &Mark::new(mark.owner())?).await
+            }
+            None => Ok(network.remove_unfinished().await?.contains(&orphan.name)),
+        }
+    }
+}
+
+fn orphan(kind: OrphanKind, name: String, vmid: Option<Vmid>, reason: String) -> Orphan {
+    Orphan { kind, name, vmid, size: None, reason, removed: false, error: None }
+}
+
+fn file(kind: OrphanKind, path: &Path, vmid: Option<Vmid>, reason: String) -> Orphan {
+    // Blocks have 512 bytes whatever the file system's are.
+    let size = fs::metadata(path).ok().map(|file| file.blocks() * 512);
+    Orphan { size, ..orphan(kind, path.display().to_string(), vmid, reason) }
+}
+
+fn directory(kind: OrphanKind, path: &Path, vmid: Option<Vmid>, reason: String) -> Orphan {
+    let inside = entries(path).into_iter().filter_map(|path| fs::symlink_metadata(path).ok());
+    let size = inside.map(|file| file.blocks() * 512).sum();
+    Orphan { size: Some(size), ..orphan(kind, path.display().to_string(), vmid, reason) }
+}
+
+/// A path without symbolic links, as far as it is there: one file has one name.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What a directory has, in order; nothing for one that is not there.
+fn entries(path: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
+fn is_hex(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether nobody is at work on a file: who makes one holds a lock on it.
+fn is_free(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+fn failed(what: &str, path: &Path, error: std::io::Error) -> Error {
+    let class = if error.kind() == ErrorKind::PermissionDenied { Class::Forbidden } else { Class::Failed };
+    Error::new(class, format!("cannot {what} {}: {error}", path.display())).with_source(error)
+}
