@@ -32,6 +32,8 @@ mod lists;
 mod local;
 #[cfg(target_os = "linux")]
 mod local_disks;
+#[cfg(target_os = "linux")]
+mod local_unused;
 mod login;
 mod lost;
 mod models;
