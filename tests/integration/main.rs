@@ -43,6 +43,8 @@ mod local_network;
 #[cfg(target_os = "linux")]
 mod local_onboot;
 #[cfg(target_os = "linux")]
+mod local_unused;
+#[cfg(target_os = "linux")]
 mod local_watch;
 mod login;
 mod lost;
