@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, fs, process::Command};
 
 use serde_json::{Value, json};
 
-use super::{ip, is_up, link};
-use crate::local::{Host, stand_in};
+use super::{ip, is_up, link, names};
+use crate::{
+    local::{Host, stand_in},
+    printers::print_networks,
+};
 
 #[test]
 #[ignore = "run in a namespace by the test outside"]
@@ -38,6 +41,7 @@ fn networks() {
         let _ = env.run(&format!("network create {wrong}")).exits(code).says(&[says]);
     }
     let _ = env.run("network create island --no-nat").ok();
+    print_networks(env);
     ip("link add vmbr0 type bridge");
     assert_eq!(env.run("network list -o 'jsonpath={.items[*].type}'").ok().stdout.trim(), "isolated nat bridge");
     let _ = env.run("network delete vmbr0 --confirm").exits(6).says(&["not made by pvectl"]);
@@ -113,6 +117,18 @@ fn addresses() {
     assert!(user.contains("\"user\": \"admin\"") && user.contains("ssh-ed25519"), "{user}");
     let _ = env.run("vm stop 102").ok();
     assert_eq!(host.config("102")["ipconfig0"], config["ipconfig0"]);
+
+    // The host boots, and all of them start at once: one of them makes the network again.
+    ip("link del lan");
+    let starts = ["100", "101", "104 105"].map(|vms| env.spawn(&format!("vm start {vms}")));
+    for one in starts {
+        let _ = one.wait().ok();
+    }
+    for vm in [100, 101, 104, 105] {
+        assert_eq!(link(&format!("tap{vm}i0")).unwrap()["master"], "lan");
+    }
+    let _ = env.run("vm stop 100 101 104 105").ok();
+    assert_eq!(names(), ["lan"]);
 
     // Moved to another network it gets an address there at its next start; what was said stays.
     let _ = env.run("network create island --no-nat --cidr 10.30.0.0/24").ok();

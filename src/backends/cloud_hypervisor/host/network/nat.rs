@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
 use futures_util::TryStreamExt;
@@ -111,7 +112,11 @@ impl Network {
         let name = &wanted.name;
         let index = match self.owned(name, &wanted.owner).await? {
             Some(link) => link.index,
-            None => self.make_bridge(wanted).await?,
+            None => match self.make_bridge(wanted).await {
+                Ok(index) => index,
+                // Somebody may have made it meanwhile; otherwise the first failure is the one to tell.
+                Err(error) => self.owned(name, &wanted.owner).await?.ok_or(error)?.index,
+            },
         };
         let address = self.handle.address().add(index, wanted.address.into(), wanted.prefix).execute().await;
         match address {
@@ -145,7 +150,9 @@ impl Network {
 
     /// A bridge with its mark. It has its name only after that, so that one whose maker dies is no stranger to the next.
     async fn make_bridge(&self, wanted: &Nat) -> Result<u32> {
-        let (name, making) = (&wanted.name, unfinished_name(BRIDGE, std::process::id(), 0));
+        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let name = &wanted.name;
+        let making = unfinished_name(BRIDGE, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let made = self.handle.link().add(LinkBridge::new(&making).build()).execute().await;
         made.map_err(|error| refused(&format!("make `{name}`"), &error))?;
         let lost = || Error::conflict(format!("`{name}` went away while it was made"));

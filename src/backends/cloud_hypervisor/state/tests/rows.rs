@@ -226,3 +226,35 @@ fn answers_as_proxmox_does() {
     vm.phase = Phase::Creating;
     assert_eq!(vm.guest(state, Sight::Creating, &Usage::default()).lock.as_deref(), Some("create"));
 }
+
+#[test]
+fn a_network_is_there_from_its_promise_to_its_last_act() {
+    let room = &room();
+    let Room { state, .. } = room;
+    let lan = |there: &[NetworkRow]| {
+        assert!(there.is_empty());
+        Ok(NewNetwork { name: "lan".into(), address: [10, 9, 0, 1].into(), prefix: 24, nat: true })
+    };
+    let refused = state.add_network("lan", |_| Err(Error::usage("no room"))).unwrap_err();
+    assert_eq!((refused.class(), state.networks().unwrap()), (Class::Usage, Vec::new()));
+    let row = state.add_network("lan", lan).unwrap();
+    assert_eq!((row.address, row.nat, row.leaving, &row.boot_id), ([10, 9, 0, 1].into(), true, false, &None));
+    assert_eq!(state.add_network("lan", lan).unwrap_err().class(), Class::Conflict);
+    state.network_is_up(&row).unwrap();
+    assert_eq!(room.again().network("lan").unwrap().unwrap().boot_id, Some(state.process().boot_id.clone()));
+    // Who refuses sees the VMs, and changes nothing.
+    made(state, "web");
+    let in_use = |vms: &[(Vm, Option<Intent>)]| {
+        assert_eq!(vms.len(), 1);
+        Err(Error::conflict("in use"))
+    };
+    assert_eq!(state.network_leaves("lan", in_use).unwrap_err().class(), Class::Conflict);
+    assert!(!state.network("lan").unwrap().unwrap().leaving);
+    assert!(state.network_leaves("lan", |_| Ok(())).unwrap().leaving);
+    assert!(state.network("lan").unwrap().unwrap().leaving);
+    assert_eq!(state.network_leaves("wan", |_| Ok(())).unwrap_err().class(), Class::NotFound);
+    for _ in 0..2 {
+        state.remove_network(&row).unwrap();
+    }
+    assert_eq!(state.network("lan").unwrap(), None);
+}
