@@ -36,6 +36,8 @@ mod local_disks;
 mod local_live;
 #[cfg(target_os = "linux")]
 mod local_network;
+#[cfg(target_os = "linux")]
+mod local_unused;
 mod login;
 mod lost;
 mod models;
