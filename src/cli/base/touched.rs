@@ -21,28 +21,36 @@ const LINES: u64 = 200;
 
 /// The keys that plans are to change, by guest.
 #[derive(Default)]
-pub(super) struct Touched(RefCell<BTreeMap<Vmid, (GuestRef, bool, Vec<String>)>>);
+pub(super) struct Touched(RefCell<BTreeMap<Vmid, Noted>>);
+
+/// A guest, whether it runs, and the keys.
+#[derive(Clone)]
+struct Noted {
+    guest: GuestRef,
+    runs: bool,
+    keys: Vec<String>,
+}
 
 impl Touched {
     /// Notes what a plan is to change.
     pub(super) fn note(&self, found: &Resolved, plan: &Plan) {
         let keys = plan.changes.iter().map(|change| change.key.clone()).collect();
         let runs = found.guest.status == "running";
-        self.0.borrow_mut().insert(found.guest.vmid, (found.guest.reference(), runs, keys));
+        self.0.borrow_mut().insert(found.guest.vmid, Noted { guest: found.guest.reference(), runs, keys });
     }
 
     /// Tells what became of it.
     pub(super) async fn tell(&self, cx: &Cx, session: &Session, outcomes: &[Outcome]) {
         for outcome in outcomes.iter().filter(|outcome| matches!(outcome.status, Status::Ok | Status::Warning)) {
             let noted = self.0.borrow().get(&outcome.vmid).cloned();
-            if let Some((guest, runs, keys)) = noted {
-                tell(cx, session, &guest, runs, &keys, outcome).await;
+            if let Some(noted) = noted {
+                tell(cx, session, &noted, outcome).await;
             }
         }
     }
 }
 
-async fn tell(cx: &Cx, session: &Session, guest: &GuestRef, runs: bool, keys: &[String], outcome: &Outcome) {
+async fn tell(cx: &Cx, session: &Session, Noted { guest, runs, keys }: &Noted, outcome: &Outcome) {
     let backend = session.ops.backend();
     let Ok(pending) = backend.guest_pending(guest).await else { return };
     let waiting: Vec<&str> =
@@ -52,7 +60,7 @@ async fn tell(cx: &Cx, session: &Session, guest: &GuestRef, runs: bool, keys: &[
         is_disk_key(key) || HOT.contains(&family)
     };
     let live: Vec<&str> = keys.iter().map(String::as_str).filter(|key| !waiting.contains(key)).filter(hot).collect();
-    if runs && outcome.changed && !live.is_empty() {
+    if *runs && outcome.changed && !live.is_empty() {
         cx.ui.say(format_args!("{guest}: changed while it runs: {}", live.join(", ")));
     }
     if waiting.is_empty() {

@@ -342,7 +342,7 @@ fn the_table_of_the_facts() {
         ),
         (
             changing(&|work| work.sizes = [("memory".into(), 2)].into(), &|seen| {
-                seen.sizes = [("memory".into(), 1)].into()
+                seen.sizes = [("memory".into(), 1)].into();
             }),
             Sight::Running,
             "made running",
@@ -350,7 +350,7 @@ fn the_table_of_the_facts() {
         ),
         (
             changing(&|work| work.sizes = [("memory".into(), 2)].into(), &|seen| {
-                seen.sizes = [("memory".into(), 2)].into()
+                seen.sizes = [("memory".into(), 2)].into();
             }),
             Sight::Running,
             "move dropped running",
