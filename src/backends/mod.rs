@@ -139,6 +139,9 @@ pub trait Backend: TaskSource {
     /// A guest's snapshots, without the server's pseudo-entry `current`.
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>>;
 
+    /// A guest's configuration as a snapshot kept it.
+    async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig>;
+
     /// The nodes.
     async fn nodes(&self) -> Result<Vec<Node>>;
 

@@ -16,6 +16,7 @@ mod reconcile;
 mod recorded;
 mod request;
 mod run;
+mod snapshot;
 mod targets;
 mod task;
 mod verbs;
@@ -29,12 +30,14 @@ pub use labels::LabelChange;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
-pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
+pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
+pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    CREATE, DELETE, POWER_VERBS, Power, PowerVerb, UPDATE, VerbOption, When, Words, action_of, power_verb,
+    CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, ROLLBACK, SNAPSHOT, UPDATE, UPDATE_SNAPSHOT,
+    VerbOption, When, Words, action_of, power_verb,
 };
 
 use crate::{

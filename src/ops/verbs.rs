@@ -82,6 +82,15 @@ pub const UPDATE: Words = Words::new("update", "updating", "updated");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
 
+/// The verb that takes a snapshot.
+pub const SNAPSHOT: Words = Words::new("snapshot", "taking a snapshot of", "snapshot taken");
+/// The verb that describes a snapshot.
+pub const UPDATE_SNAPSHOT: Words = Words::new("update-snapshot", "updating a snapshot of", "snapshot updated");
+/// The verb that goes back to a snapshot.
+pub const ROLLBACK: Words = Words::new("rollback", "rolling back", "rolled back");
+/// The verb that removes a snapshot.
+pub const DELETE_SNAPSHOT: Words = Words::new("delete-snapshot", "deleting a snapshot of", "snapshot deleted");
+
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
 pub struct VerbOption {
@@ -229,7 +238,12 @@ pub const POWER_VERBS: &[PowerVerb] = &[
 
 /// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
 pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
-    let others = [(CREATE, Action::Create), (UPDATE, Action::Configure), (DELETE, Action::Destroy)];
+    let others = [
+        (CREATE, Action::Create),
+        (UPDATE, Action::Configure),
+        (DELETE, Action::Destroy),
+        (SNAPSHOT, Action::Snapshot),
+    ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))
 }

@@ -36,6 +36,7 @@ mod printers;
 mod recorded;
 mod sandbox;
 mod select;
+mod snapshots;
 mod tasks;
 mod trust;
 mod typing;

@@ -9,6 +9,7 @@ mod list;
 mod mutate;
 mod power;
 mod row;
+mod snapshot;
 mod update;
 
 pub(crate) use config::unknown_flag;
@@ -36,5 +37,6 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.extend(powers.map(|verb| Box::new(power::Power(verb)) as Box<dyn Verb>));
     verbs.push(Box::new(update::Update));
     verbs.push(Box::new(delete::Delete));
+    verbs.push(Box::new(snapshot::GROUP));
     verbs
 }

@@ -44,6 +44,7 @@ pub(super) enum Source {
     ApiParams,
     ApiMethods,
     Explain,
+    Snapshots,
 }
 
 /// The commands that an argument belongs to (their last words; none for all), its id or the name of its value,
@@ -62,8 +63,11 @@ const RULES: &[(&str, &str, Source)] = &[
     ("container create", "template", Source::Templates),
     ("create", "vmid", Source::Nothing),
     ("", "kind", Source::Kinds),
+    ("snapshot create", "snapshot", Source::Nothing),
+    ("", "snapshot", Source::Snapshots),
     ("node", "targets", Source::Nodes),
     ("", "targets", Source::Targets),
+    ("snapshot", "target", Source::Targets),
     ("", "status", Source::Statuses),
     ("", "node", Source::Nodes),
     ("", "NODE", Source::Nodes),
@@ -152,6 +156,7 @@ impl Source {
             Self::ApiParams => api::params(request).await,
             Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
+            Self::Snapshots => sources::snapshots(request).await,
         }
     }
 }

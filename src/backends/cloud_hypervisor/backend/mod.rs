@@ -273,6 +273,10 @@ impl Backend for Local {
         Ok(snapshots)
     }
 
+    async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig> {
+        self.find(guest)?.settings.snapshot_config(snapshot)
+    }
+
     async fn nodes(&self) -> Result<Vec<Node>> {
         Ok(vec![self.node()?])
     }

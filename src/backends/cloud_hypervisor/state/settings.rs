@@ -180,6 +180,27 @@ impl Settings {
         GuestConfig(map)
     }
 
+    /// As `GET …/snapshot/{name}/config` answers.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`](crate::model::Class::NotFound), in the server's words.
+    pub fn snapshot_config(&self, name: &str) -> Result<GuestConfig> {
+        let mut map = values(&self.snapshot(name)?.config);
+        let row = self.snapshot(name)?;
+        map.insert("snaptime".to_owned(), row.snaptime.into());
+        let own = [("description", &row.description), ("parent", &row.parent), ("vmstate", &row.vmstate)];
+        map.extend(own.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?.into()))));
+        Ok(GuestConfig(map))
+    }
+
+    /// A snapshot.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`](crate::model::Class::NotFound), in the server's words.
+    pub fn snapshot(&self, name: &str) -> Result<&SnapshotRow> {
+        self.snapshots.get(name).ok_or_else(|| Error::not_found(format!("snapshot '{name}' does not exist")))
+    }
+
     /// As `GET …/pending` answers.
     pub fn pending_rows(&self) -> Vec<Pending> {
         let keys: std::collections::BTreeSet<&String> = self.config.keys().chain(self.pending.keys()).collect();
