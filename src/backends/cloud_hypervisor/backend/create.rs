@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
-    volumes::{STORAGE, size_of, volume_of},
+    volumes::{STORAGE, volume_of},
 };
 use crate::{
     backends::{
         Step,
         cloud_hypervisor::{
-            disk::{self, Images, Watch},
+            disk::{self, Format, Image, Images, Watch},
             mapping,
             state::{Config, Draft, End, Log, NewVm, Outcome, Settings, Settle, Verb, Work},
         },
     },
-    model::{Class, Error, PropertyString, Result, Size, is_disk_key},
+    model::{Class, Error, Hint, PropertyString, Result, Size, is_disk_key},
 };
 
 /// Parameters of a create that are no keys of the configuration.
@@ -27,6 +27,8 @@ struct Making {
     key: String,
     volume: String,
     path: PathBuf,
+    /// What it is; its name notes it.
+    format: Format,
     /// From this image; empty otherwise.
     from: Option<PathBuf>,
     /// Bytes; of an image at least its own size.
@@ -66,35 +68,40 @@ impl Local {
         }
     }
 
-    fn image(&self, name: &str) -> Result<PathBuf> {
-        let images = Images::new(self.options().state.join("images"));
-        Ok(images.path(&images.get(name)?))
+    fn image(&self, name: &str) -> Result<Image> {
+        Images::new(self.store()).get(name)
     }
 
-    /// The disks of a configuration that are not there yet: `local:32` is a new one of 32 GiB.
-    fn makings(&self, step: &Step, config: &Config, mut image: Option<PathBuf>) -> Result<Vec<Making>> {
+    /// The disks of a configuration that are not there yet: `local:32` is a new one of 32 GiB. The first is the image's,
+    /// if there is one, and has its format.
+    fn makings(&self, step: &Step, config: &Config, mut image: Option<Image>) -> Result<Vec<Making>> {
         let mut makings: Vec<Making> = Vec::new();
+        let mut wanted = Vec::new();
         for (key, value) in config.iter().filter(|(key, _)| is_disk_key(key)) {
             let drive = PropertyString::lenient(value);
-            let volume = volume_of(&drive).to_owned();
-            let Some(size) = volume.strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':')) else { continue };
-            let Ok(gib) = size.parse::<f64>() else { continue };
-            let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
-            let (volume, path) = self.new_volume(step.guest.vmid, &taken);
-            // The first disk is the image's.
-            let from = image.take();
-            let size = (gib * (1_u64 << 30) as f64) as u64;
-            makings.push(Making { key: key.clone(), volume, path, from, size, parts: drive });
-        }
-        if let Some(from) = image {
-            let (volume, path) = self.new_volume(step.guest.vmid, &[]);
-            let parts = PropertyString::lenient("");
-            makings.push(Making { key: "scsi0".to_owned(), volume, path, from: Some(from), size: 0, parts });
-        }
-        for making in &mut makings {
-            if let Some(from) = &making.from {
-                making.size = making.size.max(size_of(from)?);
+            let size = volume_of(&drive).strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':'));
+            if let Some(gib) = size.and_then(|size| size.parse::<f64>().ok()) {
+                wanted.push((key.clone(), (gib * (1_u64 << 30) as f64) as u64, drive));
             }
+        }
+        if wanted.is_empty() && image.is_some() {
+            wanted.push(("scsi0".to_owned(), 0, PropertyString::lenient("")));
+        }
+        for (key, size, parts) in wanted {
+            let image = image.take();
+            let asked = parts.get("format").map(str::parse::<Format>).transpose()?;
+            let format = image.as_ref().map(|image| image.format).or(asked).unwrap_or(Format::Raw);
+            if let (Some(image), Some(asked)) = (&image, asked.filter(|asked| *asked != format)) {
+                let text = format!("{key}: the image `{}` is {format}, and a disk of it is not {asked}", image.name);
+                return Err(Error::usage(text).with_hint(Hint::Text(format!(
+                    "leave format out, or convert the image: `qemu-img convert -O {asked}`"
+                ))));
+            }
+            let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
+            let (volume, path) = self.new_volume(step.guest.vmid, format, &taken);
+            let size = size.max(image.as_ref().map_or(0, |image| image.virtual_size));
+            let from = image.map(|image| Images::new(self.store()).path(&image));
+            makings.push(Making { key, volume, path, format, from, size, parts });
         }
         Ok(makings)
     }
@@ -111,7 +118,8 @@ impl Local {
 impl Making {
     /// The drive as it stands in the configuration.
     fn drive(&self) -> String {
-        let rest = self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size")));
+        let rest =
+            self.parts.iter().filter(|(key, _)| !matches!(*key, None | Some("file" | "volume" | "size" | "format")));
         let rest: String = rest.map(|(key, value)| format!(",{}={value}", key.unwrap_or_default())).collect();
         format!("{}{rest},size={}", self.volume, Size(self.size).to_config())
     }
@@ -122,11 +130,10 @@ impl Making {
             Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error)
         })?;
         match &self.from {
-            None => disk::create_raw(&self.path, self.size).map(drop),
+            None => disk::create(&self.path, self.format, self.size).map(drop),
             Some(image) => {
                 disk::copy(image, &self.path, &Told { log, key: &self.key })?;
-                let format = disk::inspect(&self.path)?.format;
-                disk::grow(&self.path, format, self.size).map(drop)
+                disk::grow(&self.path, self.format, self.size).map(drop)
             }
         }
     }

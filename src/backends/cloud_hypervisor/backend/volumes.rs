@@ -1,8 +1,12 @@
 //! Disks on this host: one directory, laid out as Proxmox lays out a storage of that kind.
+//!
+//! The format of a disk is what was noted when it was made, in its name, and never what is found in it: a guest writes
+//! whatever it likes into its raw disk, the header of an image that lies over another VM's disk too.
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::{Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -11,10 +15,10 @@ use serde_json::Map;
 use super::Local;
 use crate::{
     backends::cloud_hypervisor::{
-        disk::{self, Format, Inspected},
+        disk::{self, Format},
         host::facts::memory_bytes,
         mapping::{self, is_seed},
-        state::Vm,
+        state::{Config, Vm},
         vmm::config::ImageType,
     },
     model::{Class, ConfigView, Error, Node, PropertyString, Result, Storage, Vmid, Volume},
@@ -43,33 +47,60 @@ impl Local {
         Ok(self.images().join(name))
     }
 
-    /// A new volume of a VM: its id and its file. It is not made.
-    pub(super) fn new_volume(&self, vmid: Vmid, taken: &[PathBuf]) -> (String, PathBuf) {
-        let name = |number: u32| format!("{vmid}/vm-{vmid}-disk-{number}.raw");
-        let free = |number: &u32| {
-            let path = self.images().join(name(*number));
-            !path.exists() && !taken.contains(&path)
-        };
-        let number = (0..).find(free).unwrap_or_default();
-        (format!("{STORAGE}:{}", name(number)), self.images().join(name(number)))
+    /// The folders in which an image may lie that another one lies over.
+    pub(super) fn managed(&self) -> [PathBuf; 2] {
+        [self.images(), self.store()]
     }
 
-    /// The drives of a VM and what was found in them.
+    /// Where the images are that disks are made from.
+    pub(super) fn store(&self) -> PathBuf {
+        self.options().state.join("images")
+    }
+
+    /// A new volume of a VM: its id and its file, whose name notes the format. It is not made. `taken` are files that are
+    /// to be made beside it. A number is given once, whatever the format.
+    pub(super) fn new_volume(&self, vmid: Vmid, format: Format, taken: &[PathBuf]) -> (String, PathBuf) {
+        let folder = self.images().join(vmid.to_string());
+        let there = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let used: Vec<u32> = there.chain(taken.iter().cloned()).filter_map(|path| disk_number(vmid, &path)).collect();
+        let number = (0..).find(|number| !used.contains(number)).unwrap_or_default();
+        let name = format!("vm-{vmid}-disk-{number}.{format}");
+        (format!("{STORAGE}:{vmid}/{name}"), folder.join(name))
+    }
+
+    /// The drives of a VM and what is known of them.
     pub(super) fn attached(&self, vm: &Vm) -> Result<BTreeMap<String, mapping::Volume>> {
         let mut volumes = BTreeMap::new();
-        for (key, drive) in vm.settings.guest_config(ConfigView::Current).disks() {
-            let volume = volume_of(&drive);
-            if volume.is_empty() || volume == "none" || is_seed(volume) || key.starts_with("unused") {
-                continue;
+        for (key, drive) in drives(&vm.settings.config) {
+            if !is_seed(volume_of(&drive)) {
+                volumes.insert(key, self.look_at(&drive)?);
             }
-            let path = self.file(volume)?;
-            let seen = disk::inspect(&path)?;
-            let backing = seen.format == Format::Qcow2 && disk::chain(&path, seen.format, &[self.images()])?.len() > 1;
-            let format = serde_json::from_value::<ImageType>(seen.format.image_type().into()).unwrap_or_default();
-            let size = size(&seen, &path)?;
-            volumes.insert(key, mapping::Volume { path, format, size, backing });
         }
         Ok(volumes)
+    }
+
+    /// What is known of a drive's volume: only what was noted as an image with a header is read as one.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] for a volume that is not there, [`Class::Usage`] for one that must not be used.
+    pub(super) fn look_at(&self, drive: &PropertyString) -> Result<mapping::Volume> {
+        let path = self.file(volume_of(drive))?;
+        let format = format_of(drive)?;
+        let (size, backing) = self.measure(&path, format)?;
+        Ok(mapping::Volume { path, format: format.into(), size, backing })
+    }
+
+    /// How large a disk of this format is for the guest, and whether it lies over another image.
+    pub(super) fn measure(&self, path: &Path, format: Format) -> Result<(u64, bool)> {
+        if format == Format::Raw {
+            return Ok((length(path)?, false));
+        }
+        let layers = disk::chain(path, format, &self.managed())?;
+        let size = layers.first().map_or(0, |top| top.virtual_size);
+        if size == 0 {
+            return Err(Error::usage(format!("nothing is known of the size of the disk in {}", path.display())));
+        }
+        Ok((size, layers.len() > 1))
     }
 
     /// Puts the seed in the place of the drive that is for it.
@@ -79,10 +110,9 @@ impl Local {
         path: &Path,
         volumes: &mut BTreeMap<String, mapping::Volume>,
     ) -> Result<()> {
-        for (key, drive) in vm.settings.guest_config(ConfigView::Current).disks() {
+        for (key, drive) in drives(&vm.settings.config) {
             if is_seed(volume_of(&drive)) {
-                let size = size_of(path)?;
-                let format = serde_json::from_value::<ImageType>("Raw".into()).unwrap_or_default();
+                let (format, size) = (ImageType::Raw, length(path)?);
                 volumes.insert(key, mapping::Volume { path: path.to_owned(), format, size, backing: false });
             }
         }
@@ -144,9 +174,10 @@ impl Local {
             for drive in vm.settings.guest_config(ConfigView::Pending).disks().values() {
                 let volid = volume_of(drive);
                 let Ok(path) = self.file(volid) else { continue };
-                let Ok(seen) = disk::inspect(&path) else { continue };
+                let Ok(format) = format_of(drive) else { continue };
+                let Ok((size, _)) = self.measure(&path, format) else { continue };
                 let row = serde_json::json!({
-                    "volid": volid, "content": "images", "format": seen.format.as_str(), "size": seen.virtual_size, "vmid": vm.vmid,
+                    "volid": volid, "content": "images", "format": format.as_str(), "size": size, "vmid": vm.vmid,
                 });
                 volumes.extend(serde_json::from_value::<Volume>(row));
             }
@@ -155,17 +186,193 @@ impl Local {
     }
 }
 
-/// How large the disk in a file is.
-pub(super) fn size_of(path: &Path) -> Result<u64> {
-    size(&disk::inspect(path)?, path)
+impl From<Format> for ImageType {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Raw => Self::Raw,
+            Format::Qcow2 => Self::Qcow2,
+            Format::Vhd => Self::FixedVhd,
+            Format::Vhdx => Self::Vhdx,
+        }
+    }
 }
 
-fn size(seen: &Inspected, path: &Path) -> Result<u64> {
-    let unknown = || Error::usage(format!("nothing is known of the size of the disk in {}", path.display()));
-    seen.virtual_size.ok_or_else(unknown)
+/// The drives that have a volume, by their keys.
+pub(super) fn drives(config: &Config) -> BTreeMap<String, PropertyString> {
+    const BUSES: [&str; 4] = ["scsi", "virtio", "sata", "ide"];
+    let is_drive = |key: &str| {
+        let bus = key.trim_end_matches(|sign: char| sign.is_ascii_digit());
+        bus.len() < key.len() && BUSES.contains(&bus)
+    };
+    let named = config.iter().filter_map(|(key, text)| match key.as_str() {
+        // Proxmox's other name of the drive that discs lie in.
+        "cdrom" => Some(("ide2", text)),
+        key => is_drive(key).then_some((key, text)),
+    });
+    let read = named.map(|(key, text)| (key.to_owned(), PropertyString::lenient(text)));
+    read.filter(|(_, drive)| !matches!(volume_of(drive), "" | "none" | "cdrom")).collect()
+}
+
+/// The format of a drive's volume as it was noted: the ending of its name; for a path of somebody else's what the drive
+/// says first.
+pub(super) fn format_of(drive: &PropertyString) -> Result<Format> {
+    let volume = volume_of(drive);
+    if let Some(said) = drive.get("format").filter(|_| volume.starts_with('/')) {
+        return said.parse();
+    }
+    Ok(match Path::new(volume).extension().and_then(|ending| ending.to_str()) {
+        Some("qcow2") => Format::Qcow2,
+        Some("vhd" | "vpc") => Format::Vhd,
+        Some("vhdx") => Format::Vhdx,
+        _ => Format::Raw,
+    })
+}
+
+/// The number of a VM's disk in the name of its file; `None` for any other file.
+fn disk_number(vmid: Vmid, path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?;
+    let rest = ["vm", "base"].iter().find_map(|prefix| name.strip_prefix(&format!("{prefix}-{vmid}-disk-")))?;
+    rest.split('.').next()?.parse().ok()
+}
+
+/// How long a file or a block device is.
+fn length(path: &Path) -> Result<u64> {
+    let look = || File::open(path)?.seek(SeekFrom::End(0));
+    look().map_err(|error| {
+        let class = if error.kind() == std::io::ErrorKind::NotFound { Class::NotFound } else { Class::Failed };
+        Error::new(class, format!("cannot open the disk {}: {error}", path.display())).with_source(error)
+    })
 }
 
 /// The volume of a drive.
 pub(super) fn volume_of(drive: &PropertyString) -> &str {
     drive.get_or_bare("file").or_else(|| drive.get("volume")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::FileExt as _, sync::Arc};
+
+    use rustix::fs::inotify;
+
+    use super::*;
+    use crate::{
+        backends::cloud_hypervisor::{
+            backend::Options,
+            state::{Draft, NewVm, Verb},
+        },
+        model::{NodeName, Size, SystemClock},
+    };
+
+    fn host(home: &Path) -> Local {
+        let options = Options {
+            state: home.join("state"),
+            run: home.join("run"),
+            binary: None,
+            firmware: None,
+            node: NodeName::new("here").unwrap(),
+            user: "root@pam".to_owned(),
+            patience: None,
+        };
+        Local::open(options, Arc::new(SystemClock)).unwrap()
+    }
+
+    fn vm(local: &Local, drives: &[(&str, &str)]) -> Vm {
+        let config = drives.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        local.state().create(NewVm::new(config), Draft::new(Verb::Create)).unwrap().0
+    }
+
+    /// Makes the file of a VM's disk, and gives its place.
+    fn disk_of(local: &Local, vm: &Vm, key: &str, make: impl FnOnce(&Path) -> Result<u64>) -> PathBuf {
+        let drive = PropertyString::lenient(vm.settings.get(key).unwrap());
+        let path = local.file(volume_of(&drive)).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        make(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_a_guest_writes_into_its_raw_disk_is_not_believed() {
+        let home = tempfile::tempdir().unwrap();
+        let local = host(home.path());
+        let victim = vm(&local, &[("scsi0", "local:100/vm-100-disk-0.raw")]);
+        let evil = vm(&local, &[("scsi0", "local:101/vm-101-disk-0.raw"), ("scsi1", "local:101/vm-101-disk-1.qcow2")]);
+        let foreign = disk_of(&local, &victim, "scsi0", |path| disk::create_raw(path, 1 << 20));
+        // Right in every respect: the folder is one of ours, the format is said.
+        let header = home.path().join("header");
+        disk::overlay(&header, &foreign, Format::Raw, None, &local.managed()).unwrap();
+        let header = fs::read(&header).unwrap();
+        let raw = disk_of(&local, &evil, "scsi0", |path| disk::create_raw(path, 8 << 20));
+        disk_of(&local, &evil, "scsi1", |path| disk::create(path, Format::Qcow2, 2 << 20));
+        File::options().write(true).open(&raw).unwrap().write_all_at(&header, 0).unwrap();
+
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&watch, &foreign, inotify::WatchFlags::OPEN | inotify::WatchFlags::ACCESS).unwrap();
+        let found = local.attached(&evil).unwrap();
+        let rows = local.list_volumes(STORAGE, None).unwrap();
+        let mut events = [std::mem::MaybeUninit::uninit(); 512];
+        let mut events = inotify::Reader::new(&watch, &mut events);
+        // The list measures the victim's own disk: that is the one time that it is opened.
+        assert!(events.next().unwrap().events().contains(inotify::ReadFlags::OPEN));
+        assert_eq!(events.next().err(), Some(rustix::io::Errno::AGAIN));
+
+        let seen = |key: &str| (found[key].format.clone(), found[key].size, found[key].backing);
+        assert_eq!(seen("scsi0"), (ImageType::Raw, 8 << 20, false));
+        assert_eq!(seen("scsi1"), (ImageType::Qcow2, 2 << 20, false));
+        let formats: Vec<_> = rows.iter().map(|row| (row.volid.as_str(), row.size)).collect();
+        assert!(formats.contains(&("local:101/vm-101-disk-0.raw", Size(8 << 20))), "{formats:?}");
+    }
+
+    #[test]
+    fn what_is_noted_as_an_image_leads_nowhere_outside() {
+        let home = tempfile::tempdir().unwrap();
+        let local = host(home.path());
+        let secret = home.path().join("secret");
+        disk::create_raw(&secret, 1 << 20).unwrap();
+        let vm = vm(&local, &[("scsi0", "local:100/vm-100-disk-0.qcow2")]);
+        let path = disk_of(&local, &vm, "scsi0", |path| {
+            disk::overlay(path, &secret, Format::Raw, None, &[home.path().to_owned()])
+        });
+        let error = local.attached(&vm).unwrap_err();
+        assert_eq!(error.class(), Class::Usage);
+        assert!(error.message().contains("outside of pvectl's folders"), "{error}");
+        // And raw data is not taken for an image either.
+        fs::write(&path, [0; 512]).unwrap();
+        assert!(local.attached(&vm).unwrap_err().message().contains("should be qcow2 and is raw"));
+    }
+
+    #[test]
+    fn the_format_is_in_the_name() {
+        let format = |drive: &str| format_of(&PropertyString::lenient(drive));
+        for (drive, want) in [
+            ("local:100/vm-100-disk-0.raw,size=1G", Format::Raw),
+            ("local:100/vm-100-disk-0.qcow2", Format::Qcow2),
+            // What the drive says counts for paths of others alone.
+            ("local:100/vm-100-disk-0.raw,format=qcow2", Format::Raw),
+            ("/srv/disk", Format::Raw),
+            ("/srv/disk.img", Format::Raw),
+            ("/srv/disk.qcow2", Format::Qcow2),
+            ("/srv/disk.vhd", Format::Vhd),
+            ("/srv/disk.vhdx", Format::Vhdx),
+            ("/srv/disk.img,format=qcow2", Format::Qcow2),
+            ("/srv/disk.qcow2,format=raw", Format::Raw),
+        ] {
+            assert_eq!(format(drive).unwrap(), want, "{drive}");
+        }
+        assert_eq!(format("/srv/disk,format=vmdk").unwrap_err().class(), Class::Usage);
+    }
+
+    #[test]
+    fn a_number_is_given_once_whatever_the_format() {
+        let home = tempfile::tempdir().unwrap();
+        let local = host(home.path());
+        let vmid = Vmid::new(100).unwrap();
+        let (first, path) = local.new_volume(vmid, Format::Raw, &[]);
+        assert_eq!(first, "local:100/vm-100-disk-0.raw");
+        let (second, beside) = local.new_volume(vmid, Format::Qcow2, std::slice::from_ref(&path));
+        assert_eq!(second, "local:100/vm-100-disk-1.qcow2");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path.with_file_name("base-100-disk-0.raw"), "").unwrap();
+        assert_eq!(local.new_volume(vmid, Format::Raw, &[beside]).0, "local:100/vm-100-disk-2.raw");
+    }
 }

@@ -42,16 +42,6 @@ impl Format {
             Self::Vhdx => "vhdx",
         }
     }
-
-    /// As in the VMM's configuration (`image_type`).
-    pub fn image_type(self) -> &'static str {
-        match self {
-            Self::Raw => "Raw",
-            Self::Qcow2 => "Qcow2",
-            Self::Vhd => "FixedVhd",
-            Self::Vhdx => "Vhdx",
-        }
-    }
 }
 
 impl fmt::Display for Format {

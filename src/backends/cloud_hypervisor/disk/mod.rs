@@ -22,7 +22,7 @@ pub use grow::grow;
 pub use images::{Checksum, Image, Images, Pull, Source, Users};
 pub use lock::{Held, Holder, held};
 pub use making::create_raw;
-pub use overlay::overlay;
+pub use overlay::{create, overlay};
 pub use qcow2::{Backing, Header, Invalid};
 pub use seed::Seed;
 

@@ -1,4 +1,5 @@
-//! Overlays: qcow2 images that hold only what differs from the image below, written here and not by a child process.
+//! Empty disks, and overlays: qcow2 images that hold only what differs from the image below, written here and not by a
+//! child process.
 //!
 //! An overlay is empty when it is made; the VMM fills it.
 
@@ -10,7 +11,7 @@ use std::{
 use super::{
     Format, chain,
     chain::top_size,
-    making::{Making, sectors},
+    making::{Making, create_raw, sectors},
     qcow2::{EXTENSION_FORMAT, MAGIC},
 };
 use crate::model::{Error, Result, Size};
@@ -50,7 +51,32 @@ pub fn overlay(
     let Some(name) = base.to_str().filter(|name| name.len() < 1024) else {
         return Err(Error::usage(format!("`{}` cannot stand in the header of an overlay", base.display())));
     };
-    let image = Image::new(size, name, backing_format)?;
+    write(path, &Image::new(size, Some((name, backing_format)))?)?;
+    Ok(size)
+}
+
+/// Makes an empty disk of at least `size` bytes, rounded up to whole sectors, that takes no space yet. Gives its exact
+/// size.
+///
+/// # Errors
+/// [`Class::Usage`](crate::model::Class::Usage) for a format that is only read here, or a size that a disk cannot have;
+/// [`Class::Conflict`](crate::model::Class::Conflict) if it is there already.
+pub fn create(path: &Path, format: Format, size: u64) -> Result<u64> {
+    match format {
+        Format::Raw => create_raw(path, size),
+        Format::Qcow2 => {
+            let size = sectors(size)?;
+            write(path, &Image::new(size, None)?)?;
+            Ok(size)
+        }
+        Format::Vhd | Format::Vhdx => {
+            Err(Error::usage(format!("a disk of the format {format} cannot be made here: raw and qcow2 can")))
+        }
+    }
+}
+
+/// Writes an image that is not there yet.
+fn write(path: &Path, image: &Image) -> Result<()> {
     let making = Making::begin(path, false)?;
     let write = |bytes: &[u8], at: u64| making.file.write_all_at(bytes, at * CLUSTER);
     write(&image.header, 0)
@@ -59,8 +85,7 @@ pub fn overlay(
         // The first table is a hole: nothing but zeros.
         .and_then(|()| making.file.set_len(image.clusters * CLUSTER))
         .map_err(|error| making.failed(error))?;
-    making.finish(0o600, false)?;
-    Ok(size)
+    making.finish(0o600, false)
 }
 
 /// The parts of an empty image that are not zeros.
@@ -71,23 +96,27 @@ struct Image {
 }
 
 impl Image {
-    fn new(size: u64, backing: &str, format: Format) -> Result<Self> {
+    fn new(size: u64, backing: Option<(&str, Format)>) -> Result<Self> {
         let l1_entries = size.div_ceil(PER_L1_ENTRY);
         let clusters = L1_TABLE + (l1_entries * 8).div_ceil(CLUSTER);
         let Some(l1_size) = u32::try_from(l1_entries).ok().filter(|_| size <= 1 << 44) else {
             return Err(Error::usage(format!("a qcow2 disk of {} is too large; 16 TiB are possible", Size(size))));
         };
         let mut extensions = Vec::new();
-        let name = format.as_str().as_bytes();
-        extensions.extend(EXTENSION_FORMAT.to_be_bytes());
-        extensions.extend((name.len() as u32).to_be_bytes());
-        extensions.extend(name);
-        extensions.resize(extensions.len().next_multiple_of(8), 0);
+        if let Some((_, format)) = backing {
+            let name = format.as_str().as_bytes();
+            extensions.extend(EXTENSION_FORMAT.to_be_bytes());
+            extensions.extend((name.len() as u32).to_be_bytes());
+            extensions.extend(name);
+            extensions.resize(extensions.len().next_multiple_of(8), 0);
+        }
         extensions.extend([0; 8]);
+        let backing = backing.map_or("", |(name, _)| name);
+        let backing_at = if backing.is_empty() { 0 } else { HEADER + extensions.len() };
         let mut header = Vec::with_capacity(HEADER + extensions.len() + backing.len());
         header.extend(MAGIC);
         header.extend(3_u32.to_be_bytes());
-        header.extend(((HEADER + extensions.len()) as u64).to_be_bytes());
+        header.extend((backing_at as u64).to_be_bytes());
         header.extend((backing.len() as u32).to_be_bytes());
         header.extend(CLUSTER_BITS.to_be_bytes());
         header.extend(size.to_be_bytes());
@@ -114,7 +143,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backends::cloud_hypervisor::disk::{Backing, create_raw, inspect},
+        backends::cloud_hypervisor::disk::{Backing, create_raw, grow, inspect},
         model::Class,
     };
 
@@ -146,6 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_disk_has_nothing_below_it_and_grows() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("disk.qcow2");
+        assert_eq!(create(&path, Format::Qcow2, (3 << 30) - 1).unwrap(), 3 << 30);
+        let header = inspect(&path).unwrap().qcow2.unwrap();
+        assert_eq!((header.virtual_size, header.backing), (3 << 30, None));
+        assert_eq!(grow(&path, Format::Qcow2, 4 << 40).unwrap(), 4 << 40);
+        assert_eq!(inspect(&path).unwrap().virtual_size, Some(4 << 40));
+        assert_eq!(create(&path, Format::Vhdx, 1).unwrap_err().class(), Class::Usage);
+        match Command::new("qemu-img").arg("check").arg(&path).output() {
+            Ok(checked) => assert!(checked.status.success(), "{checked:?}"),
+            Err(_) => eprintln!("SKIPPED: no qemu-img to judge the disk"),
+        }
+    }
+
+    #[test]
     fn a_header_leads_nowhere_outside() {
         let home = tempfile::tempdir().unwrap();
         let (managed, outside) = (home.path().join("managed"), home.path().join("secret"));
@@ -155,7 +200,7 @@ mod tests {
         fs::write(managed.join("fine"), [0; 512]).unwrap();
         let evil = managed.join("evil");
         let names = |name: &str, format: &str| {
-            let mut image = Image::new(1 << 20, name, Format::Raw).unwrap();
+            let mut image = Image::new(1 << 20, Some((name, Format::Raw))).unwrap();
             let at = image.header.windows(3).position(|part| part == b"raw").unwrap();
             image.header[at..at + 3].copy_from_slice(format.as_bytes());
             if format == "no\0" {
@@ -195,7 +240,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let folders = [home.path().to_owned()];
         let path = home.path().join("loop");
-        let mut image = Image::new(1 << 20, "loop", Format::Qcow2).unwrap();
+        let mut image = Image::new(1 << 20, Some(("loop", Format::Qcow2))).unwrap();
         image.header.resize((image.clusters * CLUSTER) as usize, 0);
         fs::write(&path, &image.header).unwrap();
         assert!(chain(&path, Format::Qcow2, &folders).unwrap_err().message().contains("lies over itself"));
