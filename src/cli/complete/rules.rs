@@ -156,7 +156,7 @@ impl Source {
             Self::ApiParams => api::params(request).await,
             Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
-            Self::Snapshots => sources::snapshots(request).await,
+            Self::Snapshots => api::snapshots(request).await,
         }
     }
 }

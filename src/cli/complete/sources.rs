@@ -34,7 +34,7 @@ pub(super) fn last_of<'a>(word: &'a str, separators: &[char]) -> (&'a str, &'a s
 /// A guest as completion needs it.
 pub(super) struct Guest {
     pub(super) vmid: String,
-    name: String,
+    pub(super) name: String,
     kind: Option<GuestKind>,
     pub(super) node: String,
     status: String,
@@ -122,25 +122,6 @@ async fn guest_targets(request: &Request, kind: GuestKind) -> Vec<Candidate> {
         }
     };
     candidates.into_iter().map(|candidate| candidate.behind(before)).collect()
-}
-
-/// The snapshots of the guest that was typed before; of several those that the first has.
-pub(super) async fn snapshots(request: &Request) -> Vec<Candidate> {
-    const FIELDS: &[&str] = &["name", "description", "snaptime"];
-    let (Some(kind), Some(target)) = (request.kind().and_then(|kind| kind.guest), request.positionals().next()) else {
-        return Vec::new();
-    };
-    let target = target.split(',').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-    let guests = guests(request, Some(kind)).await;
-    let Some(guest) = guests.iter().find(|guest| guest.vmid == target || guest.name == target) else {
-        return Vec::new();
-    };
-    let path = segments(&["nodes", &guest.node, kind.api(), &guest.vmid, "snapshot"]);
-    let mut rows = request.live.list(&path, &[], FIELDS).await;
-    // The server's word for "now" stands among them.
-    rows.retain(|row| text(row, "name") != "current");
-    rows.sort_by_key(|row| text(row, "snaptime").parse::<u64>().unwrap_or_default());
-    rows.iter().map(|row| Candidate::new(text(row, "name"), text(row, "description"))).collect()
 }
 
 pub(super) async fn vmids(request: &Request) -> Vec<Candidate> {

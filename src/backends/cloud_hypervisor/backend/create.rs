@@ -140,9 +140,9 @@ impl Making {
 }
 
 /// Tells the task's log how far a copy is.
-struct Told<'a> {
-    log: &'a Log,
-    key: &'a str,
+pub(super) struct Told<'a> {
+    pub(super) log: &'a Log,
+    pub(super) key: &'a str,
 }
 
 impl Watch for Told<'_> {

@@ -11,6 +11,7 @@ use std::{
 use super::{Job, Local};
 use crate::{
     backends::cloud_hypervisor::{
+        disk,
         host::{self, ProcessId},
         state::{
             Holder, Intent, Process, Vm,
@@ -93,7 +94,7 @@ impl Local {
         Ok(Observation { vm, intent, lock, boot_id, alive, recorded, marked, socket, files, devices, last_event })
     }
 
-    async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
+    pub(super) async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
         let places = self.places(vm);
         match action {
             Action::EndVmm(process) => self.end_vmm(vm, process).await,
@@ -103,9 +104,12 @@ impl Local {
             }
             // Taps are made with the network of this host, which is not there yet.
             Action::RemoveTaps => Ok(()),
-            Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| gone(fs::rename(from, to), from)),
+            Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
+                gone(fs::rename(from, to), from)?;
+                disk::sync_entries(to.parent().unwrap_or(Path::new("/")))
+            }),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
-                gone(fs::remove_file(file), file)?;
+                gone(removed(file), file)?;
                 // The folder of a VM's disks goes with the last of them; one that is not empty stays.
                 let _ = file.parent().map(fs::remove_dir);
                 Ok(())
@@ -193,6 +197,14 @@ fn last_event(path: &Path) -> Result<LastEvent> {
         (_, vmm::events::Last::Down) => LastEvent::Shutdown,
         (Some(event), _) => LastEvent::Other(format!("{} {}", event.source, event.event)),
     })
+}
+
+/// Removes a file, or a folder with all that is in it.
+fn removed(path: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
 }
 
 /// What is gone already need not go.

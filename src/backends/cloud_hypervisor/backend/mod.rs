@@ -7,6 +7,8 @@ mod configure;
 mod create;
 mod look;
 mod power;
+mod snapshot;
+mod suspend;
 mod volumes;
 
 use std::{
@@ -172,7 +174,11 @@ impl Local {
             Action::Reboot => self.reboot(&vm, sight, &step.params, job).await,
             Action::Reset => self.reset(&vm, sight).await,
             Action::Pause => self.pause(&vm, sight).await,
-            Action::Resume => self.resume(&vm, sight).await,
+            Action::Resume => self.resume(&vm, sight, job).await,
+            Action::Suspend => self.suspend(&vm, sight, job).await,
+            Action::Snapshot => self.take_snapshot(&vm, sight, &step.params, job).await,
+            Action::Rollback => self.roll_back(&vm, sight, &step.params, job).await,
+            Action::SnapshotDelete => self.drop_snapshot(&vm, &step.params, job).await,
             Action::Destroy => self.destroy(&vm, sight, job).await,
             other => Err(Error::new(Class::Usage, format!("this host cannot do that yet ({other:?})"))),
         }
@@ -202,6 +208,10 @@ impl Backend for Local {
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
+        if step.action == Action::SnapshotUpdate {
+            self.describe_snapshot(&self.state().vm(step.guest.vmid)?, &step.params).await?;
+            return Ok(Submitted::Done(Value::Null));
+        }
         let Some(kind) = Self::task_type(step.action) else {
             self.configure(step)?;
             return Ok(Submitted::Done(Value::Null));

@@ -2,7 +2,7 @@
 //!
 //! Each is called with the VM's lock held and nothing left over from before.
 
-use std::{collections::BTreeMap, fs, thread, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, thread, time::Duration};
 
 use super::{
     Job, Local,
@@ -12,8 +12,11 @@ use crate::{
     backends::cloud_hypervisor::{
         disk, host, mapping,
         mapping::{Facts, SeedFacts, Vsock},
-        state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
-        vmm::{State, Vmm},
+        state::{
+            Draft, End, Outcome, Process, Settle, Verb, Vm, Work,
+            reconcile::{Action, Sight},
+        },
+        vmm::{Ping, State, Vmm},
     },
     model::{Class, Error, Hint, Params, Result, config::QemuConfig},
 };
@@ -28,17 +31,25 @@ impl Local {
         if sight != Sight::Stopped {
             return Err(Error::from_exit_status(&format!("VM {} already running", vm.vmid)));
         }
+        if vm.lock() == Some("suspended") {
+            return self.wake(vm, job).await;
+        }
         vm.check_lock()?;
         if vm.settings.is_on("template") {
             return Err(Error::conflict(format!("VM {} is a template", vm.vmid)));
         }
         let mut settings = vm.settings.clone();
         settings.apply_pending();
-        let work = Work { settings: Some(settings.clone()), ..Work::default() };
+        // Memory that was given up, since nothing says any more that it is suspended.
+        let drops: Vec<PathBuf> = settings.config.remove("vmstate").into_iter().map(PathBuf::from).collect();
+        let work = Work { drops, settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
         match self.boot(&vm, job).await {
-            Ok(process) => self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished)),
+            Ok(process) => {
+                self.carry_out(&vm, &Action::RemoveFiles(intent.work.drops)).await?;
+                self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished))
+            }
             Err(error) => {
                 // What runs by now goes; what it left is known to be dead then.
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
@@ -59,6 +70,25 @@ impl Local {
         for warning in &mapped.warnings {
             job.warn(warning)?;
         }
+        let (started, vmm, _) = self.launch(vm).await?;
+        let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
+        fs::write(places.state.join("config.json"), sent)
+            .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
+        vmm.create(&mapped.config, SLOW).await?;
+        vmm.boot(SLOW).await?;
+        match vmm.info(SLOW).await?.state {
+            State::Running => {}
+            other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
+        }
+        if mapped.freeze {
+            vmm.pause(SLOW).await?;
+        }
+        Ok(started)
+    }
+
+    /// Starts a VMM that has no VM yet.
+    pub(super) async fn launch(&self, vm: &Vm) -> Result<(Process, Vmm, Ping)> {
+        let places = self.places(vm);
         let missing = || {
             Error::not_found("there is no `cloud-hypervisor` to start VMs with")
                 .with_hint(Hint::Text("`pvectl check` says how to install it".to_owned()))
@@ -81,19 +111,7 @@ impl Local {
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
-        let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
-        fs::write(places.state.join("config.json"), sent)
-            .map_err(|error| Error::new(Class::Failed, "cannot keep what was sent to the VMM").with_source(error))?;
-        vmm.create(&mapped.config, SLOW).await?;
-        vmm.boot(SLOW).await?;
-        match vmm.info(SLOW).await?.state {
-            State::Running => {}
-            other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
-        }
-        if mapped.freeze {
-            vmm.pause(SLOW).await?;
-        }
-        Ok(started)
+        Ok((started, vmm, ping))
     }
 
     /// What the mapping has to know.
@@ -182,9 +200,10 @@ impl Local {
         }
     }
 
-    pub(super) async fn resume(&self, vm: &Vm, sight: Sight) -> Result<()> {
+    pub(super) async fn resume(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
         match sight {
             Sight::Running => Ok(()),
+            Sight::Stopped if vm.lock() == Some("suspended") => self.wake(vm, job).await,
             _ => self.running(vm, sight)?.resume(SLOW).await.map_err(Error::from),
         }
     }

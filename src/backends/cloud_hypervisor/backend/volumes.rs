@@ -124,7 +124,8 @@ impl Local {
         let own = format!("{STORAGE}:{}/", vm.vmid);
         let drives = vm.settings.guest_config(ConfigView::Pending).disks();
         let volumes = drives.values().map(volume_of).filter(|volume| volume.starts_with(&own));
-        volumes.map(|volume| self.file(volume)).collect()
+        let files = volumes.map(|volume| self.file(volume)).chain(self.snapshot_files(vm)?.into_iter().map(Ok));
+        files.collect()
     }
 
     /// This host's memory: all of it, and what is in use.

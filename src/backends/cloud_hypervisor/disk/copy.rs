@@ -153,6 +153,15 @@ fn some(from: &File, to: &File, begin: u64, end: u64, in_kernel: &mut bool) -> i
     Ok(read as u64)
 }
 
+/// How many bytes of a file take space: what a copy of it by data has to move.
+///
+/// # Errors
+/// If nothing can be said of it.
+pub fn allocated(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path).map_err(|error| failed("look at", path, error))?;
+    Ok((metadata.blocks() * 512).min(metadata.len()))
+}
+
 /// Finds out what the file system of a directory can do, with two small files that are gone afterwards.
 ///
 /// # Errors

@@ -48,13 +48,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::Rollback),
         container(Action::SnapshotDelete),
         not_yet(Action::Clone),
-        not_yet(Action::Suspend),
         not_yet(Action::Template),
         not_yet(Action::ResizeDisk),
-        not_yet(Action::Snapshot),
-        not_yet(Action::SnapshotUpdate),
-        not_yet(Action::Rollback),
-        not_yet(Action::SnapshotDelete),
     ],
 };
 
@@ -122,7 +117,7 @@ mod tests {
     #[test]
     fn virtual_machines_start_here() {
         CAPABILITIES.require(GuestKind::Qemu, Action::Start).unwrap();
-        let error = CAPABILITIES.require(GuestKind::Qemu, Action::Suspend).unwrap_err();
+        let error = CAPABILITIES.require(GuestKind::Qemu, Action::Template).unwrap_err();
         assert!(error.message().contains("yet"), "{error}");
     }
 
