@@ -38,12 +38,12 @@ fn kernel() -> Vec<u8> {
 }
 
 /// An account whose chosen context is this host, with this executable as its Cloud Hypervisor.
-struct Host {
-    env: Env,
+pub(crate) struct Host {
+    pub(crate) env: Env,
 }
 
 impl Host {
-    fn new(vmm: &Path) -> Self {
+    pub(crate) fn new(vmm: &Path) -> Self {
         let env = Env::bare();
         let programs = env.path("programs");
         fs::create_dir(&programs).unwrap();
@@ -57,16 +57,16 @@ impl Host {
         Self { env }
     }
 
-    fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.env.path(".local/state/pvectl/local")
     }
 
-    fn status(&self, vm: &str) -> Value {
+    pub(crate) fn status(&self, vm: &str) -> Value {
         self.env.run(&format!("vm get {vm} -o json")).ok().json()
     }
 
     /// The processes that run VMs of this account.
-    fn processes(&self) -> Vec<u32> {
+    pub(crate) fn processes(&self) -> Vec<u32> {
         let mark = self.state().display().to_string();
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
@@ -146,12 +146,12 @@ fn life(vmm: &Path) {
 }
 
 /// The stand-in, which `cargo test` builds beside the executable.
-fn stand_in() -> PathBuf {
+pub(crate) fn stand_in() -> PathBuf {
     Path::new(PVECTL).with_file_name("examples").join("stand_in_vmm")
 }
 
 /// The real executable, if this machine can run it.
-fn real() -> Option<PathBuf> {
+pub(crate) fn real() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let found = std::env::split_paths(&path).map(|folder| folder.join("cloud-hypervisor")).find(|file| file.is_file());
     let opens = OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();

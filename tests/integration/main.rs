@@ -29,6 +29,8 @@ mod keys;
 mod lists;
 #[cfg(target_os = "linux")]
 mod local;
+#[cfg(target_os = "linux")]
+mod local_snapshots;
 mod login;
 mod lost;
 mod models;

@@ -40,8 +40,9 @@ impl Local {
         }
         let mut settings = vm.settings.clone();
         settings.apply_pending();
-        // Memory that was given up, since nothing says any more that it is suspended.
-        let drops: Vec<PathBuf> = settings.config.remove("vmstate").into_iter().map(PathBuf::from).collect();
+        // Memory that was given up, since nothing says any more that it is suspended. That of a snapshot stays.
+        let given_up = settings.config.remove("vmstate").into_iter().map(PathBuf::from);
+        let drops = given_up.filter(|folder| *folder == self.memory_of(vm, "suspend").folder).collect();
         let work = Work { drops, settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };

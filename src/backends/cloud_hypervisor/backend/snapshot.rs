@@ -77,7 +77,7 @@ impl Local {
             }
             if let (Some(vmm), Some(memory)) = (&vmm, &memory) {
                 job.line("saving memory and the state of devices")?;
-                self.keep_memory(vm, vmm, memory).await?;
+                self.keep_memory(vm, vmm, memory, job).await?;
             }
             self.copy_all(copies, job).await?;
             let row = SnapshotRow {

@@ -75,7 +75,7 @@ impl Local {
                 vmm.pause(SLOW).await?;
             }
             job.line("saving memory and the state of devices")?;
-            self.keep_memory(vm, &vmm, &memory).await?;
+            self.keep_memory(vm, &vmm, &memory, job).await?;
             job.log.check()?;
             // The memory is safe: from here on it is switched off, whatever happens.
             self.commit(&mut intent, |settings| {
@@ -154,23 +154,23 @@ impl Local {
     ///
     /// # Errors
     /// Where KVM does not give away the state of its processors, with the way out; the VM is as it was.
-    pub(super) async fn keep_memory(&self, vm: &Vm, vmm: &Vmm, memory: &Memory) -> Result<()> {
+    pub(super) async fn keep_memory(&self, vm: &Vm, vmm: &Vmm, memory: &Memory, job: &Job) -> Result<()> {
         let unfinished = memory.unfinished();
         for left in memory.made() {
             forget(&left)?;
         }
         DirBuilder::new().mode(0o700).create(&unfinished).map_err(|error| failed("make", &unfinished, error))?;
         let (info, ping) = (vmm.info(SLOW).await?, vmm.ping(SLOW).await?);
-        vmm.snapshot(&unfinished, patience(info.memory_actual_size)).await.map_err(|error| {
-            let why = if format!("{error}").contains("NestedState") {
-                "; KVM on this host does not give away the state of its processors"
-            } else {
-                ""
+        if let Err(error) = vmm.snapshot(&unfinished, patience(info.memory_actual_size)).await {
+            let cause = error.cause().map_or_else(|| error.to_string(), str::to_owned);
+            let why = match cause.contains("NestedState") {
+                true => format!("KVM on this host does not give away the state of its processors ({cause})"),
+                false => cause,
             };
-            let out = "do without the memory (a snapshot without --memory), or shut the VM down";
-            let text = format!("the memory of VM {} cannot be saved: {error}{why}. Way out: {out}", vm.vmid);
-            Error::new(Class::Failed, text)
-        })?;
+            job.line("the VM goes on as before; take a snapshot without --memory, or shut it down")?;
+            let text = format!("the memory of VM {} cannot be saved: {why}", vm.vmid);
+            return Err(Error::new(Class::Failed, text).with_source(error));
+        }
         let (places, folder) = (self.places(vm), memory.folder.clone());
         let whole = move || -> Result<()> {
             for name in WITH_IT {
@@ -211,7 +211,8 @@ impl Local {
     /// replaced for it.
     pub(super) async fn check_memory(&self, vm: &Vm, folder: &Path) -> Result<()> {
         let wrote = self.wrote(vm, folder)?;
-        let Some(binary) = self.options().binary.clone() else { return Ok(()) };
+        let missing = || Error::not_found("there is no `cloud-hypervisor` to read the memory with");
+        let binary = self.options().binary.clone().ok_or_else(missing)?;
         let says = tokio::task::spawn_blocking(move || host::facts::build(&binary)).await;
         match says {
             Ok(Ok(reads)) => same_build(vm, &wrote, &reads),
