@@ -30,6 +30,8 @@ mod lists;
 #[cfg(target_os = "linux")]
 mod local;
 #[cfg(target_os = "linux")]
+mod local_disks;
+#[cfg(target_os = "linux")]
 mod local_snapshots;
 mod login;
 mod lost;

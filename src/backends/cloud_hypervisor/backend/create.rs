@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
-    volumes::{STORAGE, volume_of},
+    asked::config_of,
+    volumes::{STORAGE, drives, volume_of},
 };
 use crate::{
     backends::{
@@ -15,12 +16,59 @@ use crate::{
             state::{Config, Draft, End, Log, NewVm, Outcome, Settings, Settle, Verb, Work},
         },
     },
-    model::{Class, Error, Hint, PropertyString, Result, Size, is_disk_key},
+    model::{Class, Error, Hint, PropertyString, Result, Size, Vmid, is_disk_key},
 };
 
-/// Parameters of a create that are no keys of the configuration.
-const HOW: [&str; 10] =
-    ["vmid", "node", "pool", "storage", "start", "unique", "force", "archive", "bwlimit", "ha-managed"];
+/// A disk that a configuration asks for and that is not there yet.
+pub(super) struct Asked {
+    pub(super) key: String,
+    /// Bytes; of an image at least its own size.
+    size: u64,
+    pub(super) format: Format,
+    /// From this image; empty otherwise.
+    image: Option<Image>,
+    parts: PropertyString,
+}
+
+/// The disks that a configuration asks for: `local:32` is a new one of 32 GiB. The image becomes the first of those that
+/// can be booted, one of its own if there is none, and keeps its format.
+///
+/// # Errors
+/// [`Class::Usage`] for a format or a size that a disk cannot have.
+pub(super) fn asked_disks(config: &Config, mut image: Option<Image>) -> Result<Vec<Asked>> {
+    let bootable = drives(config);
+    let mut wanted = Vec::new();
+    for (key, value) in config.iter().filter(|(key, _)| is_disk_key(key)) {
+        let drive = PropertyString::lenient(value);
+        let size = volume_of(&drive).strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':'));
+        let Some(gib) = size.and_then(|size| size.parse::<f64>().ok()) else { continue };
+        if !(gib > 0.0 && gib < 16384.0) {
+            return Err(Error::usage(format!("{key}: a disk cannot have {gib} GiB")));
+        }
+        wanted.push((key.clone(), (gib * (1_u64 << 30) as f64) as u64, drive));
+    }
+    if image.is_some() && !wanted.iter().any(|(key, ..)| bootable.contains_key(key)) {
+        let free = |n: &u32| !config.contains_key(&format!("scsi{n}"));
+        let key = format!("scsi{}", (0..).find(free).unwrap_or_default());
+        wanted.push((key, 0, PropertyString::lenient("")));
+    }
+    let mut asked = Vec::new();
+    for (key, size, parts) in wanted {
+        let is_bootable = bootable.contains_key(&key) || size == 0;
+        let image = if is_bootable { image.take() } else { None };
+        let said = parts.get("format").map(str::parse::<Format>).transpose()?;
+        let format = image.as_ref().map(|image| image.format).or(said).unwrap_or(Format::Raw);
+        if let (Some(image), Some(said)) = (&image, said.filter(|said| *said != format)) {
+            let text = format!("{key}: the image `{}` is {format}, and a disk of it is not {said}", image.name);
+            return Err(Error::usage(text).with_hint(Hint::Text(format!(
+                "leave format out, or convert the image first: `qemu-img convert -O {said}`"
+            ))));
+        }
+        let size = size.max(image.as_ref().map_or(0, |image| image.virtual_size));
+        asked.push(Asked { key, size, format, image, parts });
+    }
+    Ok(asked)
+}
 
 /// A disk that is to be made.
 struct Making {
@@ -39,14 +87,9 @@ struct Making {
 
 impl Local {
     pub(super) async fn create(&self, step: &Step, job: &Job) -> Result<()> {
-        let mut config: Config = step
-            .params
-            .iter()
-            .filter(|(key, _)| !HOW.contains(key))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
+        let mut config = config_of(step)?;
         let image = config.get(mapping::IMAGE).map(|name| self.image(name)).transpose()?;
-        let makings = self.makings(step, &config, image)?;
+        let makings = self.makings(step.guest.vmid, asked_disks(&config, image)?);
         for making in &makings {
             config.insert(making.key.clone(), making.drive());
         }
@@ -68,42 +111,21 @@ impl Local {
         }
     }
 
-    fn image(&self, name: &str) -> Result<Image> {
+    /// An image of the store.
+    pub(super) fn image(&self, name: &str) -> Result<Image> {
         Images::new(self.store()).get(name)
     }
 
-    /// The disks of a configuration that are not there yet: `local:32` is a new one of 32 GiB. The first is the image's,
-    /// if there is one, and has its format.
-    fn makings(&self, step: &Step, config: &Config, mut image: Option<Image>) -> Result<Vec<Making>> {
+    /// Gives disks that are asked for their volumes.
+    fn makings(&self, vmid: Vmid, asked: Vec<Asked>) -> Vec<Making> {
         let mut makings: Vec<Making> = Vec::new();
-        let mut wanted = Vec::new();
-        for (key, value) in config.iter().filter(|(key, _)| is_disk_key(key)) {
-            let drive = PropertyString::lenient(value);
-            let size = volume_of(&drive).strip_prefix(STORAGE).and_then(|rest| rest.strip_prefix(':'));
-            if let Some(gib) = size.and_then(|size| size.parse::<f64>().ok()) {
-                wanted.push((key.clone(), (gib * (1_u64 << 30) as f64) as u64, drive));
-            }
-        }
-        if wanted.is_empty() && image.is_some() {
-            wanted.push(("scsi0".to_owned(), 0, PropertyString::lenient("")));
-        }
-        for (key, size, parts) in wanted {
-            let image = image.take();
-            let asked = parts.get("format").map(str::parse::<Format>).transpose()?;
-            let format = image.as_ref().map(|image| image.format).or(asked).unwrap_or(Format::Raw);
-            if let (Some(image), Some(asked)) = (&image, asked.filter(|asked| *asked != format)) {
-                let text = format!("{key}: the image `{}` is {format}, and a disk of it is not {asked}", image.name);
-                return Err(Error::usage(text).with_hint(Hint::Text(format!(
-                    "leave format out, or convert the image: `qemu-img convert -O {asked}`"
-                ))));
-            }
+        for Asked { key, size, format, image, parts } in asked {
             let taken: Vec<PathBuf> = makings.iter().map(|making| making.path.clone()).collect();
-            let (volume, path) = self.new_volume(step.guest.vmid, format, &taken);
-            let size = size.max(image.as_ref().map_or(0, |image| image.virtual_size));
+            let (volume, path) = self.new_volume(vmid, format, &taken);
             let from = image.map(|image| Images::new(self.store()).path(&image));
             makings.push(Making { key, volume, path, format, from, size, parts });
         }
-        Ok(makings)
+        makings
     }
 
     async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {

@@ -3,6 +3,7 @@
 //! A step that takes time is a task of this process: it goes on while its log is read, and [`Backend::leave`] waits for
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
+mod asked;
 mod configure;
 mod create;
 mod look;
@@ -154,7 +155,7 @@ impl Local {
         let card = |key: &str| key.strip_prefix("net").is_some_and(|n| n.parse::<u8>().is_ok());
         match step.params.iter().find(|(key, _)| card(key)) {
             Some((key, _)) => Err(Error::usage(format!("{key}: VMs of this host have no network cards yet"))),
-            None => Ok(()),
+            None => self.refuse_impossible(step),
         }
     }
 

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf, thread, time::Duration};
 
 use super::{
     Job, Local,
+    asked::typed,
     look::{SLOW, identity, process},
 };
 use crate::{
@@ -66,11 +67,10 @@ impl Local {
     /// Starts a VMM and the VM in it.
     async fn boot(&self, vm: &Vm, job: &Job) -> Result<Process> {
         let places = self.places(vm);
-        let config = QemuConfig::from(vm.settings.guest_config(crate::model::ConfigView::Current));
+        let config = typed(&vm.settings.config);
         let mapped = mapping::map(&config, &self.facts(vm, &config)?)?;
-        for warning in &mapped.warnings {
-            job.warn(warning)?;
-        }
+        mapped.notes.iter().try_for_each(|note| job.line(note))?;
+        mapped.warnings.iter().try_for_each(|warning| job.warn(warning))?;
         let (started, vmm, _) = self.launch(vm).await?;
         let sent = serde_json::to_vec_pretty(&mapped.config).unwrap_or_default();
         fs::write(places.state.join("config.json"), sent)
@@ -115,21 +115,27 @@ impl Local {
         Ok((started, vmm, ping))
     }
 
+    /// What the mapping has to know of this host, whatever the VM.
+    pub(super) fn host_facts(&self) -> Facts {
+        Facts {
+            arch: std::env::consts::ARCH.to_owned(),
+            host_cpus: thread::available_parallelism().map_or(1, |count| count.get() as u64),
+            memory_limit: self.memory().0,
+            ..Facts::default()
+        }
+    }
+
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let places = self.places(vm);
-        let cpus = thread::available_parallelism().map_or(1, |count| count.get() as u64);
         let mut facts = Facts {
-            arch: std::env::consts::ARCH.to_owned(),
-            host_cpus: cpus,
-            memory_limit: self.memory().0,
             uuid: vm.uuid.to_string(),
             firmware: self.options().firmware.clone(),
             volumes: self.attached(vm)?,
             taps: BTreeMap::new(),
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
-            ..Facts::default()
+            ..self.host_facts()
         };
         if let Some(seed) = mapping::seed(config, &SeedFacts { uuid: vm.uuid.to_string(), ..SeedFacts::default() })? {
             let path = places.state.join("seed.img");

@@ -35,6 +35,8 @@ pub struct Mapped {
     pub config: VmConfig,
     /// What is to be said, a sentence each.
     pub warnings: Vec<String>,
+    /// What is good to know, a sentence each; nothing is wrong.
+    pub notes: Vec<String>,
     /// The key of the drive that holds the cloud-init seed, if there is one.
     pub seed_drive: Option<String>,
     /// Taps whose link is to be taken down.
@@ -88,13 +90,8 @@ pub fn map(config: &QemuConfig, facts: &Facts) -> Result<Mapped> {
         built = patched(&built, patch)?;
     }
     check_size(&built)?;
-    Ok(Mapped {
-        config: built,
-        warnings: warnings.sentences(),
-        seed_drive,
-        links_down,
-        freeze: config.freeze()?.unwrap_or(false),
-    })
+    let (warnings, notes) = warnings.sentences();
+    Ok(Mapped { config: built, warnings, notes, seed_drive, links_down, freeze: config.freeze()?.unwrap_or(false) })
 }
 
 /// Refuses what is too long for one request of the VMM's; also to be asked once rules for Landlock were added.

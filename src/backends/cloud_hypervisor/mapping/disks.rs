@@ -140,7 +140,7 @@ fn disk(drive: &Drive, config: &QemuConfig, facts: &Facts, warnings: &mut Warnin
         .ok_or_else(|| Error::new(Class::Bug, format!("the volume of {key} was not looked up")))?;
     let cdrom = drive.is_cdrom()?;
     if !key.starts_with("virtio") && !cdrom {
-        warnings.say(key, "the guest sees a virtio disk, /dev/vdX and not /dev/sdX: let it mount by UUID or label");
+        warnings.note(key, "the guest sees a virtio disk, /dev/vdX and not /dev/sdX: let it mount by UUID or label");
     }
     let template = config.template()?.unwrap_or(false);
     let readonly = cdrom || template || disk.ro()?.unwrap_or(false);

@@ -13,6 +13,7 @@ mod keys;
 mod live;
 mod memory;
 mod nets;
+mod possible;
 mod rate;
 mod seed;
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub use disks::is_seed;
 pub use facts::{Facts, SeedFacts, Tap, Volume, Vsock};
 pub use keys::{Apply, CMDLINE, IMAGE, INITRD, KERNEL, KEYS, Key, OWN, PATCH, Way, key};
 pub use live::{Live, LiveCall};
+pub use possible::possible;
 pub use seed::{Seed, hash_password, seed};
