@@ -383,3 +383,6 @@ pub(super) fn as_it_was(vm: &Vm) -> Settle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
