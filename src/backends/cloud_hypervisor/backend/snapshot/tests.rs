@@ -57,7 +57,9 @@ impl Stage {
         fs::create_dir_all(local.places(&vm).state).unwrap();
         let stage = Self { home, local, job, vm, _task: task };
         fs::create_dir_all(stage.folder()).unwrap();
-        DISKS.iter().for_each(|disk| drop(create_raw(&stage.folder().join(disk), 1 << 20).unwrap()));
+        for disk in DISKS {
+            create_raw(&stage.folder().join(disk), 1 << 20).unwrap();
+        }
         stage.write("one");
         stage
     }
@@ -82,6 +84,15 @@ impl Stage {
             .collect();
         names.sort();
         names
+    }
+
+    /// Somebody changes the settings.
+    fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let change = |vm: &mut Vm| {
+            change(&mut vm.settings);
+            Ok(())
+        };
+        self.local.state().configure(self.vm.vmid, None, change).unwrap();
     }
 
     fn vm(&self) -> Vm {
@@ -153,10 +164,7 @@ async fn a_rollback_that_is_cut_short_is_done_or_not_begun() {
         let local = &stage.local;
         stage.take("a-1").await;
         stage.write("two");
-        local
-            .state()
-            .configure(stage.vm.vmid, None, |vm| Ok(drop(vm.settings.config.insert("cores".into(), "2".into()))))
-            .unwrap();
+        stage.set(|settings| drop(settings.config.insert("cores".into(), "2".into())));
         let vm = stage.vm();
         let row = vm.settings.snapshot("a-1").unwrap().clone();
         let parts = local.parts(&vm, &row.config).unwrap();
@@ -215,10 +223,7 @@ async fn what_was_changed_meanwhile_is_not_lost() {
     let stage = Stage::new();
     let local = &stage.local;
     let mut intent = stage.begin(Verb::Snapshot, Work::default());
-    local
-        .state()
-        .configure(stage.vm.vmid, None, |vm| Ok(drop(vm.settings.config.insert("name".into(), "new".into()))))
-        .unwrap();
+    stage.set(|settings| drop(settings.config.insert("name".into(), "new".into())));
     local.commit(&mut intent, |settings| drop(settings.config.insert("parent".into(), "a-1".into()))).unwrap();
     let vm = stage.mend().await;
     assert_eq!((vm.settings.get("name"), vm.settings.get("parent")), (Some("new"), Some("a-1")));
@@ -229,14 +234,12 @@ async fn disks_that_a_snapshot_does_not_know_become_unused() {
     let stage = Stage::new();
     let local = &stage.local;
     stage.take("a-1").await;
-    let change = |vm: &mut Vm| {
-        vm.settings.config.remove("virtio1");
-        vm.settings.config.insert("scsi3".into(), "local:100/vm-100-disk-2.raw".into());
-        vm.settings.config.insert("unused0".into(), "local:100/vm-100-disk-1.qcow2".into());
-        vm.settings.pending.insert("cores".into(), Some("8".into()));
-        Ok(())
-    };
-    local.state().configure(stage.vm.vmid, None, change).unwrap();
+    stage.set(|settings| {
+        settings.config.remove("virtio1");
+        settings.config.insert("scsi3".into(), "local:100/vm-100-disk-2.raw".into());
+        settings.config.insert("unused0".into(), "local:100/vm-100-disk-1.qcow2".into());
+        settings.pending.insert("cores".into(), Some("8".into()));
+    });
     create_raw(&stage.folder().join("vm-100-disk-2.raw"), 1 << 20).unwrap();
     local.roll_back(&stage.vm(), Sight::Stopped, &Stage::params("a-1"), &stage.job).await.unwrap();
     let settings = stage.vm().settings;
@@ -255,7 +258,7 @@ async fn what_cannot_be_kept_is_refused_before_anything_is_made() {
     let stage = Stage::new();
     let local = &stage.local;
     let refused = async |change: &dyn Fn(&mut Settings), name: &str| {
-        local.state().configure(stage.vm.vmid, None, |vm| Ok(change(&mut vm.settings))).unwrap();
+        stage.set(change);
         let taken = local.take_snapshot(&stage.vm(), Sight::Stopped, &Stage::params(name), &stage.job).await;
         let error = taken.unwrap_err();
         assert_eq!(stage.files(), [""; 0]);
@@ -279,7 +282,7 @@ async fn what_cannot_be_kept_is_refused_before_anything_is_made() {
         settings.config.insert("lock".into(), "suspended".into());
     };
     assert_eq!(refused(&locked, "a-1").await.0, Class::Conflict);
-    local.state().configure(stage.vm.vmid, None, |vm| Ok(drop(vm.settings.config.remove("lock")))).unwrap();
+    stage.set(|settings| drop(settings.config.remove("lock")));
     stage.take("a-1").await;
     assert_eq!(stage.files(), KEPT);
     // A snapshot of which a file is gone is not gone back to in parts.
