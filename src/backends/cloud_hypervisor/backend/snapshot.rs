@@ -237,7 +237,7 @@ impl Local {
     /// Refuses copies for which there is no room, before anything stands still for them, and says what that will cost.
     fn require_room(&self, copies: &[Copying], stands_still: bool, job: &Job) -> Result<()> {
         let Some(folder) = copies.first().and_then(|copy| copy.to.parent()) else { return Ok(()) };
-        if disk::probe(folder)?.reflink {
+        if disk::shares_blocks(folder) {
             return Ok(());
         }
         let sizes = copies.iter().map(|copy| disk::allocated(&copy.from));

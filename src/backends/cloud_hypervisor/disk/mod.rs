@@ -16,7 +16,7 @@ mod seed;
 use std::{fmt::Display, io, path::Path};
 
 pub use chain::{Layer, chain};
-pub use copy::{Abilities, Copied, Method, allocated, copy, probe};
+pub use copy::{Abilities, Copied, Method, allocated, copy, probe, shares_blocks};
 pub use format::{Format, Inspected, inspect};
 pub use grow::grow;
 pub use images::{Checksum, Image, Images, Pull, Source, Users};
