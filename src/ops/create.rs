@@ -112,7 +112,7 @@ impl Ops {
             None => request,
         };
         let mut plan = match (&request.template, kind) {
-            (Some(template), GuestKind::Qemu) => self.plan_clone(request, template, &guests, taken).await?,
+            (Some(template), GuestKind::Qemu) => self.plan_from_template(request, template, &guests, taken).await?,
             (template, _) => self.plan_new(request, template.as_deref(), taken).await?,
         };
         if let Some(there) = there {
@@ -136,8 +136,8 @@ impl Ops {
     }
 
     /// The number asked for, or the next that neither the cluster nor an earlier plan has.
-    async fn vmid(&self, request: &CreateRequest, taken: &[Vmid]) -> Result<Vmid> {
-        if let Some(vmid) = request.vmid {
+    pub(super) async fn vmid(&self, wanted: Option<Vmid>, taken: &[Vmid]) -> Result<Vmid> {
+        if let Some(vmid) = wanted {
             return Ok(vmid);
         }
         let first = self.backend().next_vmid().await?;
@@ -170,14 +170,14 @@ impl Ops {
         checked.remove("vmid");
         let needs = Needs::of(kind, &checked);
         let node = self.place(&needs, request.node.as_ref(), &eligible, request.check).await?;
-        let guest = GuestRef { kind, vmid: self.vmid(request, taken).await?, node };
+        let guest = GuestRef { kind, vmid: self.vmid(request.vmid, taken).await?, node };
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);
         plan.steps.push(Step::new(Action::Create, guest).with_params(checked));
         Ok(plan)
     }
 
     /// A VM as a clone of a template, changed as asked.
-    async fn plan_clone(
+    async fn plan_from_template(
         &self,
         request: &CreateRequest,
         template: &str,
@@ -185,7 +185,7 @@ impl Ops {
         taken: &[Vmid],
     ) -> Result<Plan> {
         let source = vm_template(template, guests)?;
-        let vmid = self.vmid(request, taken).await?;
+        let vmid = self.vmid(request.vmid, taken).await?;
         // What it has from its template is not overwritten by what comes without a number.
         let adds = !request.devices.is_empty() || !request.labels.is_empty();
         let there = match adds {

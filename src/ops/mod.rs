@@ -3,8 +3,10 @@
 //! The SDK's high-level door. It speaks to people only through what it returns and through [`Observer`]; it knows no
 //! flags, no terminal, and no backend by name.
 
+mod clone;
 mod create;
 mod devices;
+mod disks;
 mod labels;
 mod observe;
 mod outcome;
@@ -24,8 +26,10 @@ mod verbs;
 use std::sync::Arc;
 
 pub use crate::model::closest;
+pub use clone::CloneRequest;
 pub use create::CreateRequest;
 pub use devices::Device;
+pub use disks::Growth;
 pub use labels::LabelChange;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
@@ -36,8 +40,8 @@ pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, ROLLBACK, SNAPSHOT, UPDATE, UPDATE_SNAPSHOT,
-    VerbOption, When, Words, action_of, power_verb,
+    CLONE, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, RESIZE_DISK, ROLLBACK, SNAPSHOT,
+    TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
 };
 
 use crate::{

@@ -309,7 +309,7 @@ impl Ops {
     }
 }
 
-fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
+pub(super) fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
     // A guest suspended to disk is locked by that and can be changed and removed all the same.
     match config.lock() {
         Some(lock) if lock != "suspended" => {

@@ -81,6 +81,14 @@ pub const CREATE: Words = Words::new("create", "creating", "created");
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
+/// The verb that makes a disk larger.
+pub const RESIZE_DISK: Words = Words::new("resize-disk", "growing a disk of", "has a larger disk");
+/// The verb that makes a template of a guest.
+pub const TEMPLATE: Words = Words::new("template", "making a template of", "is a template");
+/// The verb that makes a guest from another.
+pub const CLONE: Words = Words::new("clone", "cloning to", "cloned");
+/// The same with all data, a name and a start.
+pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
 /// The verb that takes a snapshot.
 pub const SNAPSHOT: Words = Words::new("snapshot", "taking a snapshot of", "snapshot taken");
@@ -243,6 +251,10 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (UPDATE, Action::Configure),
         (DELETE, Action::Destroy),
         (SNAPSHOT, Action::Snapshot),
+        (CLONE, Action::Clone),
+        (COPY, Action::Clone),
+        (TEMPLATE, Action::Template),
+        (RESIZE_DISK, Action::ResizeDisk),
     ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))

@@ -1,13 +1,17 @@
 //! What VMs of this host are made of: what is refused before anything is made, disks that grow, templates, copies.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::local::{Host, stand_in};
+use crate::local::{Host, real, stand_in};
 
 /// Everything in a folder and below.
-fn files_below(folder: &Path) -> Vec<std::path::PathBuf> {
+fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         match entry.path().is_dir() {
@@ -126,4 +130,297 @@ fn sha_crypt_fits(hash: &str, password: &str) -> bool {
             true
         }
     }
+}
+
+/// Runs over the stand-in, and over the real one where that can be.
+fn over_both(scenario: impl Fn(&Path)) {
+    scenario(&stand_in());
+    match real() {
+        Some(vmm) => {
+            eprintln!("over the real Cloud Hypervisor: {}", vmm.display());
+            scenario(&vmm);
+        }
+        None => eprintln!("SKIPPED: no cloud-hypervisor on PATH, or /dev/kvm does not open"),
+    }
+}
+
+fn length(file: &Path) -> u64 {
+    fs::metadata(file).unwrap().len()
+}
+
+/// What the VMM of a VM was given for a disk.
+fn sent(host: &Host, key: &str) -> Vec<Value> {
+    let configs = files_below(&host.state()).into_iter().filter(|file| file.ends_with("config.json"));
+    let configs = configs.map(|file| serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap());
+    let disks = configs.flat_map(|config| config["disks"].as_array().cloned().unwrap_or_default());
+    disks.filter(|disk| disk["id"] == key).collect()
+}
+
+const GIB: u64 = 1 << 30;
+
+#[test]
+fn a_disk_grows_while_the_vm_is_off_and_while_it_runs() {
+    over_both(|vmm| {
+        let host = Host::new(vmm);
+        let env = &host.env;
+        let create = "vm create --name a --memory 256 --kernel kernel";
+        let _ = env.run(&format!("{create} --scsi0 local:1 --scsi1 local:1,format=qcow2")).ok();
+        let images = host.state().join("storage/local/images/100");
+        let (raw, qcow2) = (images.join("vm-100-disk-0.raw"), images.join("vm-100-disk-1.qcow2"));
+        let size = |key: &str| {
+            let drive = host.status("a")["config"][key].as_str().unwrap().to_owned();
+            drive.split("size=").nth(1).unwrap().to_owned()
+        };
+        // The size of a qcow2 disk stands behind 24 bytes of its header.
+        let virtual_size = || {
+            let mut bytes = [0; 8];
+            File::open(&qcow2).unwrap().read_exact_at(&mut bytes, 24).unwrap();
+            u64::from_be_bytes(bytes)
+        };
+        let _ = env.run("vm resize-disk a scsi0 +1G").ok();
+        let _ = env.run("vm resize-disk a scsi1 3G").ok();
+        assert_eq!((length(&raw), virtual_size()), (2 * GIB, 3 * GIB));
+        assert_eq!((size("scsi0").as_str(), size("scsi1").as_str()), ("2G", "3G"));
+        let _ = env.run("vm resize-disk a scsi0 2G").ok().says(&["2.00 GiB already"]);
+        let _ = env.run("vm resize-disk a scsi0 1G").exits(2).says(&["shrinking disks is not supported"]);
+        let _ = env.run("vm resize-disk a scsi7 1G").exits(3).says(&["disk 'scsi7' does not exist"]);
+        let _ = env.run("vm resize-disk a scsi0 big").exits(2).says(&["+10G"]);
+        let _ = env.run("vm resize-disk a scsi0 +1G --dry-run").ok();
+        assert_eq!(length(&raw), 2 * GIB);
+
+        let _ = env.run("vm start a").ok();
+        let _ = env.run("vm resize-disk a scsi0 +512M").ok();
+        assert_eq!((length(&raw), size("scsi0").as_str()), (2 * GIB + GIB / 2, "2560M"));
+        let _ = env.run("vm resize-disk a scsi1 4G").ok();
+        assert_eq!((virtual_size(), size("scsi1").as_str()), (4 * GIB, "4G"));
+        let _ = env.run("vm resize-disk a scsi0 1G").exits(2);
+        assert_eq!(host.status("a")["qmpstatus"], "running");
+        let task = &env.run("task list -o json").ok().json()[0];
+        assert_eq!((&task["type"], &task["status"]), (&json!("resize"), &json!("OK")));
+        let _ = env.run("vm stop a").ok();
+        let _ = env.run("vm start a").ok();
+    });
+}
+
+#[test]
+fn a_copy_is_somebody_else_with_the_same_data() {
+    over_both(|vmm| {
+        let host = Host::new(vmm);
+        let env = &host.env;
+        let create = "vm create --name web --memory 256 --kernel kernel --scsi0 local:1,discard=on";
+        let _ = env.run(&format!("{create} --ide2 local:cloudinit --tags a,b --smbios1 family=x")).ok();
+        let images = host.state().join("storage/local/images");
+        let raw = images.join("100/vm-100-disk-0.raw");
+        let write = |text: &str| {
+            File::options().write(true).open(&raw).unwrap().write_all_at(text.as_bytes(), GIB / 2).unwrap();
+        };
+        let read = |file: &str| {
+            let mut bytes = [0; 4];
+            File::open(images.join(file)).unwrap().read_exact_at(&mut bytes, GIB / 2).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        write("off.");
+        let made = env.run("vm clone web web-2 -o json").ok().json();
+        assert_eq!((&made["vmid"], &made["name"], &made["verb"]), (&json!(101), &json!("web-2"), &json!("clone")));
+        assert_eq!(read("101/vm-101-disk-0.raw"), "off.");
+        let (source, copy) = (host.status("web"), host.status("web-2"));
+        assert_eq!(copy["status"], "stopped");
+        assert_eq!(copy["config"]["scsi0"], "local:101/vm-101-disk-0.raw,discard=on,size=1G");
+        for key in ["ide2", "tags", "memory", "x-kernel", "serial0", "smbios1"] {
+            assert_eq!(copy["config"][key], source["config"][key], "{key}");
+        }
+        assert_eq!(copy["config"].get("lock"), None);
+        let shared = length(&images.join("101/vm-101-disk-0.raw"));
+        assert_eq!(shared, GIB);
+
+        // While it runs it stands still for the time that it takes, and goes on.
+        let _ = env.run("vm start web").ok();
+        write("run.");
+        let copied = env.run("vm cp web -o json").ok().json();
+        assert_eq!((&copied["name"], &copied["verb"]), (&json!("web-copy"), &json!("cp")));
+        assert_eq!(read("102/vm-102-disk-0.raw"), "run.");
+        assert_eq!(host.status("web")["qmpstatus"], "running");
+        assert_eq!(host.status("web-copy")["qmpstatus"], "running");
+        let _ = env.run("vm pause web").ok();
+        let copied = env.run("vm cp web -o json").ok().json();
+        assert_eq!(copied["name"], "web-copy-2");
+        assert_eq!(host.status("web")["qmpstatus"], "paused");
+        let cids: Vec<u64> = files_below(&host.state())
+            .into_iter()
+            .filter(|file| file.ends_with("config.json"))
+            .map(|file| serde_json::from_slice::<Value>(&fs::read(file).unwrap()).unwrap())
+            .map(|config| config["platform"]["system_uuid"].as_str().unwrap().len() as u64)
+            .collect();
+        assert_eq!(cids.len(), 3);
+
+        for (words, code, says) in [
+            ("vm clone web x --vmid 101", 6, "101"),
+            ("vm clone web x --storage nowhere", 3, "nowhere"),
+            ("vm clone web x --target nowhere", 3, "nowhere"),
+            ("vm clone web x --snapname nowhere --full", 3, "snapshot 'nowhere' does not exist"),
+            ("vm clone web x --linked", 2, "Linked clone feature is not supported for"),
+            ("vm clone web,web-2 x", 2, "one vm at a time"),
+            ("vm clone nobody", 3, "nobody"),
+            ("vm cp web 'two words'", 2, "name"),
+        ] {
+            let _ = env.run(words).exits(code).says(&[says]);
+        }
+        let vms = env.run("vm list -o json").ok().json();
+        assert_eq!(vms.as_array().unwrap().len(), 4);
+        assert_eq!(fs::read_dir(&images).unwrap().count(), 4, "nothing half made");
+    });
+}
+
+#[test]
+fn a_template_carries_linked_clones() {
+    over_both(|vmm| {
+        let host = Host::new(vmm);
+        let env = &host.env;
+        let _ = env.run("vm create --name golden --memory 256 --kernel kernel --scsi0 local:1").ok();
+        let _ = env.run("vm start golden").ok();
+        let _ = env.run("vm template golden").exits(6).says(&["if VM is running"]);
+        let _ = env.run("vm stop golden").ok();
+        let _ = env.run("vm template golden").ok();
+        let images = host.state().join("storage/local/images");
+        let base = images.join("100/base-100-disk-0.raw");
+        assert_eq!(fs::metadata(&base).unwrap().permissions().mode() & 0o222, 0);
+        let config = &host.status("golden")["config"];
+        assert_eq!(
+            (&config["template"], &config["scsi0"]),
+            (&json!(1), &json!("local:100/base-100-disk-0.raw,size=1G"))
+        );
+        let _ = env.run("vm template golden").ok().says(&["already a template"]);
+        let _ = env.run("vm start golden").exits(6);
+        let _ = env.run("vm resize-disk golden scsi0 +1G").exits(6).says(&["template"]);
+
+        let _ = env.run("vm clone golden one").ok();
+        assert_eq!(host.status("one")["config"]["scsi0"], "local:101/vm-101-disk-0.qcow2,size=1G");
+        assert_eq!(host.status("one")["config"].get("template"), None);
+        let _ = env.run("vm create --template golden --name two --memory 512 --start").ok();
+        assert_eq!(host.status("two")["config"]["memory"], "512");
+        let disk = &sent(&host, "scsi0").into_iter().find(|disk| disk["image_type"] == "Qcow2").unwrap();
+        assert_eq!(disk["backing_files"], true);
+        let _ = env.run("vm clone golden three --full").ok();
+        assert_eq!(host.status("three")["config"]["scsi0"], "local:103/vm-103-disk-0.raw,size=1G");
+        assert_ne!(fs::metadata(images.join("103/vm-103-disk-0.raw")).unwrap().permissions().mode() & 0o200, 0);
+        // It lies over the template's disk, so it cannot grow, and says so.
+        let _ = env.run("vm resize-disk one scsi0 +1G").exits(2).says(&["lies over another image"]);
+        let _ = env.run("vm resize-disk two scsi0 +1G").exits(2).says(&["lies over another image"]);
+        // A copy of a linked clone stands on the template as well.
+        let _ = env.run("vm clone one four --full").ok();
+
+        for _ in 0..2 {
+            let _ = env.run("vm delete golden --confirm").exits(6).says(&[
+                "base volume 'local:100/base-100-disk-0.raw' is still in use by linked cloned VMs",
+                "101, 102, 104",
+            ]);
+        }
+        let _ = env.run("vm delete one two four --confirm --force").ok();
+        let _ = env.run("vm delete golden three --confirm").ok();
+        assert_eq!(fs::read_dir(&images).unwrap().count(), 0);
+        assert_eq!(env.run("vm list -o json").ok().json(), json!([]));
+    });
+}
+
+#[test]
+fn a_disk_that_is_detached_stays_until_it_is_unset_again() {
+    let host = Host::new(&stand_in());
+    let env = &host.env;
+    let disks = "--scsi0 local:1 --scsi1 local:1 --scsi2 local:1";
+    let _ = env.run(&format!("vm create --name a --memory 256 --kernel kernel {disks}")).ok();
+    let images = host.state().join("storage/local/images/100");
+    let file = |n: u32| images.join(format!("vm-100-disk-{n}.raw"));
+    let config = |key: &str| host.status("a")["config"].get(key).cloned();
+    let _ = env.run("vm update a --unset scsi1").ok();
+    assert_eq!((config("scsi1"), config("unused0")), (None, Some(json!("local:100/vm-100-disk-1.raw"))));
+    assert!(file(1).exists());
+    // Attached again, it is the same disk.
+    let _ = env.run("vm update a --scsi1 local:100/vm-100-disk-1.raw").ok();
+    assert_eq!(config("unused0"), None);
+    let _ = env.run("vm update a --unset scsi1").ok();
+    let _ = env.run("vm update a --set protection=1").ok();
+    let _ =
+        env.run("vm update a --unset unused0").exits(6).says(&["can't remove unused disk 'unused0' - protection mode"]);
+    assert!(file(1).exists());
+    let _ = env.run("vm update a --set protection=0").ok();
+    let _ = env.run("vm update a --unset unused0 --dry-run").ok();
+    let _ = env.run("vm update a --unset unused0").ok();
+    assert!(!file(1).exists() && config("unused0").is_none());
+    assert!(file(0).exists() && file(2).exists());
+
+    // Of a VM that runs it goes with the next start.
+    let _ = env.run("vm start a").ok();
+    let _ = env.run("vm update a --unset scsi2").ok();
+    assert!(config("unused0").is_none() && config("scsi2").is_some());
+    let _ = env.run("vm stop a").ok();
+    let _ = env.run("vm start a").ok();
+    assert_eq!((config("scsi2"), config("unused0")), (None, Some(json!("local:100/vm-100-disk-2.raw"))));
+    let stray = images.join("vm-100-disk-9.raw");
+    fs::write(&stray, [0; 512]).unwrap();
+    let _ = env.run("vm delete a --force --confirm").ok();
+    assert!(!file(0).exists() && !file(2).exists());
+    assert!(stray.exists(), "nothing names it, and nobody asked for it");
+}
+
+#[test]
+fn files_that_nothing_names_go_when_that_is_asked_for() {
+    let host = Host::new(&stand_in());
+    let env = &host.env;
+    let _ = env.run("vm create --name a --memory 256 --kernel kernel --scsi0 local:1").ok();
+    let images = host.state().join("storage/local/images/100");
+    fs::write(images.join("vm-100-disk-9.raw"), [0; 512]).unwrap();
+    fs::write(images.join("vm-101-disk-0.raw"), [0; 512]).unwrap();
+    let _ = env.run("vm delete a --purge-disks --confirm").ok();
+    assert_eq!(files_below(&images), [images.join("vm-101-disk-0.raw")], "only what is its own");
+}
+
+/// An empty qcow2 image of 1 GiB that lies over a raw one.
+fn overlay(path: &Path, backing: &Path) {
+    let name = backing.to_str().unwrap().as_bytes();
+    let mut header = b"QFI\xfb\0\0\0\x03".to_vec();
+    header.extend(128_u64.to_be_bytes());
+    header.extend((name.len() as u32).to_be_bytes());
+    header.extend(16_u32.to_be_bytes());
+    header.extend(GIB.to_be_bytes());
+    for number in [0_u32, 2] {
+        header.extend(number.to_be_bytes());
+    }
+    for number in [3_u64 << 16, 1 << 16] {
+        header.extend(number.to_be_bytes());
+    }
+    header.extend(1_u32.to_be_bytes());
+    header.extend([0; 4 + 8 + 3 * 8]);
+    for number in [4_u32, 104, 0xE279_2ACA, 3] {
+        header.extend(number.to_be_bytes());
+    }
+    header.extend(b"raw\0\0\0\0\0");
+    header.extend([0; 8]);
+    header.resize(128, 0);
+    header.extend(name);
+    header.resize(4 << 16, 0);
+    header[(1 << 16) + 5] = 2;
+    for cluster in 0..4 {
+        header[(2 << 16) + cluster * 2 + 1] = 1;
+    }
+    fs::write(path, header).unwrap();
+}
+
+#[test]
+fn an_image_stays_while_a_disk_lies_over_it() {
+    let host = Host::new(&stand_in());
+    let env = &host.env;
+    File::create(env.path("golden.raw")).unwrap().set_len(GIB >> 6).unwrap();
+    let _ = env.run("image pull golden.raw").ok();
+    let stored = env.run("image get golden -o json").ok().json()["file"].as_str().unwrap().to_owned();
+    let (disk, over) = (env.path("over.qcow2"), host.state().join("images").join(stored));
+    overlay(&disk, &over);
+    let _ = env.run(&format!("vm create --name a --memory 256 --kernel kernel --scsi0 {}", disk.display())).ok();
+    let _ = env.run("image delete golden --confirm").exits(6).says(&["in use by vm/100"]);
+    let _ = env.run("image pull golden.raw --overwrite").exits(6).says(&["in use by vm/100"]);
+    // A disk that was made from an image is a copy, and needs it no longer.
+    let _ = env.run("vm create --name b --memory 256 --kernel kernel --image golden").ok();
+    let _ = env.run("vm delete a --confirm").ok();
+    assert!(disk.exists(), "a file of somebody else's stays");
+    let _ = env.run("image delete golden --confirm").ok();
+    let _ = env.run("vm start b").ok();
 }

@@ -11,6 +11,7 @@ mod completion;
 mod containers;
 mod contexts;
 mod contract;
+mod copies;
 mod data;
 mod docs;
 mod explain;

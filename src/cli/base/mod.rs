@@ -1,9 +1,11 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
+mod clone;
 mod config;
 mod create;
 mod delete;
 mod describe;
+mod disks;
 mod get;
 mod list;
 mod mutate;
@@ -38,5 +40,9 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.push(Box::new(update::Update));
     verbs.push(Box::new(delete::Delete));
     verbs.push(Box::new(snapshot::GROUP));
+    verbs.push(Box::new(clone::Clone { starts: false }));
+    verbs.push(Box::new(clone::Clone { starts: true }));
+    verbs.push(Box::new(disks::Template));
+    verbs.push(Box::new(disks::ResizeDisk));
     verbs
 }

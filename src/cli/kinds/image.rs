@@ -21,6 +21,7 @@ use crate::{
     cli::{
         base::require_somebody_to_confirm,
         cx::{Cx, flag, text, texts},
+        local,
         print::{
             self, Column, Row, Shape, headings,
             human::{ago, size},
@@ -89,9 +90,13 @@ fn store(cx: &Cx) -> Result<(Images, print::Style)> {
     Ok((Images::new(cx.paths()?.images()), style))
 }
 
-/// Who uses an image's file. No VM is known here yet that could.
-fn users(_: &Path) -> Result<Vec<String>> {
-    Ok(Vec::new())
+/// Who uses an image's file: the VMs with a disk that lies over it.
+fn users(cx: &Cx) -> impl Fn(&Path) -> Result<Vec<String>> + Sync {
+    let backend = local::backend(cx);
+    move |file| match &backend {
+        Ok(backend) => backend.standing_on_file(file),
+        Err(error) => Err(Error::new(error.class(), error.message())),
+    }
 }
 
 const LIST: Entry = Entry {
@@ -188,6 +193,7 @@ async fn pull(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         overwrite: flag(matches, "overwrite"),
         source,
     };
+    let users = users(cx);
     images.check(&pull, &users)?;
     if cx.switches.dry_run {
         cx.ui.say(format_args!("would pull {} as image/{}", pull.source, pull.name));
@@ -288,7 +294,7 @@ fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         }
     }
     let names: Vec<String> = found.into_iter().map(|image| image.name).collect();
-    let removed = images.delete(&names, &users)?;
+    let removed = images.delete(&names, &users(cx))?;
     let rows: Vec<ImageRow> = removed.into_iter().map(row).collect();
     for row in &rows {
         cx.ui.say(format_args!("{} {} deleted", styled(style::GOOD, "✓"), row.name()));

@@ -7,6 +7,7 @@ mod clone;
 mod cluster;
 mod config;
 mod create;
+mod disk;
 mod figures;
 mod guest;
 mod node;
@@ -42,6 +43,7 @@ const TABLES: &[&[Route]] = &[
     power::TABLE,
     create::TABLE,
     clone::TABLE,
+    disk::TABLE,
     remove::TABLE,
     snapshot::TABLE,
     task::TABLE,

@@ -191,3 +191,27 @@ fn an_extra_guest_does_not_disturb_the_free_numbers() {
     let nodes: BTreeSet<&str> = rows.iter().map(|row| row["node"].as_str().unwrap()).collect();
     assert_eq!(nodes, BTreeSet::from(["pve1", "pve2"]));
 }
+
+#[test]
+fn a_disk_grows_with_its_volume() {
+    let asker = Asker::new();
+    let put = |path: &str, disk: &str, size: &str| {
+        let reply = asker.ask(Method::Put, path, &[("disk", disk), ("size", size)]).unwrap();
+        asker.finish(reply.data.as_str().unwrap())
+    };
+    let vm = "/nodes/pve1/qemu/100/resize";
+    let size = |asker: &Asker| {
+        let drive = asker.get("/nodes/pve1/qemu/100/config")["scsi0"].as_str().unwrap().to_owned();
+        drive.split("size=").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(put(vm, "scsi0", "64G"), "OK");
+    assert_eq!(size(&asker), "64G");
+    assert_eq!(put(vm, "scsi0", "+512M"), "OK");
+    let content = asker.ask(Method::Get, "/nodes/pve1/storage/local-lvm/content", &[("vmid", "100")]).unwrap().data;
+    assert_eq!(content[0]["size"], (64_u64 << 30) + (512 << 20));
+    assert_eq!(put(vm, "scsi0", "1G"), "shrinking disks is not supported");
+    assert_eq!(put(vm, "scsi9", "1G"), "disk 'scsi9' does not exist");
+    assert_eq!(put("/nodes/pve1/lxc/110/resize", "rootfs", "1M"), "unable to shrink disk size");
+    let old = [("disk", "scsi0"), ("size", "+1G"), ("digest", "0")];
+    assert!(asker.fault(Method::Put, vm, &old).message.contains("checksum mismatch"));
+}

@@ -11,7 +11,7 @@ use super::{
     node::{Volume, volume_key},
     task::Task,
 };
-use crate::model::GuestKind;
+use crate::model::{GuestKind, PropertyString, Size};
 
 /// In a guest's description: it never reacts to a shutdown.
 pub(crate) const IGNORES_SHUTDOWN: &str = "sandbox: ignores shutdown";
@@ -52,6 +52,11 @@ pub(crate) enum Act {
         force: bool,
     },
     Template,
+    /// A disk grows to a size, or by one with a plus.
+    Resize {
+        disk: String,
+        size: String,
+    },
     Snapshot {
         name: String,
         description: String,
@@ -153,6 +158,7 @@ impl World {
         match act {
             Act::Destroy { unreferenced, .. } => self.destroy(vmid, unreferenced),
             Act::Template => self.make_template(vmid),
+            Act::Resize { disk, size } => self.resize(vmid, &disk, &size),
             Act::Suspend(storage) => {
                 let name = format!("vm-{vmid}-state-suspend-{}", super::seconds(task.end));
                 let volid = self.add_state(vmid, &storage, &name, task);
@@ -253,6 +259,19 @@ impl World {
         self.forget_grants(|grant| grant.path == path);
     }
 
+    fn resize(&mut self, vmid: u32, disk: &str, size: &str) {
+        let Some(guest) = self.guests.edit(&vmid) else { return };
+        let Ok((_, then)) = growth(guest, disk, size) else { return };
+        let Some(value) = guest.config.get_mut(disk) else { return };
+        let mut drive = PropertyString::lenient(value);
+        drive.set("size", Size(then).to_config());
+        *value = drive.to_string();
+        let key = volid_in(value).map(|volid| volume_key(&guest.node, &volid));
+        if let Some(volume) = key.and_then(|key| self.volumes.edit(&key)) {
+            volume.size = then;
+        }
+    }
+
     fn make_template(&mut self, vmid: u32) {
         let Some(guest) = self.guests.edit(&vmid) else { return };
         guest.config.insert("template".into(), "1".into());
@@ -274,6 +293,20 @@ impl World {
             }
         }
     }
+}
+
+/// How large a disk is, and how large it is to be.
+fn growth(guest: &Guest, disk: &str, size: &str) -> Result<(u64, u64), String> {
+    let drive = guest.get(disk).ok_or_else(|| format!("disk '{disk}' does not exist"))?;
+    let drive = PropertyString::lenient(drive);
+    if drive.get("media") == Some("cdrom") {
+        return Err("you can't resize a cdrom".into());
+    }
+    let bytes = |text: &str| text.parse::<Size>().map(|size| size.0).ok();
+    let now = drive.get("size").and_then(bytes).ok_or_else(|| format!("disk '{disk}' has no associated volume"))?;
+    let more = size.strip_prefix('+');
+    let size = bytes(more.unwrap_or(size)).ok_or_else(|| format!("unable to parse size '{size}'"))?;
+    Ok((now, if more.is_some() { now.saturating_add(size) } else { size }))
 }
 
 /// Whether something may be done to a guest in the state that it is in.
@@ -310,6 +343,16 @@ fn check_act(guest: &Guest, act: &Act) -> Result<(), String> {
         Act::Template if guest.is_template() => Err("you can't convert a template to a template".into()),
         Act::Template if guest.is_running() => {
             Err(format!("you can't convert a {word} to template if {word} is running"))
+        }
+        Act::Resize { disk, size } => {
+            let (now, then) = growth(guest, disk, size)?;
+            match guest.kind {
+                _ if then > now => Ok(()),
+                GuestKind::Qemu if then < now => Err("shrinking disks is not supported".into()),
+                GuestKind::Qemu => Ok(()),
+                GuestKind::Lxc if then < now => Err("unable to shrink disk size".into()),
+                GuestKind::Lxc => Err("disk is already at specified size".into()),
+            }
         }
         Act::Snapshot { .. } if guest.is_template() => {
             Err(format!("unable to take a snapshot of {word} {vmid}: it is a template"))

@@ -110,6 +110,15 @@ impl Local {
                     _ => Err(refused),
                 }
             }
+            Action::Clone => self.refuse_clone(step),
+            Action::ResizeDisk => self.refuse_growth(step),
+            Action::Template if step.params.get("disk").is_some() => {
+                Err(Error::usage("disk: on this host a whole VM becomes a template, not one disk of it"))
+            }
+            Action::Destroy => match self.state().vm(step.guest.vmid) {
+                Ok(vm) => self.refuse_used_bases(&vm),
+                Err(_) => Ok(()),
+            },
             _ => Ok(()),
         }
     }

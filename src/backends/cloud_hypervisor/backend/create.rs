@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{
     Job, Local,
     asked::config_of,
+    clone::unfinished,
     volumes::{STORAGE, drives, volume_of},
 };
 use crate::{
@@ -93,10 +94,11 @@ impl Local {
         for making in &makings {
             config.insert(making.key.clone(), making.drive());
         }
-        let made = makings.iter().map(|making| making.path.clone()).collect();
+        let made = makings.iter().flat_map(|making| [making.path.clone(), unfinished(&making.path)]).collect();
         let work = Work { made, settings: Some(Settings::new(config.clone())), ..Work::default() };
         let new = NewVm { vmid: Some(step.guest.vmid), settings: Settings::new(config) };
         let (vm, intent) = self.state().create(new, Draft::new(Verb::Create).task(&job.upid).work(work))?;
+        let _lock = self.lock_new(&vm, "create", &intent).await?;
         let made = self.make(makings, job).await;
         match made {
             Ok(()) => {
@@ -147,10 +149,7 @@ impl Making {
     }
 
     fn make(&self, log: &Log) -> Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder).map_err(|error| {
-            Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error)
-        })?;
+        folder_of(&self.path)?;
         match &self.from {
             None => disk::create(&self.path, self.format, self.size).map(drop),
             Some(image) => {
@@ -159,6 +158,13 @@ impl Making {
             }
         }
     }
+}
+
+/// Makes the folder that a disk is to lie in.
+pub(super) fn folder_of(disk: &Path) -> Result<()> {
+    let folder = disk.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::new(Class::Failed, format!("cannot make {}", folder.display())).with_source(error))
 }
 
 /// Tells the task's log how far a copy is.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Job, Local};
+use super::{Job, Local, template::seal};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
@@ -89,9 +89,24 @@ impl Local {
             false => Seen::of(Socket::Closed),
         };
         let Seen { socket, files, devices } = seen;
+        let grows = intent.as_ref().and_then(|intent| intent.work.grows.as_ref());
+        let grown = grows.is_some_and(|grows| self.has_grown(grows));
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
-        Ok(Observation { vm, intent, lock, boot_id, alive, recorded, marked, socket, files, devices, last_event })
+        Ok(Observation {
+            vm,
+            intent,
+            lock,
+            boot_id,
+            alive,
+            recorded,
+            marked,
+            socket,
+            files,
+            devices,
+            grown,
+            last_event,
+        })
     }
 
     pub(super) async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
@@ -106,6 +121,7 @@ impl Local {
             Action::RemoveTaps => Ok(()),
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
                 gone(fs::rename(from, to), from)?;
+                gone(seal(to), to)?;
                 disk::sync_entries(to.parent().unwrap_or(Path::new("/")))
             }),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {

@@ -4,12 +4,15 @@
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
 mod asked;
+mod clone;
 mod configure;
 mod create;
+mod grow;
 mod look;
 mod power;
 mod snapshot;
 mod suspend;
+mod template;
 mod volumes;
 
 use std::{
@@ -116,13 +119,19 @@ impl Local {
     /// Takes the lock of a VM, and brings it in line with what runs before anything else is done to it.
     async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
+        let directory = self.directory(vm)?;
+        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
+        let (vm, sight) = self.mend(vm.vmid, job).await?;
+        Ok((lock, vm, sight))
+    }
+
+    /// The directory of a VM, made if it is not there.
+    fn directory(&self, vm: &Vm) -> Result<PathBuf> {
         let directory = self.places(vm).state;
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(|error| {
             Error::new(Class::Failed, format!("cannot make {}", directory.display())).with_source(error)
         })?;
-        let lock = OperationLock::take(&directory, &holder, self.options().patience).await?;
-        let (vm, sight) = self.mend(vm.vmid, job).await?;
-        Ok((lock, vm, sight))
+        Ok(directory)
     }
 
     /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
@@ -163,7 +172,9 @@ impl Local {
     async fn work(&self, step: &Step, job: &Job) -> Result<()> {
         match step.action {
             Action::Create => return self.create(step, job).await,
-            Action::Configure | Action::ConfigureInTask => return self.configure(step).map(drop),
+            Action::Configure | Action::ConfigureInTask if !self.destroys(step) => {
+                return self.configure(step).map(drop);
+            }
             _ => {}
         }
         let vm = self.state().vm(step.guest.vmid)?;
@@ -180,7 +191,11 @@ impl Local {
             Action::Snapshot => self.take_snapshot(&vm, sight, &step.params, job).await,
             Action::Rollback => self.roll_back(&vm, sight, &step.params, job).await,
             Action::SnapshotDelete => self.drop_snapshot(&vm, &step.params, job).await,
-            Action::Destroy => self.destroy(&vm, sight, job).await,
+            Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
+            Action::Configure | Action::ConfigureInTask => self.destroy_unused(&vm, step, job).await,
+            Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
+            Action::Template => self.make_template(&vm, sight, job).await,
+            Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
             other => Err(Error::new(Class::Usage, format!("this host cannot do that yet ({other:?})"))),
         }
     }
@@ -213,7 +228,8 @@ impl Backend for Local {
             self.describe_snapshot(&self.state().vm(step.guest.vmid)?, &step.params).await?;
             return Ok(Submitted::Done(Value::Null));
         }
-        let Some(kind) = Self::task_type(step.action) else {
+        let destroys = || self.destroys(step).then_some("qmconfig");
+        let Some(kind) = Self::task_type(step.action).or_else(destroys) else {
             self.configure(step)?;
             return Ok(Submitted::Done(Value::Null));
         };

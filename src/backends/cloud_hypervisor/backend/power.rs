@@ -223,12 +223,16 @@ impl Local {
         }
     }
 
-    pub(super) async fn destroy(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
+    pub(super) async fn destroy(&self, vm: &Vm, sight: Sight, params: &Params, job: &Job) -> Result<()> {
         vm.check_protection(&format!("can't remove VM {}", vm.vmid))?;
         if sight != Sight::Stopped {
             return Err(Error::conflict(format!("VM {} is running - destroy failed", vm.vmid)));
         }
-        let drops = self.owned_files(vm)?;
+        self.refuse_used_bases(vm)?;
+        let mut drops = self.owned_files(vm)?;
+        if params.get("destroy-unreferenced-disks") == Some("1") {
+            drops.extend(self.unreferenced(vm.vmid));
+        }
         let work = Work { drops, ..Work::default() };
         self.state().begin(vm.vmid, Draft::new(Verb::Delete).task(&job.upid).work(work))?;
         match self.mend(vm.vmid, job).await {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
+    clone::{of_snapshot, unfinished},
     create::Told,
     look::SLOW,
     volumes::{STORAGE, drives, volume_of},
@@ -79,7 +80,7 @@ impl Local {
                 job.line("saving memory and the state of devices")?;
                 self.keep_memory(vm, vmm, memory, job).await?;
             }
-            self.copy_all(copies, job).await?;
+            self.copy_kept(copies, job).await?;
             let row = SnapshotRow {
                 config: kept(&vm.settings.config),
                 snaptime: u64::try_from(intent.began.as_second()).unwrap_or_default(),
@@ -129,7 +130,7 @@ impl Local {
         let work = Work { made, moves: moves.clone(), ..Work::default() };
         let mut intent = self.state().begin(vm.vmid, Draft::new(Verb::Rollback).task(&job.upid).work(work))?;
         let back = async {
-            self.copy_all(copies, job).await?;
+            self.copy_kept(copies, job).await?;
             self.commit(&mut intent, |settings| self.go_back(&vm, settings, name, &row))?;
             self.carry_out(&vm, &Action::MoveFiles(moves)).await?;
             self.state().settle(vm.vmid, &as_it_was(&vm).ending(intent.id, Outcome::Finished))
@@ -184,8 +185,7 @@ impl Local {
 
     /// The files of one snapshot.
     fn files_of(&self, vm: &Vm, name: &str, row: &SnapshotRow) -> Result<Vec<PathBuf>> {
-        let disks =
-            self.own_disks(vm, &row.config)?.into_iter().map(|part| beside(&part.path, &format!("snap-{name}")));
+        let disks = self.own_disks(vm, &row.config)?.into_iter().map(|part| of_snapshot(&part.path, name));
         Ok(disks.chain(row.vmstate.iter().map(PathBuf::from)).collect())
     }
 
@@ -221,7 +221,7 @@ impl Local {
 
     /// The copies that make a snapshot.
     fn keeping(&self, parts: Vec<Part>, name: &str) -> Vec<Copying> {
-        let copy = |Part { key, path }| Copying { to: beside(&path, &format!("snap-{name}")), from: path, key };
+        let copy = |Part { key, path }| Copying { to: of_snapshot(&path, name), from: path, key };
         parts.into_iter().map(copy).collect()
     }
 
@@ -252,7 +252,7 @@ impl Local {
         Ok(())
     }
 
-    async fn copy_all(&self, copies: Vec<Copying>, job: &Job) -> Result<()> {
+    async fn copy_kept(&self, copies: Vec<Copying>, job: &Job) -> Result<()> {
         let log = job.log.clone();
         let work = move || {
             copies.iter().try_for_each(|Copying { key, from, to }| {
@@ -318,25 +318,18 @@ impl Local {
 impl Part {
     /// The copy that a rollback puts in its place.
     fn bringing(&self, name: &str) -> Copying {
-        let to = beside(&self.path, "rollback");
-        Copying { key: self.key.clone(), from: beside(&self.path, &format!("snap-{name}")), to }
+        let mut to = self.path.clone().into_os_string();
+        to.push(".rollback");
+        let to = PathBuf::from(to);
+        Copying { key: self.key.clone(), from: of_snapshot(&self.path, name), to }
     }
 }
 
 impl Copying {
     /// What is made for it: the file, and what it is called while it is not whole.
     fn made(&self) -> [PathBuf; 2] {
-        let mut unfinished = self.to.clone().into_os_string();
-        unfinished.push(".tmp");
-        [self.to.clone(), unfinished.into()]
+        [self.to.clone(), unfinished(&self.to)]
     }
-}
-
-/// The name of a file that belongs to a disk: `vm-100-disk-0.raw` and `snap-a` are `vm-100-disk-0.snap-a.raw`. A name has
-/// no point in it, so that each has one meaning; and the number stays taken while there is one of them.
-fn beside(disk: &Path, word: &str) -> PathBuf {
-    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    disk.with_file_name(format!("{}.{word}.{}", part(disk.file_stem()), part(disk.extension())))
 }
 
 fn own(vm: &Vm) -> String {

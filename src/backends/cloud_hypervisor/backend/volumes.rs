@@ -21,7 +21,7 @@ use crate::{
         state::{Config, Vm},
         vmm::config::ImageType,
     },
-    model::{Class, ConfigView, Error, Node, PropertyString, Result, Storage, Vmid, Volume},
+    model::{Class, ConfigView, Error, Node, PropertyString, Result, Storage, Vmid, Volume, is_disk_key},
 };
 
 /// The name of the one storage.
@@ -29,7 +29,7 @@ pub(super) const STORAGE: &str = "local";
 
 impl Local {
     /// Where the storage's disks are.
-    fn images(&self) -> PathBuf {
+    pub(super) fn images(&self) -> PathBuf {
         self.options().state.join("storage").join(STORAGE).join("images")
     }
 
@@ -119,13 +119,21 @@ impl Local {
         Ok(())
     }
 
-    /// The files that are the VM's own: they go with it.
+    /// The files that are the VM's own, now, at its next start and unused: they go with it.
     pub(super) fn owned_files(&self, vm: &Vm) -> Result<Vec<PathBuf>> {
         let own = format!("{STORAGE}:{}/", vm.vmid);
-        let drives = vm.settings.guest_config(ConfigView::Pending).disks();
-        let volumes = drives.values().map(volume_of).filter(|volume| volume.starts_with(&own));
-        let files = volumes.map(|volume| self.file(volume)).chain(self.snapshot_files(vm)?.into_iter().map(Ok));
-        files.collect()
+        let mut files = Vec::new();
+        for config in [&vm.settings.config, &vm.settings.to_come()] {
+            for (_, drive) in volumes_in(config) {
+                if volume_of(&drive).starts_with(&own) {
+                    files.push(self.file(volume_of(&drive))?);
+                }
+            }
+        }
+        files.extend(self.snapshot_files(vm)?);
+        files.sort();
+        files.dedup();
+        Ok(files)
     }
 
     /// This host's memory: all of it, and what is in use.
@@ -205,13 +213,25 @@ pub(super) fn drives(config: &Config) -> BTreeMap<String, PropertyString> {
         let bus = key.trim_end_matches(|sign: char| sign.is_ascii_digit());
         bus.len() < key.len() && BUSES.contains(&bus)
     };
-    let named = config.iter().filter_map(|(key, text)| match key.as_str() {
+    let read = config.iter().filter_map(|(key, text)| match key.as_str() {
         // Proxmox's other name of the drive that discs lie in.
-        "cdrom" => Some(("ide2", text)),
-        key => is_drive(key).then_some((key, text)),
+        "cdrom" => {
+            let mut drive = PropertyString::lenient(text);
+            drive.set("media", "cdrom");
+            Some(("ide2".to_owned(), drive))
+        }
+        key => is_drive(key).then(|| (key.to_owned(), PropertyString::lenient(text))),
     });
-    let read = named.map(|(key, text)| (key.to_owned(), PropertyString::lenient(text)));
     read.filter(|(_, drive)| !matches!(volume_of(drive), "" | "none" | "cdrom")).collect()
+}
+
+/// All volumes of a configuration by their keys: drives, firmware's and TPM's, and those that are unused.
+pub(super) fn volumes_in(config: &Config) -> BTreeMap<String, PropertyString> {
+    let mut volumes = drives(config);
+    let others = config.iter().filter(|(key, _)| is_disk_key(key) && *key != "vmstate" && !volumes.contains_key(*key));
+    let others: Vec<_> = others.map(|(key, text)| (key.clone(), PropertyString::lenient(text))).collect();
+    volumes.extend(others.into_iter().filter(|(_, drive)| volume_of(drive).contains([':', '/'])));
+    volumes
 }
 
 /// The format of a drive's volume as it was noted: the ending of its name; for a path of somebody else's what the drive
@@ -230,7 +250,7 @@ pub(super) fn format_of(drive: &PropertyString) -> Result<Format> {
 }
 
 /// The number of a VM's disk in the name of its file; `None` for any other file.
-fn disk_number(vmid: Vmid, path: &Path) -> Option<u32> {
+pub(super) fn disk_number(vmid: Vmid, path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?;
     let rest = ["vm", "base"].iter().find_map(|prefix| name.strip_prefix(&format!("{prefix}-{vmid}-disk-")))?;
     rest.split('.').next()?.parse().ok()

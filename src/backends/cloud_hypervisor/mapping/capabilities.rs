@@ -10,18 +10,8 @@ const NO_CONTAINERS: Support = Support::No {
     instead: "use a virtual machine, or a context of a Proxmox cluster",
 };
 
-/// What is still to be built.
-const NOT_YET: Support = Support::No {
-    reason: "this host cannot do that yet",
-    instead: "shut the virtual machine down, or use a context of a Proxmox cluster",
-};
-
 const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
-}
-
-const fn not_yet(action: Action) -> (GuestKind, Action, Support) {
-    (GuestKind::Qemu, action, NOT_YET)
 }
 
 /// What every host with Cloud Hypervisor can do.
@@ -47,9 +37,6 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::SnapshotUpdate),
         container(Action::Rollback),
         container(Action::SnapshotDelete),
-        not_yet(Action::Clone),
-        not_yet(Action::Template),
-        not_yet(Action::ResizeDisk),
     ],
 };
 
@@ -117,8 +104,6 @@ mod tests {
     #[test]
     fn virtual_machines_start_here() {
         CAPABILITIES.require(GuestKind::Qemu, Action::Start).unwrap();
-        let error = CAPABILITIES.require(GuestKind::Qemu, Action::Template).unwrap_err();
-        assert!(error.message().contains("yet"), "{error}");
     }
 
     #[test]

@@ -125,12 +125,25 @@ pub struct Work {
     /// The id of the device that is added to the running VMM for it, one for each intent: found there, the intent is
     /// finished.
     pub adds: Option<String>,
+    /// The disk that grows for it: found so large, the intent is finished.
+    pub grows: Option<Grows>,
     /// Whether the VM ran before and was paused for it: it is resumed whatever happens.
     pub resumes: bool,
     /// The settings of the VM when it is finished.
     pub settings: Option<Settings>,
     /// Anything else that helps to say what it was about.
     pub about: Value,
+}
+
+/// A disk that grows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grows {
+    /// Its file.
+    pub file: PathBuf,
+    /// The format that was noted for it, `raw`.
+    pub format: String,
+    /// Bytes that the guest sees afterwards.
+    pub size: u64,
 }
 
 /// An intent before it is written.

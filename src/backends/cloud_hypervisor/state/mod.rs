@@ -50,7 +50,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, types::T
 
 pub use self::{
     guest::Usage,
-    intent::{Draft, Intent, IntentId, Outcome, Verb, Work},
+    intent::{Draft, Grows, Intent, IntentId, Outcome, Verb, Work},
     lock::{Holder, OperationLock},
     log::Log,
     phase::{Desired, End, Phase},

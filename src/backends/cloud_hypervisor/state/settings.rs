@@ -2,13 +2,16 @@
 //!
 //! Pure values; which keys a running VM takes at once is for the mapping to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::digest::sha1;
-use crate::model::{ConfigView, Digest, Error, GuestConfig, GuestKind, Pending, Result, Snapshot, config_value};
+use crate::model::{
+    ConfigView, Digest, Error, GuestConfig, GuestKind, Pending, PropertyString, Result, Snapshot, config_value,
+    is_disk_key,
+};
 
 /// Proxmox's configuration keys with their values as texts.
 pub type Config = BTreeMap<String, String>;
@@ -86,10 +89,43 @@ impl Settings {
         config
     }
 
-    /// Makes the waiting changes real, as a start does.
+    /// Makes the waiting changes real, as a start does. Disks that are detached by it become unused.
     pub fn apply_pending(&mut self) {
-        self.config = self.to_come();
-        self.pending.clear();
+        for (key, value) in std::mem::take(&mut self.pending) {
+            self.put(&key, value.as_ref());
+        }
+    }
+
+    /// Sets or deletes a key of the running configuration. As on Proxmox, a disk that is no longer attached by it stays,
+    /// under the next free `unused[n]`; a CD and the seed for cloud-init do not.
+    pub fn put(&mut self, key: &str, value: Option<&String>) {
+        if let Some(value) = value.filter(|_| is_disk_key(key) && !key.starts_with("unused")) {
+            // What is attached again is unused no longer.
+            let volume = volume_of(&PropertyString::lenient(value)).to_owned();
+            self.config.retain(|key, text| !key.starts_with("unused") || *text != volume);
+        }
+        let before = match value {
+            Some(value) => self.config.insert(key.to_owned(), value.clone()),
+            None => self.config.remove(key),
+        };
+        let Some(left) = before.filter(|_| is_disk_key(key) && !key.starts_with("unused")) else { return };
+        let drive = PropertyString::lenient(&left);
+        let volume = volume_of(&drive);
+        let is_disk = volume.contains(':') && !volume.contains("cloudinit") && drive.get("media") != Some("cdrom");
+        let others = self.config.iter().filter(|(key, _)| is_disk_key(key));
+        let attached = others.map(|(_, text)| PropertyString::lenient(text)).any(|other| volume_of(&other) == volume);
+        if is_disk && !attached {
+            let free = (0_u32..).map(|n| format!("unused{n}")).find(|key| !self.config.contains_key(key));
+            self.config.insert(free.unwrap_or_default(), volume.to_owned());
+        }
+    }
+
+    /// All volumes that the configuration names, now, at the next start and in snapshots.
+    pub fn volumes(&self) -> BTreeSet<String> {
+        let pending = self.pending.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let kept = self.snapshots.values().flat_map(|row| &row.config);
+        let all = self.config.iter().chain(pending).chain(kept).filter(|(key, _)| is_disk_key(key));
+        all.map(|(_, text)| volume_of(&PropertyString::lenient(text)).to_owned()).collect()
     }
 
     /// Changes them: a key for which `at_once` holds now, any other at the next start. For a stopped VM hold it for all.
@@ -108,10 +144,8 @@ impl Settings {
             if !at_once(key) {
                 self.pending.insert(key.clone(), value.cloned());
                 waiting.push(key.clone());
-            } else if let Some(value) = value {
-                self.config.insert(key.clone(), value.clone());
             } else {
-                self.config.remove(key);
+                self.put(key, value);
             }
         }
         waiting
@@ -203,7 +237,7 @@ impl Settings {
 
     /// As `GET …/pending` answers.
     pub fn pending_rows(&self) -> Vec<Pending> {
-        let keys: std::collections::BTreeSet<&String> = self.config.keys().chain(self.pending.keys()).collect();
+        let keys: BTreeSet<&String> = self.config.keys().chain(self.pending.keys()).collect();
         let value = |key: &str, text: &String| config_value(GuestKind::Qemu, key, text);
         let rows = keys.into_iter().map(|key| {
             let waits = self.pending.get(key);
@@ -232,6 +266,11 @@ impl Settings {
         rows.sort_by_key(|row| row.snaptime);
         rows
     }
+}
+
+/// The volume of a drive.
+fn volume_of(drive: &PropertyString) -> &str {
+    drive.get_or_bare("file").or_else(|| drive.get("volume")).unwrap_or_default()
 }
 
 /// A configuration as JSON, as the server types it.
@@ -320,6 +359,38 @@ mod tests {
         assert_eq!(row("cores"), json!({"key": "cores", "value": 2, "delete": 1}));
         assert_eq!(row("balloon"), json!({"key": "balloon", "pending": 512}));
         assert_eq!(row("digest")["value"], settings.digest().0);
+    }
+
+    #[test]
+    fn a_disk_that_is_detached_is_unused_and_then_gone() {
+        let mut settings = Settings::new(config(&[
+            ("scsi0", "local:100/vm-100-disk-0.raw,size=1G"),
+            ("scsi1", "local:100/vm-100-disk-1.raw,size=1G"),
+            ("ide2", "local:iso/a.iso,media=cdrom"),
+            ("ide3", "local:cloudinit"),
+            ("sata0", "/srv/disk.raw"),
+        ]));
+        let delete =
+            |keys: &[&str]| Change { delete: keys.iter().map(|key| (*key).to_owned()).collect(), ..Change::default() };
+        settings.change(&delete(&["scsi1", "ide2", "ide3", "sata0"]), |_| true);
+        assert_eq!(settings.get("unused0"), Some("local:100/vm-100-disk-1.raw"));
+        assert_eq!(settings.config.len(), 2, "{:?}", settings.config);
+        // While it runs it waits, and the start does it; another disk in its place is the same.
+        let set = config(&[("scsi0", "local:100/vm-100-disk-2.raw")]);
+        settings.change(&Change { set, ..Change::default() }, |_| false);
+        assert_eq!(settings.volumes().len(), 3);
+        settings.apply_pending();
+        assert_eq!(settings.get("unused1"), Some("local:100/vm-100-disk-0.raw"));
+        // The same disk with other options is not detached.
+        let set = config(&[("scsi0", "local:100/vm-100-disk-2.raw,ssd=1")]);
+        settings.change(&Change { set, ..Change::default() }, |_| true);
+        settings.change(&delete(&["unused0"]), |_| true);
+        let left: Vec<_> = settings.volumes().into_iter().collect();
+        assert_eq!(left, ["local:100/vm-100-disk-0.raw", "local:100/vm-100-disk-2.raw"]);
+        // Attached again, it is no longer unused.
+        let set = config(&[("scsi3", "local:100/vm-100-disk-0.raw")]);
+        settings.change(&Change { set, ..Change::default() }, |_| true);
+        assert_eq!(settings.get("unused1"), None);
     }
 
     #[test]

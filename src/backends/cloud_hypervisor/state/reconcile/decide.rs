@@ -88,12 +88,12 @@ fn outcome_beside(seen: &Observation, intent: &Intent, machine: Option<Machine>)
         };
     let has_file = intent.work.made.iter().any(|file| seen.files.contains(file));
     let has_device = intent.work.adds.as_ref().is_some_and(|id| seen.devices.contains(id));
-    if up || has_file || has_device { Outcome::Finished } else { outcome(intent) }
+    if up || has_file || has_device { Outcome::Finished } else { outcome(seen, intent) }
 }
 
 /// The same where no VMM is left.
-fn outcome(intent: &Intent) -> Outcome {
-    if intent.committed { Outcome::Finished } else { Outcome::RolledBack }
+fn outcome(seen: &Observation, intent: &Intent) -> Outcome {
+    if intent.committed || seen.grown { Outcome::Finished } else { Outcome::RolledBack }
 }
 
 impl Conclusion {
@@ -152,7 +152,7 @@ impl Conclusion {
         let asked = intent.filter(|intent| intent.verb == Verb::Shutdown);
         let outcome = match (asked, &end) {
             (Some(_), Some(End::PoweredOff)) => Some(Outcome::Finished),
-            _ => intent.map(outcome),
+            _ => intent.map(|intent| outcome(seen, intent)),
         };
         if let (Some(intent), Some(outcome)) = (intent, outcome) {
             self.files(intent, outcome);
@@ -197,7 +197,7 @@ impl Conclusion {
         self.act(Action::RemoveSockets);
         self.act(Action::RemoveTaps);
         let intent = seen.intent.as_ref();
-        let outcome = intent.map(outcome);
+        let outcome = intent.map(|intent| outcome(seen, intent));
         if let (Some(intent), Some(outcome)) = (intent, outcome) {
             self.files(intent, outcome);
         }

@@ -51,6 +51,8 @@ pub struct Observation {
     pub files: Vec<PathBuf>,
     /// The ids of the devices that its VMM has, likewise.
     pub devices: Vec<String>,
+    /// Whether the disk that was to grow is that large.
+    pub grown: bool,
     /// The last event of its present generation.
     pub last_event: LastEvent,
 }

@@ -48,6 +48,7 @@ fn running() -> Observation {
         socket: Socket::Answers { pid: own().pid, machine: Machine::Running },
         files: Vec::new(),
         devices: Vec::new(),
+        grown: false,
         last_event: LastEvent::Other("booted".into()),
     }
 }
@@ -356,6 +357,28 @@ fn the_table_of_the_facts() {
             Sight::Running,
             "move dropped running",
             "an update that was cut short is finished",
+        ),
+        // A disk that was to grow: its size says whether it did, beside a VMM and without.
+        (
+            by(Verb::Resize, false, false, Machine::Running),
+            Sight::Running,
+            "made running",
+            "a resize that was cut short is rolled back",
+        ),
+        (
+            with(by(Verb::Resize, false, false, Machine::Running), |seen| seen.grown = true),
+            Sight::Running,
+            "move dropped running",
+            "a resize that was cut short is finished",
+        ),
+        (
+            with(dead(Phase::Stopped), |seen| {
+                seen.intent = Some(intent(Verb::Resize, false, false));
+                seen.grown = true;
+            }),
+            Sight::Stopped,
+            "move dropped stopped",
+            "a resize that was cut short is finished",
         ),
         // A file that the VMM has does not go.
         (
