@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Job, Local,
-    volumes::{STORAGE, disk_number, drives, format_of, volume_of, volumes_in},
+    volumes::{STORAGE, drives, format_of, volume_of, volumes_in},
 };
 use crate::{
     backends::cloud_hypervisor::{
@@ -101,13 +101,6 @@ impl Local {
         let Ok(file) = canonical(file) else { return Ok(Vec::new()) };
         let users = self.standing_on()?.into_iter().filter(|(_, below)| *below == file);
         Ok(users.map(|(vmid, _)| format!("vm/{vmid}")).collect())
-    }
-
-    /// The files of a VM's folder that are disks of its, whether its configuration names them or not.
-    pub(super) fn unreferenced(&self, vmid: Vmid) -> Vec<PathBuf> {
-        let folder = self.images().join(vmid.to_string());
-        let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        files.filter(|file| disk_number(vmid, file).is_some()).collect()
     }
 
     /// Which VM stands on which file: what the headers of all disks that are noted as qcow2 name.

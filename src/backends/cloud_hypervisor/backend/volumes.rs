@@ -29,7 +29,7 @@ pub(super) const STORAGE: &str = "local";
 
 impl Local {
     /// Where the storage's disks are.
-    pub(super) fn images(&self) -> PathBuf {
+    fn images(&self) -> PathBuf {
         self.options().state.join("storage").join(STORAGE).join("images")
     }
 
@@ -134,6 +134,13 @@ impl Local {
         files.sort();
         files.dedup();
         Ok(files)
+    }
+
+    /// The files of a VM's folder that are disks of its, whether its configuration names them or not.
+    pub(super) fn unreferenced(&self, vmid: Vmid) -> Vec<PathBuf> {
+        let folder = self.images().join(vmid.to_string());
+        let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.filter(|file| disk_number(vmid, file).is_some()).collect()
     }
 
     /// This host's memory: all of it, and what is in use.
@@ -250,7 +257,7 @@ pub(super) fn format_of(drive: &PropertyString) -> Result<Format> {
 }
 
 /// The number of a VM's disk in the name of its file; `None` for any other file.
-pub(super) fn disk_number(vmid: Vmid, path: &Path) -> Option<u32> {
+fn disk_number(vmid: Vmid, path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?;
     let rest = ["vm", "base"].iter().find_map(|prefix| name.strip_prefix(&format!("{prefix}-{vmid}-disk-")))?;
     rest.split('.').next()?.parse().ok()
