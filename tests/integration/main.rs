@@ -34,6 +34,8 @@ mod local;
 mod local_disks;
 #[cfg(target_os = "linux")]
 mod local_snapshots;
+#[cfg(target_os = "linux")]
+mod local_unused;
 mod login;
 mod lost;
 mod models;

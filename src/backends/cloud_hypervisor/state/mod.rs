@@ -32,6 +32,7 @@ mod queue;
 pub mod reconcile;
 mod schema;
 mod settings;
+mod snapshot;
 mod task;
 mod vm;
 mod words;
@@ -56,7 +57,8 @@ pub use self::{
     phase::{Desired, End, Phase},
     process::{Process, boot_id},
     queue::{QueueId, Queued},
-    settings::{Change, Config, Settings, SnapshotRow},
+    settings::{Change, Config, Settings},
+    snapshot::SnapshotRow,
     task::Task,
     vm::{NewVm, Settle, Vm},
 };
