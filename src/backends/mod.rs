@@ -218,6 +218,9 @@ pub trait Backend: TaskSource {
         Err(not_here("logs", self.capabilities()))
     }
 
+    /// A guest's configuration as a snapshot kept it.
+    async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig>;
+
     /// The nodes.
     async fn nodes(&self) -> Result<Vec<Node>>;
 

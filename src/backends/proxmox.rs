@@ -121,6 +121,10 @@ impl Backend for Proxmox {
         Ok(snapshots)
     }
 
+    async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig> {
+        self.client.snapshot_config(guest, snapshot).await
+    }
+
     async fn nodes(&self) -> Result<Vec<Node>> {
         self.client.nodes().await
     }

@@ -87,6 +87,48 @@ pub(crate) trait Verb {
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit>;
 }
 
+/// Verbs on what a thing of a kind has, below one word: `vm snapshot create`.
+#[derive(Clone, Copy)]
+pub(crate) struct Group {
+    pub(crate) name: &'static str,
+    /// One line of help.
+    pub(crate) about: &'static str,
+    pub(crate) verbs: &'static [&'static dyn Verb],
+}
+
+#[async_trait(?Send)]
+impl Verb for Group {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        self.about.to_owned()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        let group = command.subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true);
+        self.verbs.iter().fold(group, |group, verb| {
+            let command = verb.args(Command::new(verb.name()).about(verb.about(kind)), kind);
+            group.subcommand(with_examples(command, &verb.examples(kind)))
+        })
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let chosen = matches
+            .subcommand()
+            .and_then(|(name, matches)| self.verbs.iter().find(|verb| verb.name() == name).map(|verb| (verb, matches)));
+        match chosen {
+            Some((verb, matches)) => verb.run(cx, kind, matches).await,
+            None => Err(Error::new(Class::Bug, "a command has a parser and no action")),
+        }
+    }
+}
+
 /// A verb of one kind, or a command that is no verb on a kind: everything about it is in its table entry.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {

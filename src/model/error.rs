@@ -271,6 +271,7 @@ impl StdError for Error {
 const TEXTS: &[(&str, Class)] = &[
     ("already exists", Class::Conflict),
     ("already running", Class::Conflict),
+    ("already used", Class::Conflict),
     ("is locked (", Class::Conflict),
     ("can't lock file", Class::Conflict),
     ("can't acquire lock", Class::Conflict),

@@ -290,6 +290,11 @@ impl Snapshot {
     pub fn is_current(&self) -> bool {
         self.name == "current"
     }
+
+    /// Whether the memory of the guest was kept, so that it goes on from there.
+    pub fn has_memory(&self) -> bool {
+        self.other.get("vmstate").is_some_and(|kept| *kept != 0 && *kept != "0" && *kept != false)
+    }
 }
 
 #[cfg(test)]

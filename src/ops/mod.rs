@@ -21,6 +21,7 @@ mod recorded;
 mod rename;
 mod request;
 mod run;
+mod snapshot;
 mod startup;
 mod targets;
 mod task;
@@ -39,14 +40,15 @@ pub use metrics::Metrics;
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
-pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, UpdateRequest};
+pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use run::RunOptions;
+pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CLONE, COPY, CREATE, DELETE, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME, RESIZE_DISK, TEMPLATE, UPDATE,
-    VerbOption, When, Words, action_of, power_verb,
+    ADD, CLONE, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME, RESIZE_DISK,
+    ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
 };
 
 use crate::{

@@ -60,7 +60,7 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-/// What a delete takes with it.
+/// What a delete or a rollback takes with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Loss {
     /// Whether the guest is on.
@@ -69,6 +69,20 @@ pub struct Loss {
     pub disks: Vec<DiskLoss>,
     /// The names of its snapshots.
     pub snapshots: Vec<String>,
+    /// Of the disks only what was written since; all of them otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Since>,
+}
+
+/// What is gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Since {
+    /// The snapshot.
+    pub snapshot: String,
+    /// When it was taken, seconds since 1970.
+    pub taken: Option<u64>,
+    /// Whether it has the memory, so that the guest goes on from there.
+    pub memory: bool,
 }
 
 /// A disk that goes.
@@ -297,7 +311,8 @@ impl Ops {
         )
         .await?;
         let power = Power::of(&status);
-        let loss = Loss { status: power.to_string(), disks: disk_losses(&config), snapshots: names(&snapshots) };
+        let loss =
+            Loss { status: power.to_string(), disks: disk_losses(&config), snapshots: names(&snapshots), since: None };
         Ok((loss, power, config))
     }
 }
@@ -317,7 +332,7 @@ fn names(snapshots: &[Snapshot]) -> Vec<String> {
     snapshots.iter().map(|snapshot| snapshot.name.clone()).collect()
 }
 
-fn disk_losses(config: &GuestConfig) -> Vec<DiskLoss> {
+pub(super) fn disk_losses(config: &GuestConfig) -> Vec<DiskLoss> {
     let loss = |(key, disk): (String, PropertyString)| DiskLoss {
         key,
         volume: disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default().to_owned(),
@@ -326,7 +341,7 @@ fn disk_losses(config: &GuestConfig) -> Vec<DiskLoss> {
     config.disks().into_iter().map(loss).collect()
 }
 
-fn shown(key: &str, value: Option<String>) -> Option<String> {
+pub(super) fn shown(key: &str, value: Option<String>) -> Option<String> {
     value.map(|value| if is_secret_key(key) { "***".to_owned() } else { value })
 }
 

@@ -107,6 +107,14 @@ pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
 /// The verb that gives a guest another name.
 pub const RENAME: Words = Words::new("rename", "renaming", "renamed");
+/// The verb that takes a snapshot.
+pub const SNAPSHOT: Words = Words::new("snapshot", "taking a snapshot of", "snapshot taken");
+/// The verb that describes a snapshot.
+pub const UPDATE_SNAPSHOT: Words = Words::new("update-snapshot", "updating a snapshot of", "snapshot updated");
+/// The verb that goes back to a snapshot.
+pub const ROLLBACK: Words = Words::new("rollback", "rolling back", "rolled back");
+/// The verb that removes a snapshot.
+pub const DELETE_SNAPSHOT: Words = Words::new("delete-snapshot", "deleting a snapshot of", "snapshot deleted");
 
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
@@ -262,6 +270,7 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (REMOVE, Action::Configure),
         (DELETE, Action::Destroy),
         (RENAME, Action::Configure),
+        (SNAPSHOT, Action::Snapshot),
         (CLONE, Action::Clone),
         (COPY, Action::Clone),
         (TEMPLATE, Action::Template),

@@ -125,7 +125,7 @@ impl Host {
         real.is_some()
     }
 
-    fn config(&self, vm: &str) -> Value {
+    fn config_of(&self, vm: &str) -> Value {
         self.status(vm)["config"].clone()
     }
 
@@ -150,7 +150,7 @@ fn cards(vmm: &Path) {
     let bridge = link("vmbr0").unwrap();
     let nets = "--net bridge=vmbr0 --net1 virtio=BC:24:11:00:00:77,bridge=vmbr0,link_down=1,mtu=1,queues=1,rate=10";
     let _ = env.run(&format!("vm create --name web --memory 256 --kernel kernel {nets}")).ok();
-    let config = host.config("web");
+    let config = host.config_of("web");
     let net0 = config["net0"].as_str().unwrap();
     assert!(net0.starts_with("virtio=BC:24:11:") && net0.ends_with(",bridge=vmbr0"), "{net0}");
     assert!(config["net1"].as_str().unwrap().starts_with("virtio=BC:24:11:00:00:77,bridge=vmbr0"), "{config}");

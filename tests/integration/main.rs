@@ -43,6 +43,8 @@ mod local_network;
 #[cfg(target_os = "linux")]
 mod local_onboot;
 #[cfg(target_os = "linux")]
+mod local_snapshots;
+#[cfg(target_os = "linux")]
 mod local_unused;
 #[cfg(target_os = "linux")]
 mod local_watch;
@@ -53,6 +55,7 @@ mod printers;
 mod recorded;
 mod sandbox;
 mod select;
+mod snapshots;
 mod tasks;
 mod trust;
 mod typing;

@@ -16,6 +16,7 @@ mod mutate;
 mod power;
 mod rename;
 mod row;
+mod snapshot;
 mod touched;
 mod update;
 
@@ -49,6 +50,7 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
         verbs.push(Box::new(add::Remove));
     }
     verbs.push(Box::new(delete::Delete));
+    verbs.push(Box::new(snapshot::GROUP));
     verbs.push(Box::new(clone::Clone { starts: false }));
     verbs.push(Box::new(clone::Clone { starts: true }));
     verbs.push(Box::new(disks::Template));

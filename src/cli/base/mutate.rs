@@ -3,20 +3,21 @@
 use std::io::Write;
 
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
     cli::{
         cx::Cx,
         error::report,
-        print::{self, Column, Row, Shape, table::status_colour},
+        print::{self, Column, Row, Shape, human::ago, table::status_colour},
         progress::{Show, resume_lines},
         session::Session,
         ui::{style, styled},
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{CREATE, Loss, Outcome, Plan, Resolved, RunOptions, Status, Turn, Words},
+    ops::{CREATE, DELETE_SNAPSHOT, Loss, Outcome, Plan, Resolved, RunOptions, Since, Status, Turn, Words},
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -206,6 +207,12 @@ fn write_loss(out: &mut dyn Write, loss: &Loss) -> std::io::Result<()> {
     if loss.disks.is_empty() {
         writeln!(out, "  disks: none")?;
     }
+    if let Some(Since { snapshot, taken, memory }) = &loss.since {
+        let taken = taken.and_then(|seconds| Timestamp::from_second(seconds as i64).ok()).map(ago);
+        let taken = taken.map_or_else(String::new, |ago| format!(", taken {ago}"));
+        let memory = if *memory { ", with its memory" } else { "" };
+        return writeln!(out, "  what came after snapshot {snapshot}{taken}{memory}");
+    }
     match loss.snapshots.as_slice() {
         [] => writeln!(out, "  snapshots: none"),
         names => writeln!(out, "  snapshots: {}", names.join(", ")),
@@ -225,7 +232,15 @@ fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
     let question = match plans {
         // A create loses something only where it takes a place that is taken.
         [one] if one.words == CREATE => format!("Overwrite {}? This cannot be undone", one.guest),
-        [one] => format!("{} {}? This cannot be undone", capital(one.words.name), one.label()),
+        [one] => match &one.loss {
+            Some(Loss { since: Some(since), .. }) => {
+                format!("Roll {} back to snapshot {}? This cannot be undone", one.label(), since.snapshot)
+            }
+            Some(loss) if one.words == DELETE_SNAPSHOT => {
+                format!("Delete snapshot {} of {}? This cannot be undone", loss.snapshots.join(", "), one.label())
+            }
+            _ => format!("{} {}? This cannot be undone", capital(one.words.name), one.label()),
+        },
         several => format!("{} these {}? This cannot be undone", capital(several[0].words.name), several.len()),
     };
     cx.ui.ask_yes(&question)

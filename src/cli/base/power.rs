@@ -14,6 +14,12 @@ use crate::{
     ops::{PowerVerb, Target},
 };
 
+/// Flags for what a verb does anyway, since scripts like to say it: the verb, the flag, what it contradicts, its help.
+const SAID: &[(&str, &str, &[&str], &str)] = &[
+    ("shutdown", "graceful", &["force"], "Leave it to the guest, however long it takes; the default"),
+    ("suspend", "to-disk", &[], "Save the memory to disk; the default"),
+];
+
 pub(super) struct Power(pub(super) &'static PowerVerb);
 
 #[async_trait(?Send)]
@@ -42,12 +48,9 @@ impl Verb for Power {
                 .action(ArgAction::SetTrue)
                 .help("A guest that is there already is a conflict (exit code 6)"),
         );
-        if self.name() == "shutdown" {
-            // What the verb does anyway; scripts like to say it.
-            let help = "Leave it to the guest, however long it takes; the default";
-            command = command.arg(
-                Arg::new("graceful").long("graceful").action(ArgAction::SetTrue).conflicts_with("force").help(help),
-            );
+        for (_, name, against, help) in SAID.iter().filter(|(verb, ..)| *verb == self.name()) {
+            let arg = Arg::new(*name).long(*name).action(ArgAction::SetTrue).help(*help);
+            command = command.arg(arg.conflicts_with_all(against.iter()));
         }
         for option in self.0.options.iter().filter(|option| option.kinds.contains(&kind.guest())) {
             let arg = Arg::new(option.flag).long(option.flag).help(option.about);

@@ -131,6 +131,25 @@ async fn members(request: &Request, typed: &[&str], name: &str) -> Vec<Candidate
     rows.iter().filter_map(member).filter(|member| !member.value.is_empty() && member.value != "current").collect()
 }
 
+/// The snapshots of the guest that was typed before; of several those that the first has.
+pub(super) async fn snapshots(request: &Request) -> Vec<Candidate> {
+    const FIELDS: &[&str] = &["name", "description", "snaptime"];
+    let (Some(kind), Some(target)) = (request.kind().and_then(|kind| kind.guest), request.positionals().next()) else {
+        return Vec::new();
+    };
+    let target = target.split(',').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let guests = sources::guests(request, Some(kind)).await;
+    let Some(guest) = guests.iter().find(|guest| guest.vmid == target || guest.name == target) else {
+        return Vec::new();
+    };
+    let path = segments(&["nodes", &guest.node, kind.api(), &guest.vmid, "snapshot"]);
+    let mut rows = request.live.list(&path, &[], FIELDS).await;
+    // The server's word for "now" stands among them.
+    rows.retain(|row| sources::text(row, "name") != "current");
+    rows.sort_by_key(|row| sources::text(row, "snaptime").parse::<u64>().unwrap_or_default());
+    rows.iter().map(|row| Candidate::new(sources::text(row, "name"), sources::text(row, "description"))).collect()
+}
+
 /// `-p name=`: the parameters of the method that was typed before.
 pub(super) async fn params(request: &Request) -> Vec<Candidate> {
     let Some(path) = request.positionals().find(|word| word.starts_with('/')) else { return Vec::new() };

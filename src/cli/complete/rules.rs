@@ -44,6 +44,7 @@ pub(super) enum Source {
     ApiParams,
     ApiMethods,
     Explain,
+    Snapshots,
 }
 
 /// The commands that an argument belongs to (their last words; none for all), its id or the name of its value,
@@ -62,6 +63,8 @@ const RULES: &[(&str, &str, Source)] = &[
     ("container create", "template", Source::Templates),
     ("create", "vmid", Source::Nothing),
     ("", "kind", Source::Kinds),
+    ("snapshot create", "snapshot", Source::Nothing),
+    ("", "snapshot", Source::Snapshots),
     ("clone", "source", Source::Targets),
     ("cp", "source", Source::Targets),
     ("clone", "vmid", Source::Nothing),
@@ -158,6 +161,7 @@ impl Source {
             Self::ApiParams => api::params(request).await,
             Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
+            Self::Snapshots => api::snapshots(request).await,
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn last_of<'a>(word: &'a str, separators: &[char]) -> (&'a str, &'a s
 /// A guest as completion needs it.
 pub(super) struct Guest {
     pub(super) vmid: String,
-    name: String,
+    pub(super) name: String,
     kind: Option<GuestKind>,
     pub(super) node: String,
     status: String,

@@ -8,7 +8,7 @@ use super::{Context, Reply, Route, index};
 use crate::{
     model::{
         GuestKind,
-        Method::{Delete, Get, Post},
+        Method::{Delete, Get, Post, Put},
     },
     sandbox::world::{config::as_json, effect::Act, guest::Snapshot, seconds},
     server::Fault,
@@ -25,6 +25,8 @@ pub(super) const TABLE: &[Route] = &[
     (Delete, "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}", remove),
     (Get, "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config", config),
     (Get, "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", config),
+    (Put, "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config", describe),
+    (Put, "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/config", describe),
     (Post, "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback", rollback),
     (Post, "/nodes/{node}/lxc/{vmid}/snapshot/{snapname}/rollback", rollback),
 ];
@@ -82,6 +84,19 @@ fn config(context: &mut Context<'_>) -> Result<Reply, Fault> {
         }
     }
     Ok(Reply::data(Value::from(config)))
+}
+
+fn describe(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    find(context)?;
+    let (vmid, name) = (context.vmid()?, context.need("snapname")?.to_owned());
+    let Some(description) = context.param("description").map(str::to_owned) else {
+        return Ok(Reply::data(Value::Null));
+    };
+    let guest = context.world.guests.edit(&vmid);
+    if let Some(snapshot) = guest.and_then(|guest| guest.snapshots.get_mut(&name)) {
+        snapshot.description = description;
+    }
+    Ok(Reply::data(Value::Null))
 }
 
 fn take(context: &mut Context<'_>) -> Result<Reply, Fault> {

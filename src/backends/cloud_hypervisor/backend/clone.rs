@@ -245,8 +245,9 @@ fn new_id(params: &Params) -> Result<Vmid> {
     text.parse().map_err(|error: crate::model::ParseIdError| Error::usage(error.to_string()))
 }
 
-/// The file that a snapshot keeps of a disk: `vm-100-disk-0.snap-a.raw`.
-fn of_snapshot(disk: &Path, name: &str) -> PathBuf {
+/// The file that a snapshot keeps of a disk: `vm-100-disk-0.snap-a.raw`. A name has no point in it, so that each has one
+/// meaning; and the number stays taken while there is one of them.
+pub(super) fn of_snapshot(disk: &Path, name: &str) -> PathBuf {
     let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
     disk.with_file_name(format!("{}.snap-{name}.{}", part(disk.file_stem()), part(disk.extension())))
 }

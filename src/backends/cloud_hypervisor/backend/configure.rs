@@ -44,7 +44,7 @@ impl Asked {
     /// # Errors
     /// [`Class::Conflict`](crate::model::Class::Conflict) for a VM that is locked, or was changed in between.
     pub(super) fn check(&self, vm: &Vm) -> Result<()> {
-        vm.check_lock()?;
+        vm.check_lock_for(&self.change)?;
         vm.settings.check_digest(self.digest.as_ref())
     }
 }

@@ -136,7 +136,7 @@ impl Local {
         })
     }
 
-    async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
+    pub(super) async fn carry_out(&self, vm: &Vm, action: &Action) -> Result<()> {
         let places = self.places(vm);
         match action {
             Action::EndVmm(process) => self.end_vmm(vm, process).await,
@@ -147,13 +147,14 @@ impl Local {
             Action::RemoveTaps => self.unplug_all(vm).await,
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
                 gone(fs::rename(from, to), from)?;
-                gone(seal(to), to)
+                gone(seal(to), to)?;
+                disk::sync_entries(to.parent().unwrap_or(Path::new("/")))
             }),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
-                gone(fs::remove_file(file), file)?;
+                gone(removed(file), file)?;
                 // And what there is of it, if it never became whole.
                 let half = disk::unfinished(file);
-                gone(fs::remove_file(&half), &half)?;
+                gone(removed(&half), &half)?;
                 // The folder of a VM's disks goes with the last of them; one that is not empty stays.
                 let _ = file.parent().map(fs::remove_dir);
                 Ok(())
@@ -258,6 +259,14 @@ fn last_event(path: &Path) -> Result<LastEvent> {
         (_, vmm::events::Last::Down) => LastEvent::Shutdown,
         (Some(event), _) => LastEvent::Other(format!("{} {}", event.source, event.event)),
     })
+}
+
+/// Removes a file, or a folder with all that is in it.
+fn removed(path: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
 }
 
 /// What is gone already need not go.

@@ -23,6 +23,8 @@ mod network;
 mod networks;
 mod power;
 mod queued;
+mod snapshot;
+mod suspend;
 mod template;
 mod volumes;
 
@@ -221,7 +223,11 @@ impl Local {
             Action::Reboot => self.reboot(&vm, sight, &step.params, job).await,
             Action::Reset => self.reset(&vm, sight).await,
             Action::Pause => self.pause(&vm, sight).await,
-            Action::Resume => self.resume(&vm, sight).await,
+            Action::Resume => self.resume(&vm, sight, job).await,
+            Action::Suspend => self.suspend(&vm, sight, job).await,
+            Action::Snapshot => self.take_snapshot(&vm, sight, &step.params, job).await,
+            Action::Rollback => self.roll_back(&vm, sight, &step.params, job).await,
+            Action::SnapshotDelete => self.drop_snapshot(&vm, &step.params, job).await,
             Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
             Action::Configure | Action::ConfigureInTask => self.destroy_unused(&vm, step, job).await,
             Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
@@ -255,6 +261,10 @@ impl Backend for Local {
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
+        if step.action == Action::SnapshotUpdate {
+            self.describe_snapshot(&self.state().vm(step.guest.vmid)?, &step.params).await?;
+            return Ok(Submitted::Done(Value::Null));
+        }
         let Some(kind) = Self::task_type(step.action) else {
             return Err(Error::usage(format!("this host cannot do that yet ({:?})", step.action)));
         };
@@ -366,6 +376,10 @@ impl Backend for Local {
 
     async fn guest_log(&self, guest: &GuestRef, request: &LogRequest) -> Result<LogReader> {
         self.open_log(guest, request).await
+    }
+
+    async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig> {
+        self.find(guest)?.settings.snapshot_config(snapshot)
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {

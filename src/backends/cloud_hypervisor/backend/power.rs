@@ -2,7 +2,7 @@
 //!
 //! Each is called with the VM's lock held and nothing left over from before.
 
-use std::{thread, time::Duration};
+use std::{path::PathBuf, thread, time::Duration};
 
 use super::{
     Job, Local,
@@ -19,8 +19,11 @@ use crate::{
         failpoint::{Point, reach},
         host, mapping,
         mapping::{Facts, Vsock},
-        state::{Draft, End, Outcome, Process, Settle, Verb, Vm, Work, reconcile::Sight},
-        vmm::{State, Vmm},
+        state::{
+            Draft, End, Outcome, Process, Settle, Verb, Vm, Work,
+            reconcile::{Action, Sight},
+        },
+        vmm::{Ping, State, Vmm},
     },
     model::{Class, Error, Hint, Params, Result, config::QemuConfig},
 };
@@ -35,20 +38,29 @@ impl Local {
         if sight != Sight::Stopped {
             return Err(Error::from_exit_status(&format!("VM {} already running", vm.vmid)));
         }
+        if vm.lock() == Some("suspended") {
+            return self.wake(vm, job).await;
+        }
         vm.check_lock()?;
         if vm.settings.is_on("template") {
             return Err(Error::conflict(format!("VM {} is a template", vm.vmid)));
         }
         let mut settings = vm.settings.clone();
         settings.apply_pending();
+        // Memory that was given up, since nothing says any more that it is suspended. That of a snapshot stays.
+        let given_up = settings.config.remove("vmstate").into_iter().map(PathBuf::from);
+        let drops = given_up.filter(|folder| *folder == self.memory_of(vm, "suspend").folder).collect();
         prune(&mut settings);
         let alone = self.give_addresses(vm.vmid, &mut settings.config)?;
-        let work = Work { settings: Some(settings.clone()), ..Work::default() };
+        let work = Work { drops, settings: Some(settings.clone()), ..Work::default() };
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Start).task(&job.upid).work(work))?;
         drop(alone);
         let vm = Vm { settings, ..self.state().vm(vm.vmid)? };
         match self.boot(&vm, job).await {
-            Ok(process) => self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished)),
+            Ok(process) => {
+                self.carry_out(&vm, &Action::RemoveFiles(intent.work.drops)).await?;
+                self.state().settle(vm.vmid, &Settle::running(process).ending(intent.id, Outcome::Finished))
+            }
             Err(error) => {
                 // What runs by now goes; what it left is known to be dead then.
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
@@ -70,30 +82,7 @@ impl Local {
         let mapped = mapping::map(&config, &Facts { taps, ..self.facts(vm, &config)? })?;
         mapped.notes.iter().try_for_each(|note| job.line(note))?;
         mapped.warnings.iter().try_for_each(|warning| job.warn(warning))?;
-        let missing = || {
-            Error::not_found("there is no `cloud-hypervisor` to start VMs with")
-                .with_hint(Hint::Text("`pvectl check` says how to install it".to_owned()))
-        };
-        let launch = host::Launch {
-            binary: self.options().binary.as_deref().ok_or_else(missing)?,
-            places: &places,
-            generation: u64::from(vm.generation),
-            args: &[],
-        };
-        // Before the VMM, which would make one of its own that is on no bridge.
-        self.plug_all(vm, &config).await?;
-        let started = host::spawn(&launch)?;
-        logs::drop_old(&places, launch.generation);
-        self.state().record_process(vm.vmid, &started, None)?;
-        let vmm = Vmm::connect(places.api_socket())?;
-        let ping = vmm.ping(SLOW).await?;
-        if ping.pid != started.pid {
-            return Err(Error::conflict(format!(
-                "another process than {} answers on the socket of VM {}",
-                started.pid, vm.vmid
-            )));
-        }
-        self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
+        let (started, vmm, _) = self.launch(vm).await?;
         keep(&places.state.join(SENT), &mapped.config)?;
         reach(Point::SentKept);
         vmm.create(&mapped.config, SLOW).await?;
@@ -109,6 +98,36 @@ impl Local {
             vmm.pause(SLOW).await?;
         }
         Ok(started)
+    }
+
+    /// Starts a VMM that has no VM yet, with the taps that its VM will need.
+    pub(super) async fn launch(&self, vm: &Vm) -> Result<(Process, Vmm, Ping)> {
+        let places = self.places(vm);
+        let missing = || {
+            Error::not_found("there is no `cloud-hypervisor` to start VMs with")
+                .with_hint(Hint::Text("`pvectl check` says how to install it".to_owned()))
+        };
+        let launch = host::Launch {
+            binary: self.options().binary.as_deref().ok_or_else(missing)?,
+            places: &places,
+            generation: u64::from(vm.generation),
+            args: &[],
+        };
+        // Before the VMM, which would make one of its own that is on no bridge.
+        self.plug_all(vm, &typed(&vm.settings.config)).await?;
+        let started = host::spawn(&launch)?;
+        logs::drop_old(&places, launch.generation);
+        self.state().record_process(vm.vmid, &started, None)?;
+        let vmm = Vmm::connect(places.api_socket())?;
+        let ping = vmm.ping(SLOW).await?;
+        if ping.pid != started.pid {
+            return Err(Error::conflict(format!(
+                "another process than {} answers on the socket of VM {}",
+                started.pid, vm.vmid
+            )));
+        }
+        self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
+        Ok((started, vmm, ping))
     }
 
     /// What the mapping has to know of this host, whatever the VM.
@@ -229,9 +248,10 @@ impl Local {
         }
     }
 
-    pub(super) async fn resume(&self, vm: &Vm, sight: Sight) -> Result<()> {
+    pub(super) async fn resume(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
         match sight {
             Sight::Running => Ok(()),
+            Sight::Stopped if vm.lock() == Some("suspended") => self.wake(vm, job).await,
             _ => self.running(vm, sight)?.resume(SLOW).await.map_err(Error::from),
         }
     }

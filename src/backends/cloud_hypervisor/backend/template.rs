@@ -108,9 +108,13 @@ impl Local {
         let mut standing = Vec::new();
         for (vm, _) in self.state().vms()? {
             let configs = [vm.settings.config.clone(), vm.settings.to_come()].into_iter();
-            let kept = vm.settings.snapshots.values().map(|row| row.config.clone());
-            for config in configs.chain(kept) {
+            for config in configs {
                 standing.extend(self.below(&config).into_iter().map(|below| (vm.vmid, below)));
+            }
+            // What a snapshot keeps outlives the disk that it was taken of.
+            for kept in self.snapshot_files(&vm)?.iter().filter(|file| file.extension().is_some_and(|e| e == "qcow2")) {
+                let layers = disk::chain(kept, Format::Qcow2, &self.managed()).unwrap_or_default();
+                standing.extend(layers.into_iter().skip(1).map(|layer| (vm.vmid, layer.path)));
             }
         }
         standing.sort();

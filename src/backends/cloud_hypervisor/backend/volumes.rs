@@ -138,6 +138,7 @@ impl Local {
                 }
             }
         }
+        files.extend(self.snapshot_files(vm)?);
         files.sort();
         files.dedup();
         Ok(files)
@@ -242,7 +243,7 @@ pub(super) fn drives(config: &Config) -> BTreeMap<String, PropertyString> {
 /// All volumes of a configuration by their keys: drives, firmware's and TPM's, and those that are unused.
 pub(super) fn volumes_in(config: &Config) -> BTreeMap<String, PropertyString> {
     let mut volumes = drives(config);
-    let others = config.iter().filter(|(key, _)| is_disk_key(key) && !volumes.contains_key(*key));
+    let others = config.iter().filter(|(key, _)| is_disk_key(key) && *key != "vmstate" && !volumes.contains_key(*key));
     let others: Vec<_> = others.map(|(key, text)| (key.clone(), PropertyString::lenient(text))).collect();
     volumes.extend(others.into_iter().filter(|(_, drive)| volume_of(drive).contains([':', '/'])));
     volumes

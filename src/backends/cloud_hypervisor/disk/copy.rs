@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{OFlags, SeekFrom, copy_file_range, ioctl_ficlone, seek, statvfs},
+    fs::{Mode, OFlags, SeekFrom, copy_file_range, ioctl_ficlone, seek, statvfs},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,28 @@ fn some(from: &File, to: &File, begin: u64, end: u64, in_kernel: &mut bool) -> i
     Ok(read as u64)
 }
 
+/// How many bytes of a file take space: what a copy of it by data has to move.
+///
+/// # Errors
+/// If nothing can be said of it.
+pub fn allocated(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path).map_err(|error| failed("look at", path, error))?;
+    Ok((metadata.blocks() * 512).min(metadata.len()))
+}
+
+/// Whether copies in a directory share blocks: tried with two files that never have a name, so that nothing of them stays
+/// whatever happens. Where there are no such files the answer is no.
+pub fn shares_blocks(directory: &Path) -> bool {
+    let nameless =
+        || rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR | Mode::WUSR).map(File::from);
+    let tried = || -> io::Result<()> {
+        let (first, second) = (nameless()?, nameless()?);
+        first.write_all_at(&[1; 65536], 0)?;
+        Ok(ioctl_ficlone(&second, &first)?)
+    };
+    tried().is_ok()
+}
+
 /// Finds out what the file system of a directory can do, with two small files that are gone afterwards.
 ///
 /// # Errors
@@ -214,6 +236,8 @@ mod tests {
         if !abilities.reflink {
             eprintln!("SKIPPED: this file system shares no blocks, so both copies are by data");
         }
+        assert_eq!(shares_blocks(home.path()), abilities.reflink);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left of it");
         if !abilities.holes {
             eprintln!("SKIPPED: this file system has no holes");
             return;

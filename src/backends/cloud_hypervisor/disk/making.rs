@@ -121,6 +121,29 @@ fn place(from: &Path, to: &Path, replace: bool) -> io::Result<()> {
 }
 
 /// Waits until a directory's entries are on the disk.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_entries(directory: &Path) -> Result<()> {
+    sync_directory(directory).map_err(|error| failed("write", directory, error))
+}
+
+/// Waits until the files of a directory, and its entries, are on the disk.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_folder(directory: &Path) -> Result<()> {
+    let files = || -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
+            File::open(entry?.path())?.sync_all()?;
+        }
+        Ok(())
+    };
+    files().map_err(|error| failed("write", directory, error))?;
+    sync_entries(directory)
+}
+
+/// The same as the file system says it.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     match File::open(directory)?.sync_all() {
         // Some network file systems cannot, and need not.

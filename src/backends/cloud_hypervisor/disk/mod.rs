@@ -16,12 +16,12 @@ mod seed;
 use std::{fmt::Display, io, path::Path};
 
 pub use chain::{Layer, chain};
-pub use copy::{Abilities, Copied, Method, copy, probe};
+pub use copy::{Abilities, Copied, Method, allocated, copy, probe, shares_blocks};
 pub use format::{Format, Inspected, inspect};
 pub use grow::grow;
 pub use images::{Checksum, Image, Images, Pull, Source, Users};
 pub use lock::{Held, Holder, held};
-pub use making::{create_raw, unfinished};
+pub use making::{create_raw, sync_entries, sync_folder, unfinished};
 pub use overlay::{create, overlay};
 pub use qcow2::{Backing, Header, Invalid};
 pub use seed::Seed;
@@ -72,7 +72,10 @@ fn cancelled() -> Error {
 }
 
 /// Refuses work for which there is no space.
-fn require_space(directory: &Path, bytes: u64) -> crate::model::Result<()> {
+///
+/// # Errors
+/// [`Class::Failed`], saying how much is needed and how much is free.
+pub fn require_space(directory: &Path, bytes: u64) -> crate::model::Result<()> {
     let stat = rustix::fs::statvfs(directory).map_err(|error| failed("look at", directory, error.into()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if bytes <= free {

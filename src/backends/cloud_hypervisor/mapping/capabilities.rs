@@ -10,18 +10,8 @@ const NO_CONTAINERS: Support = Support::No {
     instead: "use a virtual machine, or a context of a Proxmox cluster",
 };
 
-/// What is still to be built.
-const NOT_YET: Support = Support::No {
-    reason: "this host cannot do that yet",
-    instead: "shut the virtual machine down, or use a context of a Proxmox cluster",
-};
-
 const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
-}
-
-const fn not_yet(action: Action) -> (GuestKind, Action, Support) {
-    (GuestKind::Qemu, action, NOT_YET)
 }
 
 /// What every host with Cloud Hypervisor can do.
@@ -49,11 +39,6 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::SnapshotUpdate),
         container(Action::Rollback),
         container(Action::SnapshotDelete),
-        not_yet(Action::Suspend),
-        not_yet(Action::Snapshot),
-        not_yet(Action::SnapshotUpdate),
-        not_yet(Action::Rollback),
-        not_yet(Action::SnapshotDelete),
     ],
 };
 
@@ -121,8 +106,6 @@ mod tests {
     #[test]
     fn virtual_machines_start_here() {
         CAPABILITIES.require(GuestKind::Qemu, Action::Start).unwrap();
-        let error = CAPABILITIES.require(GuestKind::Qemu, Action::Suspend).unwrap_err();
-        assert!(error.message().contains("yet"), "{error}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod queue;
 pub mod reconcile;
 mod schema;
 mod settings;
+mod snapshot;
 mod task;
 mod vm;
 mod words;
@@ -57,7 +58,8 @@ pub use self::{
     network::{NetworkRow, NewNetwork},
     phase::{Desired, End, Phase},
     queue::{QueueId, Queued},
-    settings::{Change, Config, Settings, SnapshotRow},
+    settings::{Change, Config, Settings},
+    snapshot::SnapshotRow,
     task::Task,
     vm::{NewVm, Settle, Vm},
 };

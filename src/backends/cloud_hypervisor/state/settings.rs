@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::digest::sha1;
+use super::{SnapshotRow, digest::sha1};
 use crate::model::{
     ConfigTexts, ConfigView, Digest, Error, GuestConfig, GuestKind, Pending, PendingChanges, PropertyString, Result,
-    Snapshot, config_to_come, config_value, is_disk_key,
+    config_to_come, config_value, is_disk_key,
 };
 
 /// Proxmox's configuration keys with their values as texts.
@@ -27,27 +27,6 @@ pub struct Settings {
     /// The snapshots by name.
     #[serde(default)]
     pub snapshots: BTreeMap<String, SnapshotRow>,
-}
-
-/// A snapshot as it is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotRow {
-    /// The configuration it was taken of.
-    pub config: Config,
-    /// When, seconds since 1970.
-    pub snaptime: u64,
-    /// What its maker wrote.
-    #[serde(default)]
-    pub description: Option<String>,
-    /// The one it stands on.
-    #[serde(default)]
-    pub parent: Option<String>,
-    /// Where the memory is, if it was kept.
-    #[serde(default)]
-    pub vmstate: Option<String>,
-    /// The build of the VMM that wrote the memory: no other can read it.
-    #[serde(default)]
-    pub build: Option<String>,
 }
 
 /// A change of settings.
@@ -223,20 +202,6 @@ impl Settings {
         let digest =
             Pending { key: "digest".to_owned(), value: Some(self.digest().0.into()), pending: None, delete: None };
         rows.chain([digest]).collect()
-    }
-
-    /// As `GET …/snapshot` answers, the server's pseudo-entry `current` left out.
-    pub fn snapshot_rows(&self) -> Vec<Snapshot> {
-        let rows = self.snapshots.iter().map(|(name, row)| Snapshot {
-            name: name.clone(),
-            description: Some(row.description.clone().unwrap_or_default()),
-            parent: row.parent.clone(),
-            snaptime: Some(row.snaptime),
-            other: [("vmstate".to_owned(), Value::from(u8::from(row.vmstate.is_some())))].into_iter().collect(),
-        });
-        let mut rows: Vec<Snapshot> = rows.collect();
-        rows.sort_by_key(|row| row.snaptime);
-        rows
     }
 }
 

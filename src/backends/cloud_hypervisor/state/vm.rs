@@ -6,8 +6,8 @@ use uuid::Uuid;
 use jiff::Timestamp;
 
 use super::{
-    Config, Desired, Done, Draft, End, Intent, IntentId, Outcome, Phase, Process, Safety, Settings, State, damaged,
-    intent, json, numbers::lowest_free, parse, timestamp,
+    Change, Config, Desired, Done, Draft, End, Intent, IntentId, Outcome, Phase, Process, Safety, Settings, State,
+    damaged, intent, json, numbers::lowest_free, parse, timestamp,
 };
 use crate::{
     backends::cloud_hypervisor::failpoint::{Point, reach},
@@ -65,6 +65,16 @@ impl Vm {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses a change while something holds it. To take the lock of a suspended VM away, as `qm unlock` does, is to give
+    /// its memory up: that goes.
+    ///
+    /// # Errors
+    /// As [`check_lock`](Self::check_lock).
+    pub fn check_lock_for(&self, change: &Change) -> Result<()> {
+        let unlocks = change.set.is_empty() && change.delete == ["lock"];
+        if unlocks && self.lock() == Some("suspended") { Ok(()) } else { self.check_lock() }
     }
 
     /// Refuses while `protection` is on. `what` is what would be done, `can't remove VM 100`.

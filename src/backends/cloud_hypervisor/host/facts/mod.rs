@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use kernel::{can_confine, may_change_network, memory_bytes};
-pub use programs::{OLDEST, Version, find_firmware, find_nft, find_vmm};
+pub use programs::{OLDEST, Version, build, find_firmware, find_nft, find_vmm};
 
 use crate::model::Size;
 

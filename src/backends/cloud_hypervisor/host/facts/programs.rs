@@ -135,6 +135,16 @@ fn judge_vmm(path: &Path, said: &str) -> Fact {
     fact.value(json!({"path": path, "version": version.to_string()}))
 }
 
+/// The build of this VMM, as it names itself: `v53.0.0`. What one build saved no other can read.
+///
+/// # Errors
+/// If it does not say so.
+pub fn build(vmm: &Path) -> io::Result<String> {
+    let said = asked(vmm)?;
+    let build = said.lines().next().and_then(|line| line.strip_prefix(VMM)).map(str::trim);
+    build.map(str::to_owned).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is something else"))
+}
+
 /// What a program says with `--version`, in the environment that a VMM has.
 fn asked(path: &Path) -> io::Result<String> {
     let mut child = Command::new(path)

@@ -187,6 +187,10 @@ impl Conclusion {
             (_, None) => self.findings.push(Finding::Unresponsive(own.clone())),
             // It came up, and only that was not written down any more.
             (Phase::Starting, Some(Machine::Running)) => self.go_on(seen, own, machine),
+            // It was read back from disk, and that memory is used up: there is nothing else to go on from.
+            (Phase::Starting, Some(Machine::Paused)) if intent.is_some_and(|intent| intent.committed) => {
+                self.go_on(seen, own, machine);
+            }
             (Phase::Starting, _) => self.end(seen, own, End::FailedStart { error: None }),
             (Phase::Stopped, Some(Machine::None | Machine::Created)) => self.end(seen, own, End::Stopped),
             _ => {

@@ -12,6 +12,8 @@
 //! - A VMM that does not answer is not dead. It is ended where the user wants that, and only described else.
 //! - A delete is finished, and the row goes last; it waits only for a living holder of the `alive` file that is nobody we
 //!   know, since its disks would go away under it.
+//! - A VM whose memory was read back from disk is finished once its intent is committed: the guest may have run, and what
+//!   is on disk is used up. Before, it is as suspended as it was.
 //! - Files go only where an intent names them, and never while the VMM has them. One that was made for the VM and is in
 //!   the VMM by now proves that its intent was done, only not written down. So does a device that has come or gone, and a
 //!   size that is what was asked for.

@@ -63,6 +63,10 @@ pub(super) fn check(seen: &Observation) {
                     || (matches!(seen.socket, Socket::Answers { machine: Machine::Paused, .. })
                         && seen.vm.phase != Phase::Starting);
                 assert!(wanted || !runs, "a guest that runs would be cut off: {seen:#?}");
+                let used_up = seen.vm.phase == Phase::Starting
+                    && intent.is_some_and(|intent| intent.committed && intent.verb == Verb::Start)
+                    && matches!(seen.socket, Socket::Answers { machine: Machine::Paused, .. });
+                assert!(!used_up, "memory that was read back would be lost: {seen:#?}");
             }
             Action::Resume(process) => {
                 assert!(is_own(process), "a foreign process would be resumed: {seen:#?}");
@@ -124,7 +128,7 @@ pub(super) fn check(seen: &Observation) {
 
 fn intents() -> Vec<Option<Intent>> {
     let each = Verb::ALL.iter().flat_map(|verb| [false, true].map(|committed| (*verb, committed)));
-    let pausing = |verb| matches!(verb, Verb::Snapshot | Verb::Suspend);
+    let pausing = |verb| matches!(verb, Verb::Snapshot | Verb::Suspend | Verb::Start);
     let some = each.flat_map(|(verb, committed)| {
         let resumes: &[bool] = if pausing(verb) { &[false, true] } else { &[false] };
         resumes.iter().map(move |resumes| Some(intent(verb, committed, *resumes)))

@@ -296,6 +296,53 @@ fn the_table_of_the_facts() {
         ),
     ];
     let mut cases = cases;
+    let wake = |committed, seen: Observation| {
+        with(seen, |seen| {
+            seen.vm.phase = Phase::Starting;
+            seen.intent = Some(intent(Verb::Start, committed, true));
+        })
+    };
+    let paused = || with(running(), |seen| seen.socket = answers(Machine::Paused));
+    let off = |verb, committed| with(dead(Phase::Stopped), |seen| seen.intent = Some(intent(verb, committed, false)));
+    cases.extend([
+        // Memory was read back, and the guest has not run: as suspended as before.
+        (wake(false, paused()), Sight::Stopped, "end sockets taps made stopped", "its start was cut short"),
+        // From the commit on that memory is used up, and the guest goes on from it, or boots from its disks.
+        (wake(true, paused()), Sight::Running, "resume move dropped running", "a start that was cut short is finished"),
+        (
+            wake(true, dead(Phase::Starting)),
+            Sight::Stopped,
+            "sockets taps move dropped stopped",
+            "a start that was cut short is finished",
+        ),
+        (
+            by(Verb::Snapshot, true, true, Machine::Paused),
+            Sight::Running,
+            "resume move dropped running",
+            "a snapshot that was cut short is finished",
+        ),
+        // Whoever paused it before finds it paused.
+        (
+            by(Verb::Snapshot, false, false, Machine::Paused),
+            Sight::Paused,
+            "made running",
+            "a snapshot that was cut short is rolled back",
+        ),
+        (
+            by(Verb::DeleteSnapshot, true, false, Machine::Running),
+            Sight::Running,
+            "move dropped running",
+            "a delete-snapshot that was cut short is finished",
+        ),
+        (off(Verb::Snapshot, false), Sight::Stopped, "made stopped", "a snapshot that was cut short is rolled back"),
+        (
+            off(Verb::Snapshot, true),
+            Sight::Stopped,
+            "move dropped stopped",
+            "a snapshot that was cut short is finished",
+        ),
+        (off(Verb::Rollback, false), Sight::Stopped, "made stopped", "a rollback that was cut short is rolled back"),
+    ]);
     let update = |change: &dyn Fn(&mut Observation)| with(by(Verb::Update, false, false, Machine::Running), change);
     let changing = |work: &dyn Fn(&mut Work), change: &dyn Fn(&mut Observation)| {
         update(&|seen| {
