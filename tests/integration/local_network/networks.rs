@@ -93,7 +93,7 @@ fn addresses() {
     }
     let (mut addresses, mut macs) = (BTreeSet::new(), BTreeSet::new());
     for vm in 100..106 {
-        let config = host.config(&vm.to_string());
+        let config = host.config_of(&vm.to_string());
         assert_eq!(config["ide2"], "local:cloudinit,media=cdrom");
         addresses.insert(config["ipconfig0"].as_str().unwrap().to_owned());
         macs.insert(config["net0"].as_str().unwrap().to_owned());
@@ -103,7 +103,7 @@ fn addresses() {
     let taken = "vm create --name x --net bridge=lan --ciuser a --ipconfig0 ip=10.20.0.3/24";
     let _ = env.run(taken).exits(6).says(&["10.20.0.3", "leave ipconfig0 out"]);
 
-    let config = host.config("102");
+    let config = host.config_of("102");
     let _ = env.run("vm update 102 --nameserver 192.0.2.53 --searchdomain example.org").ok();
     let _ = env.run("vm start 102").ok();
     let network: Value = serde_json::from_str(&host.seed(102, "\"ethernets\"")).unwrap();
@@ -116,7 +116,7 @@ fn addresses() {
     let user = host.seed(102, "#cloud-config");
     assert!(user.contains("\"user\": \"admin\"") && user.contains("ssh-ed25519"), "{user}");
     let _ = env.run("vm stop 102").ok();
-    assert_eq!(host.config("102")["ipconfig0"], config["ipconfig0"]);
+    assert_eq!(host.config_of("102")["ipconfig0"], config["ipconfig0"]);
 
     // The host boots, and all of them start at once: one of them makes the network again.
     ip("link del lan");
@@ -136,11 +136,11 @@ fn addresses() {
     let _ = env.run("vm update 103 --net0 virtio,bridge=island --ipconfig0 ip=dhcp").ok();
     for (vm, want) in [("102", "ip=10.30.0.2/24"), ("103", "ip=dhcp")] {
         let _ = env.run(&format!("vm start {vm}")).ok();
-        assert_eq!(host.config(vm)["ipconfig0"], want);
+        assert_eq!(host.config_of(vm)["ipconfig0"], want);
         let _ = env.run(&format!("vm stop {vm}")).ok();
     }
     // Without a seed nobody would read it.
     let _ = env.run("vm create --name bare --memory 256 --kernel kernel --net bridge=lan").ok();
-    let bare = host.config("bare");
+    let bare = host.config_of("bare");
     assert_eq!((&bare["ipconfig0"], &bare["ide2"]), (&Value::Null, &Value::Null));
 }
