@@ -239,7 +239,7 @@ impl Local {
             vmm.remove_device(id, SLOW).await?;
         }
         let gone = file.wait(EJECT, |events| events::removed(events, id));
-        let process = vm.process.as_ref().map(|process| host::Process::find(process)).transpose()?.flatten();
+        let process = vm.process.as_ref().map(host::Process::find).transpose()?.flatten();
         let Some(process) = process else { return Err(Error::conflict("its VMM is gone")) };
         let gone = tokio::select! {
             gone = gone => gone.map_err(|error| cannot("read the VMM's events", error))?,

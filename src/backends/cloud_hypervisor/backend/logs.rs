@@ -92,7 +92,7 @@ impl Local {
 
     /// What to wait for; `None` for a VM that is off.
     fn watch(&self, vm: &Vm, tails: &[Tail]) -> io::Result<Option<(FileWatch, host::Process)>> {
-        let process = vm.process.as_ref().map(|process| host::Process::find(process));
+        let process = vm.process.as_ref().map(host::Process::find);
         let Some(Some(process)) = process.transpose().map_err(io::Error::other)? else { return Ok(None) };
         match FileWatch::new(tails.iter().map(|tail| tail.path.as_path())) {
             Ok(watch) => Ok(Some((watch, process))),
