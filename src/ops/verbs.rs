@@ -91,9 +91,9 @@ pub const CREATE: Words = Words::new("create", "creating", "created");
 /// The verb that changes a guest's configuration.
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
 /// The verb that adds a device to a guest.
-pub const ADD: Words = Words::new("add", "adding a device to", "changed, a device added");
+pub const ADD: Words = Words::new("add", "adding a device to", "changed");
 /// The verb that takes a device away from a guest.
-pub const REMOVE: Words = Words::new("remove", "taking a device from", "changed, a device removed");
+pub const REMOVE: Words = Words::new("remove", "taking a device from", "changed");
 /// The verb that removes a guest.
 pub const DELETE: Words = Words::new("delete", "deleting", "deleted");
 /// The verb that makes a disk larger.

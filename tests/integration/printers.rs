@@ -38,6 +38,8 @@ const LISTS: &[Printing] = &[
     reads("operation list", "id"),
     #[cfg(target_os = "linux")]
     reads("image list --context local", "name"),
+    #[cfg(target_os = "linux")]
+    reads("queue list --context local", "id"),
     reads("config get-contexts", "name"),
     reads("get vms", "vmid"),
     reads("get tasks", "upid"),
@@ -94,6 +96,13 @@ fn env() -> (Env, String) {
     for name in ["one.raw", "two.raw"] {
         env.write(name, &"x".repeat(512));
         let _ = env.run(&format!("image pull {name} --context local")).ok();
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let _ = env.run("vm create --name q --memory 128 --disk local:1 --context local").ok();
+        for _ in 0..2 {
+            let _ = env.run("vm add disk q --volume local:1 --queue --context local").ok();
+        }
     }
     let _ = env.run("vm start 101").ok();
     let upid = env.json("vm stop 101")["upid"].as_str().unwrap().to_owned();
