@@ -154,7 +154,8 @@ impl Ops {
     /// A guest from nothing, or a container from an OS template.
     async fn plan_new(&self, request: &CreateRequest, template: Option<&str>, taken: &[Vmid]) -> Result<Plan> {
         let kind = request.kind;
-        let settled = settle(kind, &request.params, &request.devices, &request.labels, &GuestConfig::default(), &[])?;
+        let devices = self.with_storage(kind, &request.devices, request.node.as_ref()).await?;
+        let settled = settle(kind, &request.params, &devices, &request.labels, &GuestConfig::default(), &[])?;
         let mut params = settled.set;
         let mut eligible = Vec::new();
         if let Some(template) = template {
@@ -192,7 +193,8 @@ impl Ops {
             true => self.backend().guest_config(&source.reference(), ConfigView::Pending).await?,
             false => GuestConfig::default(),
         };
-        let settled = settle(request.kind, &request.params, &request.devices, &request.labels, &there, &[])?;
+        let devices = self.with_storage(request.kind, &request.devices, Some(&source.node)).await?;
+        let settled = settle(request.kind, &request.params, &devices, &request.labels, &there, &[])?;
         let (of_clone, mut configure) = split_clone(&settled.set);
         let mut clone = Params::new().with("newid", vmid);
         clone.extend(of_clone.iter());

@@ -8,7 +8,7 @@ use super::params::schema;
 use crate::{
     backends::Action,
     contract::{Schema, last_index},
-    model::{Error, GuestKind, Params, PropertyString, Result},
+    model::{Error, GuestKind, Params, PropertyString, Result, Size, is_disk_key},
 };
 
 /// A device without a number.
@@ -18,6 +18,30 @@ pub struct Device {
     pub family: String,
     /// Its value.
     pub value: String,
+}
+
+impl Device {
+    /// Whether it is a disk of which only the size is said: `20G`, `20G,ssd=1`.
+    fn is_bare_size(&self) -> bool {
+        let size = self.value.split(',').next().unwrap_or_default();
+        let has_unit = size.ends_with(|c: char| c.is_ascii_alphabetic());
+        is_disk_key(&format!("{}0", self.family)) && has_unit && size.parse::<Size>().is_ok()
+    }
+
+    fn in_storage(&self, storage: &str) -> Self {
+        Self { family: self.family.clone(), value: format!("{storage}:{}", self.value) }
+    }
+}
+
+/// Whether a storage has to be found for some of these.
+pub(super) fn want_storage(devices: &[Device]) -> bool {
+    devices.iter().any(Device::is_bare_size)
+}
+
+/// Puts disks of which only the size is said into this storage.
+pub(super) fn stored(devices: &[Device], storage: &str) -> Vec<Device> {
+    let put = |device: &Device| if device.is_bare_size() { device.in_storage(storage) } else { device.clone() };
+    devices.iter().map(put).collect()
 }
 
 /// Numbers devices beside the keys that are set, and those that count as taken for other reasons.
@@ -80,6 +104,23 @@ fn names(set: &Params, numbered: &Params, taken: impl Fn(&str) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_alone_is_a_disk_somewhere() {
+        let device = |family: &str, value: &str| Device { family: family.into(), value: value.into() };
+        for (family, value, want) in [
+            ("scsi", "20G", "fast:20G"),
+            ("virtio", "512M,ssd=1", "fast:512M,ssd=1"),
+            ("scsi", "local-lvm:20G", "local-lvm:20G"),
+            ("scsi", "20", "20"),
+            ("scsi", "/srv/20G", "/srv/20G"),
+            ("net", "20G", "20G"),
+        ] {
+            let devices = [device(family, value)];
+            assert_eq!(stored(&devices, "fast"), [device(family, want)]);
+            assert_eq!(want_storage(&devices), value != want);
+        }
+    }
 
     fn numbered(
         kind: GuestKind,

@@ -6,10 +6,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::try_join_all;
 
-use super::Ops;
+use super::{
+    Device, Ops,
+    devices::{stored, want_storage},
+};
 use crate::model::{
     Error, GuestKind, Hint, Node, NodeName, Params, PropertyString, Result, Size, Storage, is_disk_key,
 };
+
+/// What a storage must hold for disks of a guest.
+fn content_of(kind: GuestKind) -> &'static str {
+    if kind == GuestKind::Qemu { "images" } else { "rootdir" }
+}
+
+/// The storage for disks of which nobody said where.
+fn the_only(names: BTreeSet<String>, content: &str) -> Result<String> {
+    let mut rest = names.iter();
+    match (rest.next(), rest.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        (None, _) => Err(Error::not_found(format!("no active storage holds `{content}`"))),
+        (Some(one), _) => {
+            let all: Vec<&str> = names.iter().map(String::as_str).collect();
+            Err(Error::usage("a disk's size does not say where it is to be, and there are several storages")
+                .with_hint(Hint::Text(format!("give STORAGE:SIZE, such as {one}:32G; there are {}", all.join(", ")))))
+        }
+    }
+}
 
 /// What a guest to be needs of its node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +52,7 @@ impl Needs {
             plain.parse().ok().map(Size::mib)
         });
         let mut needs = Self { memory, ..Self::default() };
-        let content = if kind == GuestKind::Qemu { "images" } else { "rootdir" };
+        let content = content_of(kind);
         for (key, value) in params.iter().filter(|(key, _)| is_disk_key(key)) {
             let Ok(disk) = value.parse::<PropertyString>() else { continue };
             let volume = disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default();
@@ -87,6 +109,30 @@ impl Needs {
 }
 
 impl Ops {
+    /// Puts disks of which only the size is said into the one storage that there is for them, on this node or on all.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where there are several, naming them.
+    pub(super) async fn with_storage(
+        &self,
+        kind: GuestKind,
+        devices: &[Device],
+        node: Option<&NodeName>,
+    ) -> Result<Vec<Device>> {
+        if !want_storage(devices) {
+            return Ok(devices.to_vec());
+        }
+        let nodes = match node {
+            Some(node) => vec![node.clone()],
+            None => self.backend().nodes().await?.into_iter().filter(Node::is_online).map(|node| node.node).collect(),
+        };
+        let rows = try_join_all(nodes.iter().map(|node| self.backend().storages(node))).await?;
+        let content = content_of(kind);
+        let fit = rows.into_iter().flatten().filter(|storage| storage.active && storage.holds(content));
+        let names: BTreeSet<String> = fit.map(|storage| storage.storage).collect();
+        Ok(stored(devices, &the_only(names, content)?))
+    }
+
     /// The node for a guest to be: the one named, checked, or of those with room the one with the most free memory.
     /// `eligible` leaves out nodes that will not do for other reasons.
     pub(super) async fn place(
@@ -168,6 +214,21 @@ fn no_node() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_alone_goes_to_the_only_storage_there_is() {
+        let of = |names: &[&str]| the_only(names.iter().map(|name| (*name).to_owned()).collect(), "images");
+        assert_eq!(of(&["fast"]).unwrap(), "fast");
+        assert!(of(&[]).unwrap_err().message().contains("no active storage"));
+        let several = of(&["fast", "slow"]).unwrap_err();
+        assert!(
+            several
+                .hints()
+                .iter()
+                .any(|hint| matches!(hint, Hint::Text(text) if text.contains("fast:32G; there are fast, slow"))),
+            "{several}"
+        );
+    }
 
     #[test]
     fn needs_are_read_from_disks_and_memory() {

@@ -219,7 +219,8 @@ impl Ops {
         let config = self.backend().guest_config(&guest, ConfigView::Pending).await?;
         refuse_locked(&plan, &config)?;
 
-        let settled = settle(guest.kind, &request.set, &request.devices, &request.labels, &config, &request.delete)?;
+        let devices = self.with_storage(guest.kind, &request.devices, Some(&guest.node)).await?;
+        let settled = settle(guest.kind, &request.set, &devices, &request.labels, &config, &request.delete)?;
         let checked = request.checked(guest.kind, &settled.set)?;
         let mut set = Params::new();
         for (key, value) in checked.iter().filter(|(key, _)| !HOW.contains(key)) {

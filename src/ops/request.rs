@@ -5,7 +5,7 @@
 use super::{
     CreateRequest, Device, LabelChange, UpdateRequest,
     create::split_clone,
-    devices::number,
+    devices::{number, stored},
     params::{Beyond, check_params, is_known},
 };
 use crate::{
@@ -59,13 +59,17 @@ pub(super) fn update_action(kind: GuestKind, set: &Params) -> Action {
     if in_task { Action::ConfigureInTask } else { Action::Configure }
 }
 
+/// Takes the place of a storage that is found later; only its presence matters to a check.
+const SOME: &str = "local";
+
 impl CreateRequest {
     /// Checks keys and values, before anything is asked of a server.
     ///
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) that names every wrong key.
     pub fn check(&self) -> Result<()> {
-        let settled = settle(self.kind, &self.params, &self.devices, &self.labels, &GuestConfig::default(), &[])?;
+        let settled =
+            settle(self.kind, &self.params, &stored(&self.devices, SOME), &self.labels, &GuestConfig::default(), &[])?;
         if self.kind == GuestKind::Qemu && self.template.is_some() {
             let (clone, configure) = split_clone(&settled.set);
             check_params(self.kind, Action::Clone, clone.with("newid", Vmid::MIN), &Beyond::default())?;
@@ -94,7 +98,7 @@ impl UpdateRequest {
     /// [`Class::Usage`](crate::model::Class::Usage) that names every wrong key.
     pub fn check(&self, kind: GuestKind) -> Result<()> {
         let there = GuestConfig::default();
-        let settled = settle(kind, &self.set, &self.devices, &self.labels, &there, &self.delete)?;
+        let settled = settle(kind, &self.set, &stored(&self.devices, SOME), &self.labels, &there, &self.delete)?;
         self.checked(kind, &settled.set).map(drop)
     }
 

@@ -40,6 +40,9 @@ fn devices_without_a_number_get_the_next() {
     --- stderr
     nothing was sent (--dry-run)
     ");
+    // A size alone is a disk in the one storage that holds some.
+    assert_eq!(planned(&env, "vm create --name db --disk 20G,ssd=1")["scsi0"], "local-lvm:20,ssd=1");
+    assert_eq!(planned(&env, "vm update 101 --disk 512M")["scsi1"], "local-lvm:0.5");
     // What the guest has is not touched, and what becomes free by the same change is not taken.
     assert_snapshot!(env.run("vm update 101 --disk local-lvm:1 --net bridge=vmbr0 --unset net0 --dry-run"), @"
     exit 0

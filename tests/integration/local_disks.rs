@@ -79,7 +79,7 @@ fn a_vm_has_what_this_host_takes_for_granted_and_starts_without_a_warning() {
     let _ = env.run("vm create --name firm --memory 256 --scsi0 local:1").ok();
     let config = &host.status("firm")["config"];
     assert_eq!((&config["bios"], &config["serial0"]), (&json!("ovmf"), &json!("socket")));
-    let _ = env.run("vm create --name direct --memory 256 --scsi0 local:1 --kernel kernel --start").ok();
+    let _ = env.run("vm create --name direct --memory 256 --disk 1G --kernel kernel --start").ok();
     let config = &host.status("direct")["config"];
     assert_eq!((config.get("bios"), &config["serial0"]), (None, &json!("socket")));
     let tasks = env.run("task list -o json").ok().json();

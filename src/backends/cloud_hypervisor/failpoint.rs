@@ -1,6 +1,6 @@
 //! Places where a test may kill the process: after each step that lasts or that somebody else sees.
 //!
-//! For builds with debug assertions only. In others [`reach`] is empty and inlined, so neither a branch nor a name of it is
+//! For builds with debug assertions only. In others `reach` is empty and inlined, so neither a branch nor a name of it is
 //! left, and nothing can arm one. A new point is a line in the table below and a `reach(Point::…)` where it is; the
 //! tests that kill at all of them read the table.
 

@@ -8,7 +8,10 @@ use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File},
     io::ErrorKind,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::{
+        fs::{DirBuilderExt as _, MetadataExt as _},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,7 +19,7 @@ use std::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Local, logs, volumes::STORAGE};
+use super::{Local, clone::of_snapshot, logs, volumes::STORAGE};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
@@ -161,9 +164,7 @@ impl Local {
             for volume in [drive.get_or_bare("file"), drive.get("volume")].into_iter().flatten() {
                 let Ok(path) = self.file(volume) else { continue };
                 if let Some(name) = snapshot {
-                    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-                    let beside = format!("{}.snap-{name}.{}", part(path.file_stem()), part(path.extension()));
-                    named.insert(path.with_file_name(beside));
+                    named.insert(of_snapshot(&path, name));
                 }
                 named.insert(path);
             }
@@ -195,6 +196,8 @@ impl Local {
         for (mark, link) in marked.into_iter().filter(|(_, link)| link.tap.is_some()) {
             let owner = known.vms.iter().find(|(vm, _)| vm.uuid.to_string() == mark.owner());
             let (vmid, reason) = match owner {
+                // Another account's, or another state directory's.
+                None if link.in_use => continue,
                 None => (None, format!("no VM has the uuid {}", mark.owner())),
                 Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
                 Some(_) => continue,
@@ -215,6 +218,7 @@ impl Local {
             let (Ok(vmid), true) = (vmid.parse::<Vmid>(), is_hex(short)) else { continue };
             let owner = known.vms.iter().find(|(vm, _)| self.places(vm).run == path);
             let reason = match owner {
+                None if is_listened_to(&path) => continue,
                 None => format!("there is no VM {vmid} with these sockets"),
                 Some((vm, _)) if entries(&path).is_empty() || !self.is_at_rest(vm) => continue,
                 Some(_) => "its VM is off".to_owned(),
@@ -291,7 +295,10 @@ impl Local {
                 let lives = owner.as_ref().is_some_and(|vm| !self.is_off(vm));
                 let alive = path.join("alive");
                 let known_state = known.vms.iter().any(|(vm, _)| self.places(vm).state == path);
-                !lives && !known_state && !matches!(host::probe(&alive), Ok(host::Lock::Held) | Err(_))
+                !lives
+                    && !known_state
+                    && !is_listened_to(path)
+                    && !matches!(host::probe(&alive), Ok(host::Lock::Held) | Err(_))
             }
             OrphanKind::Volume | OrphanKind::HalfMade => !known.named.contains(&resolved(path)) && is_free(path),
             OrphanKind::Log => true,
@@ -334,7 +341,8 @@ impl Local {
         match &link.mark {
             Some(mark) => {
                 let known = self.state().vms()?.iter().any(|(vm, _)| vm.uuid.to_string() == mark.owner());
-                if known && owner.is_none_or(|vm| vm.uuid.to_string() != mark.owner()) {
+                if owner.is_none() && link.in_use || known && owner.is_none_or(|vm| vm.uuid.to_string() != mark.owner())
+                {
                     return Err(Error::conflict("it is in use again"));
                 }
                 network.remove(&orphan.name, &Mark::new(mark.owner())?).await
@@ -342,6 +350,11 @@ impl Local {
             None => Ok(network.remove_unfinished().await?.contains(&orphan.name)),
         }
     }
+}
+
+/// Whether a VMM listens in a directory of sockets.
+fn is_listened_to(sockets: &Path) -> bool {
+    UnixStream::connect(sockets.join("api.sock")).is_ok()
 }
 
 fn orphan(kind: OrphanKind, name: String, vmid: Option<Vmid>, reason: String) -> Orphan {

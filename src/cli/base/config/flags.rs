@@ -65,7 +65,7 @@ pub(super) const FRIENDLY: &[Friendly] = &[
         kinds: VM,
         verbs: BOTH,
         value: "VOLUME",
-        help: "New SCSI disk: STORAGE:SIZE, local-lvm:32. Repeatable",
+        help: "New SCSI disk: STORAGE:SIZE, local-lvm:32; the SIZE alone, 32G, where there is one storage. Repeatable",
         conflicts: "",
         hidden: false,
     },

@@ -90,6 +90,8 @@ pub struct Link {
     pub mark: Option<Mark>,
     /// Whether it was set up.
     pub up: bool,
+    /// Whether there is somebody at its other end: a process that has a tap open.
+    pub in_use: bool,
     /// The longest packet, in bytes.
     pub mtu: u32,
     /// The number of the bridge it is on.
@@ -102,8 +104,9 @@ pub struct Link {
 
 impl From<LinkMessage> for Link {
     fn from(message: LinkMessage) -> Self {
-        let mut link =
-            Self { index: message.header.index, up: message.header.flags.contains(LinkFlags::Up), ..Self::default() };
+        let flags = message.header.flags;
+        let (up, in_use) = (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::LowerUp));
+        let mut link = Self { index: message.header.index, up, in_use, ..Self::default() };
         for attribute in message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
