@@ -122,7 +122,7 @@ impl Follower {
             view.last_change = now;
             view.followed.insert(key.clone(), Followed { upid: upid.clone(), since: now, end: None, unknown: false });
         }
-        let waited = self.wait_in(&view, &key, limits, watch).await;
+        let waited = self.wait_in(&view, upid, &key, limits, watch).await;
         view.lock().await.followed.remove(&key);
         waited
     }
@@ -140,6 +140,7 @@ impl Follower {
     async fn wait_in(
         &self,
         view: &Mutex<View>,
+        upid: &Upid,
         key: &(u32, String),
         limits: &Limits,
         watch: &mut dyn Watch,
@@ -148,16 +149,20 @@ impl Follower {
         let mut cursor = 0;
         let mut trouble: Option<String> = None;
         let mut log_answers = true;
+        let mut noticed = false;
         loop {
             let pause = view.lock().await.tick();
             let left = limits.timeout.map(|limit| limit.saturating_sub(began.elapsed()));
-            sleep(left.map_or(pause, |left| pause.min(left))).await;
+            let now = tokio::select! {
+                () = sleep(left.map_or(pause, |left| pause.min(left))) => false,
+                () = self.source.noticed_end(upid), if !noticed => true,
+            };
+            noticed |= now;
             // A server that hangs must not keep us past the limit either.
             let left = limits.timeout.map_or(Duration::MAX, |limit| limit.saturating_sub(began.elapsed()));
-            let upid = &key.1;
-            let seen = match timeout(left, async { view.lock().await.look(&*self.source, key).await }).await {
+            let seen = match timeout(left, async { view.lock().await.look(&*self.source, key, now).await }).await {
                 Ok(seen) => seen?,
-                Err(_) => return Err(unfinished(upid, began.elapsed(), trouble)),
+                Err(_) => return Err(unfinished(&key.1, began.elapsed(), trouble)),
             };
             match (&seen.failing, &trouble) {
                 (Some((_, error)), None) => watch.lost(&Error::new(Class::Unreachable, error)),
@@ -180,7 +185,7 @@ impl Follower {
                 None => silent >= limits.silence,
             };
             if out_of_time {
-                return Err(unfinished(upid, began.elapsed(), trouble));
+                return Err(unfinished(&key.1, began.elapsed(), trouble));
             }
         }
     }
@@ -239,9 +244,9 @@ impl View {
         (self.last_change.elapsed() / SHARE).clamp(shortest, LONGEST)
     }
 
-    /// Looks at the node, unless somebody else just did, and tells what is known of one task.
-    async fn look(&mut self, source: &dyn TaskSource, key: &(u32, String)) -> Result<Seen> {
-        let fresh = self.last_look.is_some_and(|last| last.elapsed() < self.tick() / 2);
+    /// Looks at the node, unless somebody else just did and there is nothing new, and tells what is known of one task.
+    async fn look(&mut self, source: &dyn TaskSource, key: &(u32, String), news: bool) -> Result<Seen> {
+        let fresh = !news && self.last_look.is_some_and(|last| last.elapsed() < self.tick() / 2);
         let settled = self.followed.get(key).is_some_and(|task| task.end.is_some());
         if !fresh && !settled {
             let looked = self.ask(source).await;

@@ -1,6 +1,9 @@
 //! The door of this backend: what is asked of it, handed to the room that does it or knows it.
 
-use std::sync::PoisonError;
+use std::{
+    collections::HashSet,
+    sync::{MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -61,6 +64,7 @@ impl Backend for Local {
         let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), &self.options().user)?;
         let upid = task.upid().clone();
         let (me, step) = (self.clone(), step.clone());
+        self.tasks().insert(upid.to_string());
         let work = tokio::spawn(async move {
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
             let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, &job));
@@ -72,6 +76,8 @@ impl Backend for Local {
             }
             // What cannot be written down is noticed by whoever asks for the task's end.
             let _ = task.end(result.as_ref().copied());
+            me.tasks().remove(&job.upid.to_string());
+            me.0.ended.notify_waiters();
         });
         self.add_work(work);
         Ok(Submitted::Task(upid))
@@ -202,6 +208,11 @@ impl Local {
         }
     }
 
+    /// The tasks that this process works on.
+    fn tasks(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The VM of a guest.
     pub(super) fn find(&self, guest: &GuestRef) -> Result<Vm> {
         match guest.kind {
@@ -223,6 +234,18 @@ impl TaskSource for Local {
 
     async fn tasks_since(&self, node: &NodeName, since: u32, limit: u64) -> Result<Vec<TaskEntry>> {
         self.state().tasks_since(node, since, limit).await
+    }
+
+    async fn noticed_end(&self, upid: &Upid) {
+        loop {
+            let mut ended = std::pin::pin!(self.0.ended.notified());
+            // From here on no end is missed.
+            ended.as_mut().enable();
+            if !self.tasks().contains(&upid.to_string()) {
+                return;
+            }
+            ended.await;
+        }
     }
 
     async fn stop_task(&self, upid: &Upid) -> Result<()> {

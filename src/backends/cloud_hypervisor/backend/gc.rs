@@ -4,6 +4,8 @@
 //! directories. What is of a VM that is there is removed with its lock held, and everything is looked at once more before
 //! it goes.
 
+mod orphan;
+
 use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, File},
@@ -16,9 +18,9 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
 use uuid::Uuid;
 
+pub use self::orphan::{Orphan, OrphanKind};
 use super::{Local, clone::of_snapshot, logs, volumes::STORAGE};
 use crate::{
     backends::cloud_hypervisor::{
@@ -28,61 +30,6 @@ use crate::{
     },
     model::{Class, Error, PropertyString, Result, Vmid},
 };
-
-/// What something that was left is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OrphanKind {
-    /// A VMM whose VM is not known any more.
-    Vmm,
-    /// A network device of a VM.
-    Tap,
-    /// A directory of sockets.
-    Sockets,
-    /// A directory of a VM's logs.
-    State,
-    /// A disk that no VM names.
-    Volume,
-    /// A file that never became whole.
-    HalfMade,
-    /// A log of a start that is long over.
-    Log,
-}
-
-impl OrphanKind {
-    /// Its name, as in the data.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Vmm => "vmm",
-            Self::Tap => "tap",
-            Self::Sockets => "sockets",
-            Self::State => "state",
-            Self::Volume => "volume",
-            Self::HalfMade => "half-made",
-            Self::Log => "log",
-        }
-    }
-}
-
-/// Something that was left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Orphan {
-    /// What it is.
-    pub kind: OrphanKind,
-    /// A path, the name of a device, or the number of a process.
-    pub name: String,
-    /// The VM that it is, or was, of.
-    pub vmid: Option<Vmid>,
-    /// Bytes that it takes on the disk.
-    pub size: Option<u64>,
-    /// Why it counts as left.
-    pub reason: String,
-    /// Whether it was removed just now.
-    pub removed: bool,
-    /// Why it could not be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
 
 /// What is known of the VMs at one moment.
 struct Known {
@@ -112,9 +59,10 @@ impl Local {
 
     async fn orphans(&self) -> Result<Vec<Orphan>> {
         let known = self.known()?;
-        let mut found = self.lost_vmms(&known)?;
-        found.extend(self.lost_taps(&known).await?);
-        found.extend(self.lost_sockets(&known));
+        let lost = self.lost_vmms(&known)?;
+        let mut found: Vec<Orphan> = lost.iter().map(Lost::orphan).collect();
+        found.extend(self.lost_taps(&known, &lost).await?);
+        found.extend(self.lost_sockets(&known, &lost));
         found.extend(self.lost_states(&known));
         found.extend(self.lost_volumes(&known));
         found.extend(self.half_made_images());
@@ -178,17 +126,17 @@ impl Local {
             && matches!(host::probe(&places.alive()), Ok(host::Lock::Free | host::Lock::Missing))
     }
 
-    fn lost_vmms(&self, known: &Known) -> Result<Vec<Orphan>> {
+    fn lost_vmms(&self, known: &Known) -> Result<Vec<Lost>> {
         let vms = self.options().state.join("vms");
         let lost = host::running_below(&vms)?.into_iter().filter_map(|(id, log)| {
             let uuid: Uuid = log.strip_prefix(&vms).ok()?.iter().next()?.to_str()?.parse().ok()?;
             let row = known.vms.iter().any(|(vm, _)| vm.uuid == uuid);
-            (!row).then(|| orphan(OrphanKind::Vmm, id.pid.to_string(), None, format!("no VM has the uuid {uuid}")))
+            (!row).then_some(Lost { process: id, uuid })
         });
         Ok(lost.collect())
     }
 
-    async fn lost_taps(&self, known: &Known) -> Result<Vec<Orphan>> {
+    async fn lost_taps(&self, known: &Known, lost: &[Lost]) -> Result<Vec<Orphan>> {
         // Where the kernel does not tell of its devices, none of them is ours.
         let Ok(network) = Network::open() else { return Ok(Vec::new()) };
         let Ok(marked) = network.marked().await else { return Ok(Vec::new()) };
@@ -197,7 +145,7 @@ impl Local {
             let owner = known.vms.iter().find(|(vm, _)| vm.uuid.to_string() == mark.owner());
             let (vmid, reason) = match owner {
                 // Another account's, or another state directory's.
-                None if link.in_use => continue,
+                None if link.in_use && !lost.iter().any(|lost| lost.uuid.to_string() == mark.owner()) => continue,
                 None => (None, format!("no VM has the uuid {}", mark.owner())),
                 Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
                 Some(_) => continue,
@@ -210,7 +158,7 @@ impl Local {
         Ok(found)
     }
 
-    fn lost_sockets(&self, known: &Known) -> Vec<Orphan> {
+    fn lost_sockets(&self, known: &Known, lost: &[Lost]) -> Vec<Orphan> {
         let mut found = Vec::new();
         for path in entries(&self.options().run) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -218,7 +166,7 @@ impl Local {
             let (Ok(vmid), true) = (vmid.parse::<Vmid>(), is_hex(short)) else { continue };
             let owner = known.vms.iter().find(|(vm, _)| self.places(vm).run == path);
             let reason = match owner {
-                None if is_listened_to(&path) => continue,
+                None if is_listened_to(&path) && !lost.iter().any(|lost| lost.has_sockets(short)) => continue,
                 None => format!("there is no VM {vmid} with these sockets"),
                 Some((vm, _)) if entries(&path).is_empty() || !self.is_at_rest(vm) => continue,
                 Some(_) => "its VM is off".to_owned(),
@@ -325,9 +273,10 @@ impl Local {
     }
 
     async fn end_lost(&self, orphan: &Orphan, known: &Known) -> Result<bool> {
-        let again = self.lost_vmms(known)?.into_iter().any(|lost| lost.name == orphan.name);
-        let id = orphan.name.parse().ok().filter(|_| again).map(ProcessId::of).transpose()?.flatten();
-        let Some(process) = id.map(|id| host::Process::find(&id)).transpose()?.flatten() else { return Ok(false) };
+        let again = self.lost_vmms(known)?.into_iter().find(|lost| lost.process.pid.to_string() == orphan.name);
+        let Some(process) = again.map(|lost| host::Process::find(&lost.process)).transpose()?.flatten() else {
+            return Ok(false);
+        };
         process.kill()?;
         process.ended(Some(Duration::from_secs(10))).await
     }
@@ -349,6 +298,23 @@ impl Local {
             }
             None => Ok(network.remove_unfinished().await?.contains(&orphan.name)),
         }
+    }
+}
+
+/// A VMM whose VM is not known any more.
+struct Lost {
+    process: ProcessId,
+    uuid: Uuid,
+}
+
+impl Lost {
+    fn orphan(&self) -> Orphan {
+        orphan(OrphanKind::Vmm, self.process.pid.to_string(), None, format!("no VM has the uuid {}", self.uuid))
+    }
+
+    /// Whether a directory of sockets with this part of a uuid in its name is its.
+    fn has_sockets(&self, short: &str) -> bool {
+        self.uuid.simple().to_string().starts_with(short)
     }
 }
 

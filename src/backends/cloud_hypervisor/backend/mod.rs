@@ -32,6 +32,7 @@ mod volumes;
 pub use gc::{Orphan, OrphanKind};
 
 use std::{
+    collections::HashSet,
     fmt, fs,
     ops::Deref,
     path::PathBuf,
@@ -41,7 +42,7 @@ use std::{
 
 pub use networks::{Attached, HostNetwork, NetworkKind, NetworkRequest};
 
-use tokio::task::JoinHandle;
+use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{
     host::{Places, Units},
@@ -98,6 +99,9 @@ struct Inner {
     options: Options,
     state: State,
     works: Mutex<Vec<JoinHandle<()>>>,
+    /// The tasks that this process works on, and who waits for their ends.
+    tasks: Mutex<HashSet<String>>,
+    ended: Notify,
 }
 
 impl Local {
@@ -107,7 +111,13 @@ impl Local {
     /// [`Class::Failed`], naming file and way out, when the database cannot be used.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
         let state = State::open(&options.state.join("local.db"), options.node.clone(), clock)?;
-        Ok(Self(Arc::new(Inner { options, state, works: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            options,
+            state,
+            works: Mutex::default(),
+            tasks: Mutex::default(),
+            ended: Notify::new(),
+        })))
     }
 
     fn options(&self) -> &Options {
