@@ -30,7 +30,7 @@ pub trait TaskSource: Send + Sync {
     /// Comes back when a task has ended, where the source notices by itself; at once for one that it does not watch over.
     /// Without that it never does, and whoever follows the task looks from time to time.
     async fn noticed_end(&self, _upid: &Upid) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Asks a running task to stop.
