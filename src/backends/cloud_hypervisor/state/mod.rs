@@ -16,8 +16,9 @@
 //! Lists take no lock: [`Holder::of`] tells who is at work without touching it.
 //!
 //! # What is safe when
-//! Intents, their ends and all that changes a VM outlive a loss of power (`synchronous=FULL`). Log lines of tasks
-//! outlive the process. All methods block, for as long as a disk and other processes' writes take.
+//! Intents, their ends and all that changes a VM outlive a loss of power (`synchronous=FULL`). The beginnings of tasks,
+//! their log lines, and which process a VM runs in outlive the process that wrote them. All methods block, for as long as
+//! a disk and other processes' writes take.
 
 mod digest;
 mod guest;

@@ -206,7 +206,8 @@ impl State {
         upid.to_string()
             .parse::<Upid>()
             .map_err(|error| Error::new(Class::Bug, "a task cannot have such a name").with_source(error))?;
-        self.write(Safety::Power, |transaction| {
+        // What has not begun its work before the power went is nobody's loss; the intent of the work makes sure of both.
+        self.write(Safety::Process, |transaction| {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO task (upid, kind, subject, user, worker, started) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (upid) DO NOTHING",
@@ -226,7 +227,7 @@ impl State {
     /// # Errors
     /// [`Class::NotFound`]; [`Class::Conflict`] for one that is over.
     pub fn take_up_task(&self, upid: &Upid) -> Result<Task> {
-        self.write(Safety::Power, |transaction| {
+        self.write(Safety::Process, |transaction| {
             let task = self.find_task(transaction, upid)?;
             if task.exit.is_some() {
                 return Err(Error::conflict(format!("task {upid} is over")).into());
@@ -355,7 +356,7 @@ impl TaskSource for State {
     }
 
     async fn stop_task(&self, upid: &Upid) -> Result<()> {
-        self.write(Safety::Power, |transaction| {
+        self.write(Safety::Process, |transaction| {
             let task = self.find_task(transaction, upid)?;
             transaction
                 .prepare_cached("UPDATE task SET interrupt = 1 WHERE id = ?1 AND exit IS NULL")?

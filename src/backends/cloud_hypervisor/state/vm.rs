@@ -296,7 +296,8 @@ impl State {
     /// # Errors
     /// [`Class::NotFound`].
     pub fn record_process(&self, vmid: Vmid, process: &Process, build: Option<&str>) -> Result<()> {
-        self.write(Safety::Power, |transaction| {
+        // Without power there is no process.
+        self.write(Safety::Process, |transaction| {
             find(transaction, &self.0.node, vmid)?;
             store_process(transaction, vmid, Some(process))?;
             transaction
