@@ -6,18 +6,31 @@ use std::{path::PathBuf, sync::Arc};
 
 use rustix::process::geteuid;
 
-use super::cx::Cx;
+use super::{cx::Cx, print::Style};
 use crate::{
     backends::cloud_hypervisor::{
         Local, Options, failpoint,
         host::facts::{Look, find_firmware, find_nft, find_vmm},
         host::{Units, units},
     },
+    config::Connection,
     model::{Error, NodeName, Result, SystemClock},
 };
 
 /// At which point a test wants the process to be killed; other builds than those of tests do not know it.
 const KILL_AT: &str = "PVECTL_TEST_KILL_AT";
+
+/// How output looks, for what is of this host alone; another context is refused so.
+pub(super) fn style_here(cx: &Cx, refusal: impl FnOnce() -> Error) -> Result<Style> {
+    let resolved = cx.resolve()?;
+    if !matches!(resolved.connection, Connection::Local) {
+        return Err(refusal());
+    }
+    for warning in &resolved.warnings {
+        cx.ui.warn(warning);
+    }
+    cx.style(&resolved)
+}
 
 /// The backend of this host. Looks at no VM yet.
 pub(super) fn backend(cx: &Cx) -> Result<Local> {

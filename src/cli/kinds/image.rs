@@ -30,7 +30,6 @@ use crate::{
         ui::{Ui, style, styled},
         verb::{Entry, Exit, Kind, switch, value},
     },
-    config::Connection,
     model::{Class, Error, Hint, Result},
 };
 
@@ -78,15 +77,10 @@ fn row(image: Image) -> ImageRow {
 
 /// The store of this host, and how output looks.
 fn store(cx: &Cx) -> Result<(Images, print::Style)> {
-    let resolved = cx.resolve()?;
-    if !matches!(resolved.connection, Connection::Local) {
-        return Err(Error::usage("images are kept on this host only; clusters do not have theirs here yet")
-            .with_hint(Hint::Text("give `--context local` for the images of this host".into())));
-    }
-    for warning in &resolved.warnings {
-        cx.ui.warn(warning);
-    }
-    let style = cx.style(&resolved)?;
+    let style = local::style_here(cx, || {
+        Error::usage("images are kept on this host only; clusters do not have theirs here yet")
+            .with_hint(Hint::Text("give `--context local` for the images of this host".into()))
+    })?;
     Ok((Images::new(cx.paths()?.images()), style))
 }
 

@@ -20,7 +20,6 @@ use crate::{
         ui::{style, styled},
         verb::{Entry, Exit, Kind, switch, value},
     },
-    config::Connection,
     model::{Class, Error, Hint, Result},
 };
 
@@ -72,21 +71,15 @@ fn row(network: HostNetwork) -> NetworkRow {
 
 /// This host, and how output looks.
 fn host(cx: &Cx) -> Result<(Local, print::Style)> {
-    let resolved = cx.resolve()?;
-    if !matches!(resolved.connection, Connection::Local) {
-        return Err(Error::usage(
-            "only the networks of this host are known here; those of a cluster's nodes come later",
-        )
-        .with_hint(Hint::Text(
-            "give `--context local` for the networks of this host; for a node's, `pvectl api get \
+    let style = local::style_here(cx, || {
+        Error::usage("only the networks of this host are known here; those of a cluster's nodes come later").with_hint(
+            Hint::Text(
+                "give `--context local` for the networks of this host; for a node's, `pvectl api get \
                  /nodes/NODE/network`"
-                .into(),
-        )));
-    }
-    for warning in &resolved.warnings {
-        cx.ui.warn(warning);
-    }
-    let style = cx.style(&resolved)?;
+                    .into(),
+            ),
+        )
+    })?;
     Ok((local::backend(cx)?, style))
 }
 

@@ -1,15 +1,13 @@
 //! Changes of a VM's settings, under its lock: at once while it is off or where they are only data of ours; what a VM
 //! that runs takes at once is done in [`live`](super::live), and everything else waits for its next start.
 
-use super::{Job, Local, asked::change_of, create::asked_disks, live::Planned, volumes::STORAGE};
+use super::{Job, Local, asked::change_of, create::asked_disks, grow::unchanged, live::Planned, volumes::STORAGE};
 use crate::{
     backends::{
         Action, Step,
         cloud_hypervisor::{
             mapping::{self, Apply},
-            state::{
-                Change, Desired, Draft, Intent, Outcome, Phase, Settings, Settle, Verb, Vm, Work, reconcile::Sight,
-            },
+            state::{Change, Draft, Intent, Outcome, Settings, Verb, Vm, Work, reconcile::Sight},
         },
     },
     model::{Digest, Result},
@@ -113,11 +111,7 @@ impl Local {
         };
         intent.work.settings = Some(prepared.settings.clone());
         self.state().revise(&intent)?;
-        let as_it_is = match &vm.process {
-            Some(process) => Settle::running(process.clone()),
-            None => Settle { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None },
-        };
-        self.state().settle(vm.vmid, &as_it_is.ending(intent.id, Outcome::Finished))?;
+        self.state().settle(vm.vmid, &unchanged(vm).ending(intent.id, Outcome::Finished))?;
         self.carry_on(sight, prepared, job).await
     }
 

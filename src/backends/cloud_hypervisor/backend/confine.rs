@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, fs};
 use super::Local;
 use crate::{
     backends::cloud_hypervisor::{
-        disk::{self, Format},
         host::facts::can_confine,
         mapping::{self, Volume},
         state::Vm,
@@ -33,8 +32,8 @@ impl Local {
         })?;
         let mut rules: Vec<_> = [disks, places.state, places.run].map(|own| LandlockConfig::new(own, "rw")).into();
         for volume in volumes.values().filter(|volume| volume.backing) {
-            let layers = disk::chain(&volume.path, Format::Qcow2, &[self.images()])?;
-            rules.extend(layers.into_iter().skip(1).map(|layer| LandlockConfig::new(layer.path, "r")));
+            let below = self.layers_below(&volume.path)?;
+            rules.extend(below.into_iter().map(|layer| LandlockConfig::new(layer, "r")));
         }
         Ok(Some(rules))
     }

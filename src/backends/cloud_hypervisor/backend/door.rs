@@ -42,12 +42,9 @@ impl Backend for Local {
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
-        if step.action == Action::SnapshotUpdate {
+        let Some(kind) = Self::task_type(step.action) else {
             self.describe_snapshot(&self.state().vm(step.guest.vmid)?, &step.params).await?;
             return Ok(Submitted::Done(Value::Null));
-        }
-        let Some(kind) = Self::task_type(step.action) else {
-            return Err(Error::usage(format!("this host cannot do that yet ({:?})", step.action)));
         };
         if step.action != Action::Create {
             // As on a server: what is not there, or was changed in between, is no task's business.

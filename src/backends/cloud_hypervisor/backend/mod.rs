@@ -120,6 +120,23 @@ impl Local {
         })))
     }
 
+    /// One in an empty folder, with nothing that it could start, for tests.
+    #[cfg(test)]
+    fn bare(home: &std::path::Path) -> Self {
+        let options = Options {
+            state: home.join("state"),
+            run: home.join("run"),
+            binary: None,
+            firmware: None,
+            nft: None,
+            node: NodeName::new("here").unwrap(),
+            user: "root@pam".to_owned(),
+            units: None,
+            patience: None,
+        };
+        Self::open(options, Arc::new(crate::model::SystemClock)).unwrap()
+    }
+
     fn options(&self) -> &Options {
         &self.0.options
     }
@@ -174,7 +191,7 @@ impl Local {
         })
     }
 
-    /// The type of the task that an action is on Proxmox; `None` for what is answered at once.
+    /// The type of the task that an action is on Proxmox; `None` for the one that is answered at once.
     fn task_type(action: Action) -> Option<&'static str> {
         Some(match action {
             Action::SnapshotUpdate => return None,
@@ -235,7 +252,9 @@ impl Local {
             Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
             Action::Template => self.make_template(&vm, sight, job).await,
             Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
-            other => Err(Error::new(Class::Usage, format!("this host cannot do that yet ({other:?})"))),
+            Action::Create | Action::SnapshotUpdate => {
+                Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action)))
+            }
         }
     }
 }

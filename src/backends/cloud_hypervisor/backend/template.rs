@@ -113,13 +113,22 @@ impl Local {
             }
             // What a snapshot keeps outlives the disk that it was taken of.
             for kept in self.snapshot_files(&vm)?.iter().filter(|file| file.extension().is_some_and(|e| e == "qcow2")) {
-                let layers = disk::chain(kept, Format::Qcow2, &self.managed()).unwrap_or_default();
-                standing.extend(layers.into_iter().skip(1).map(|layer| (vm.vmid, layer.path)));
+                let below = self.layers_below(kept).unwrap_or_default();
+                standing.extend(below.into_iter().map(|below| (vm.vmid, below)));
             }
         }
         standing.sort();
         standing.dedup();
         Ok(standing)
+    }
+
+    /// The files that a qcow2 disk lies over, the nearest first; all are in folders of ours.
+    ///
+    /// # Errors
+    /// As [`disk::chain`].
+    pub(super) fn layers_below(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let layers = disk::chain(path, Format::Qcow2, &self.managed())?;
+        Ok(layers.into_iter().skip(1).map(|layer| layer.path).collect())
     }
 
     /// The files on which a configuration's disks stand. A disk that cannot be read stands on nothing that it could use.
@@ -130,8 +139,7 @@ impl Local {
                 continue;
             }
             let Ok(path) = self.file(volume_of(&drive)) else { continue };
-            let layers = disk::chain(&path, Format::Qcow2, &self.managed()).unwrap_or_default();
-            found.extend(layers.into_iter().skip(1).map(|layer| layer.path));
+            found.extend(self.layers_below(&path).unwrap_or_default());
         }
         found
     }

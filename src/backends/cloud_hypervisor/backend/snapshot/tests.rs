@@ -3,16 +3,14 @@
 //! Each step is the real one; the cut is that nothing more is done. Over whole processes the same is in
 //! `tests/integration/local_snapshots.rs`.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use super::*;
 use crate::{
     backends::cloud_hypervisor::{
-        backend::Options,
         disk::create_raw,
         state::{End, NewVm, Task},
     },
-    model::{NodeName, SystemClock},
     tasks::TaskSource as _,
 };
 
@@ -31,18 +29,7 @@ const DISKS: [&str; 2] = ["vm-100-disk-0.raw", "vm-100-disk-1.qcow2"];
 impl Stage {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let options = Options {
-            state: home.path().join("state"),
-            run: home.path().join("run"),
-            binary: None,
-            nft: None,
-            units: None,
-            firmware: None,
-            node: NodeName::new("here").unwrap(),
-            user: "root@pam".to_owned(),
-            patience: None,
-        };
-        let local = Local::open(options, Arc::new(SystemClock)).unwrap();
+        let local = Local::bare(home.path());
         let config = [
             ("scsi0", "local:100/vm-100-disk-0.raw,size=1M"),
             ("virtio1", "local:100/vm-100-disk-1.qcow2"),

@@ -1,32 +1,14 @@
 //! What a guest writes is not believed; names note formats and numbers.
 
-use std::{os::unix::fs::FileExt as _, sync::Arc};
+use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::inotify;
 
 use super::*;
 use crate::{
-    backends::cloud_hypervisor::{
-        backend::Options,
-        state::{Draft, NewVm, Verb},
-    },
-    model::{NodeName, Size, SystemClock},
+    backends::cloud_hypervisor::state::{Draft, NewVm, Verb},
+    model::Size,
 };
-
-fn host(home: &Path) -> Local {
-    let options = Options {
-        state: home.join("state"),
-        run: home.join("run"),
-        binary: None,
-        nft: None,
-        units: None,
-        firmware: None,
-        node: NodeName::new("here").unwrap(),
-        user: "root@pam".to_owned(),
-        patience: None,
-    };
-    Local::open(options, Arc::new(SystemClock)).unwrap()
-}
 
 fn vm(local: &Local, drives: &[(&str, &str)]) -> Vm {
     let config = drives.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -45,7 +27,7 @@ fn disk_of(local: &Local, vm: &Vm, key: &str, make: impl FnOnce(&Path) -> Result
 #[test]
 fn what_a_guest_writes_into_its_raw_disk_is_not_believed() {
     let home = tempfile::tempdir().unwrap();
-    let local = host(home.path());
+    let local = Local::bare(home.path());
     let victim = vm(&local, &[("scsi0", "local:100/vm-100-disk-0.raw")]);
     let evil = vm(&local, &[("scsi0", "local:101/vm-101-disk-0.raw"), ("scsi1", "local:101/vm-101-disk-1.qcow2")]);
     let foreign = disk_of(&local, &victim, "scsi0", |path| disk::create_raw(path, 1 << 20));
@@ -77,7 +59,7 @@ fn what_a_guest_writes_into_its_raw_disk_is_not_believed() {
 #[test]
 fn what_is_noted_as_an_image_leads_nowhere_outside() {
     let home = tempfile::tempdir().unwrap();
-    let local = host(home.path());
+    let local = Local::bare(home.path());
     let secret = home.path().join("secret");
     disk::create_raw(&secret, 1 << 20).unwrap();
     let vm = vm(&local, &[("scsi0", "local:100/vm-100-disk-0.qcow2")]);
@@ -122,7 +104,7 @@ fn the_format_is_in_the_name() {
 #[test]
 fn a_number_is_given_once_whatever_the_format() {
     let home = tempfile::tempdir().unwrap();
-    let local = host(home.path());
+    let local = Local::bare(home.path());
     let vmid = Vmid::new(100).unwrap();
     let (first, path) = local.new_volume(vmid, Format::Raw, &[]);
     assert_eq!(first, "local:100/vm-100-disk-0.raw");
