@@ -16,12 +16,12 @@ use crate::{
         failpoint::{Point, reach},
         host,
         state::{
-            Holder, Intent, Process, Vm,
+            Holder, Intent, LOCK_FILE, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
         },
         vmm::{self, Vmm, Why, config::VmConfig, events::EventFile},
     },
-    model::{Error, Result, Vmid},
+    model::{Class, Error, Result, Vmid},
 };
 
 /// How long a VMM may take to say how it is before a list calls it one that does not answer.
@@ -163,10 +163,16 @@ impl Local {
                 // One that is not empty holds what is not this VM's.
                 let _ = fs::remove_dir(self.disk_folder(vm.vmid));
                 gone(fs::remove_dir_all(&places.run), &places.run)?;
-                gone(fs::remove_dir_all(&places.state), &places.state)
+                emptied(&places.state)
             }
             Action::Settle(settle) => self.state().settle(vm.vmid, settle),
-            Action::RemoveRow => self.state().remove(vm.vmid),
+            Action::RemoveRow => {
+                self.state().remove(vm.vmid)?;
+                // Whoever waits for the lock in it may have made it anew by now, and sees that there is no VM; what is
+                // left of it, the next command removes.
+                let _ = fs::remove_dir_all(&places.state);
+                Ok(())
+            }
         }
     }
 
@@ -251,7 +257,7 @@ fn last_event(path: &Path) -> Result<LastEvent> {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             let what = format!("cannot read {}", path.display());
-            return Err(Error::new(crate::model::Class::Failed, what).with_source(error));
+            return Err(Error::new(Class::Failed, what).with_source(error));
         }
     };
     Ok(match (events.last(), vmm::events::last(&events)) {
@@ -269,11 +275,29 @@ fn removed(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Removes what is in the directory of a VM, but not the lock that we hold in it.
+fn emptied(directory: &Path) -> Result<()> {
+    let failed = |error| {
+        Error::new(Class::Failed, format!("cannot read {}", directory.display())).with_source(error)
+    };
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name() != LOCK_FILE {
+            gone(removed(&entry.path()), &entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// What is gone already need not go.
 fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
     match result {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(Error::new(crate::model::Class::Failed, format!("cannot remove {}", path.display())).with_source(error))
+            Err(Error::new(Class::Failed, format!("cannot remove {}", path.display())).with_source(error))
         }
         _ => Ok(()),
     }

@@ -177,7 +177,6 @@ impl Local {
     async fn lock(&self, vm: &Vm, what: &str, patience: Option<Duration>) -> Result<OperationLock> {
         let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
         let directory = self.places(vm).state;
-        left::make_directory(&directory)?;
         let lock = OperationLock::take(&directory, &holder, patience).await?;
         let there = self.state().vm(vm.vmid);
         if there.as_ref().is_ok_and(|there| there.uuid == vm.uuid) {

@@ -4,9 +4,9 @@
 //! in the file is for people and for lists; only the lock itself is the truth for whoever wants to act.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -51,14 +51,15 @@ impl Holder {
     /// can be seen: the file of a holder that was killed does not count.
     pub fn of(directory: &Path) -> Option<Self> {
         let mut text = String::new();
-        File::open(directory.join(NAME)).ok()?.read_to_string(&mut text).ok()?;
+        File::open(directory.join(LOCK_FILE)).ok()?.read_to_string(&mut text).ok()?;
         let holder: Self = serde_json::from_str(&text).ok()?;
         holder.process.is_alive().then_some(holder)
     }
 }
 
-/// The file's name in the VM's directory.
-const NAME: &str = "lock";
+/// The file's name in the VM's directory. It goes after the row: whoever removes it while there is still something to be
+/// done lets the next one in beside himself.
+pub const LOCK_FILE: &str = "lock";
 
 /// The held lock; dropping it lets the next one in.
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl OperationLock {
     /// # Errors
     /// [`Class::Conflict`], saying who holds it; [`Class::Failed`] if the file cannot be used.
     pub fn try_take(directory: &Path, holder: &Holder) -> Result<Self> {
-        let path = directory.join(NAME);
+        let path = directory.join(LOCK_FILE);
         loop {
             let file = open(&path).map_err(|error| unusable(&path, error))?;
             match file.try_lock() {
@@ -95,7 +96,7 @@ impl OperationLock {
             Err(error) if error.class() == Class::Conflict && patience != Some(Duration::ZERO) => {}
             result => return result,
         }
-        let waiting = Self::wait(directory.join(NAME), holder.clone());
+        let waiting = Self::wait(directory.join(LOCK_FILE), holder.clone());
         let taken = match patience {
             None => waiting.await,
             Some(patience) => match tokio::time::timeout(patience, waiting).await {
@@ -164,12 +165,18 @@ impl Drop for OperationLock {
 
 fn open(path: &Path) -> io::Result<File> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    // Not its parents: below a state directory that is gone nothing is to be made.
-    match std::fs::create_dir(directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
+    loop {
+        // Not its parents: below a state directory that is gone nothing is to be made.
+        match DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        match OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path) {
+            // Who deleted the VM has taken its directory away in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
     }
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn busy(directory: &Path, asks: &Holder) -> Error {
@@ -216,7 +223,7 @@ mod tests {
         let room = tempfile::tempdir().unwrap();
         let mut dead = holder("start");
         dead.process.starttime += 1;
-        std::fs::write(room.path().join(NAME), serde_json::to_vec(&dead).unwrap()).unwrap();
+        std::fs::write(room.path().join(LOCK_FILE), serde_json::to_vec(&dead).unwrap()).unwrap();
         assert_eq!(Holder::of(room.path()), None);
         OperationLock::try_take(room.path(), &holder("stop")).unwrap();
     }
@@ -247,11 +254,26 @@ mod tests {
         let waiting = OperationLock::take(room.path(), &second, None);
         let release = async {
             tokio::time::sleep(Duration::from_millis(30)).await;
-            std::fs::remove_file(room.path().join(NAME)).unwrap();
+            std::fs::remove_file(room.path().join(LOCK_FILE)).unwrap();
             drop(first);
         };
         let (second, ()) = tokio::join!(waiting, release);
         let _second = second.unwrap();
         OperationLock::try_take(room.path(), &holder("third")).unwrap_err();
+    }
+    #[test]
+    fn a_directory_that_goes_away_makes_nobody_fail() {
+        let room = tempfile::tempdir().unwrap();
+        let directory = room.path().join("vm");
+        let work = || {
+            for _ in 0..200 {
+                match OperationLock::try_take(&directory, &holder("delete")) {
+                    // As whoever finds that there is no VM any more.
+                    Ok(_lock) => drop(std::fs::remove_dir_all(&directory)),
+                    Err(error) => assert_eq!(error.class(), Class::Conflict, "{error}"),
+                }
+            }
+        };
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
     }
 }

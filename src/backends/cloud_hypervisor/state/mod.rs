@@ -54,7 +54,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, types::T
 pub use self::{
     guest::Usage,
     intent::{Draft, Grows, Intent, IntentId, Outcome, Verb, Work},
-    lock::{Holder, OperationLock},
+    lock::{Holder, LOCK_FILE, OperationLock},
     log::Log,
     network::{NetworkRow, NewNetwork},
     phase::{Desired, End, Phase},

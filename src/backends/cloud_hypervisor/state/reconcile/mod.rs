@@ -139,11 +139,11 @@ pub enum Action {
     MoveFiles(Vec<(PathBuf, PathBuf)>),
     /// Remove these files.
     RemoveFiles(Vec<PathBuf>),
-    /// Remove the VM's directory with configuration, logs and seed; the lock in it last.
+    /// Remove what is in the VM's directory, configuration, logs and seed: all but the lock, which is still held.
     RemoveDirectory,
     /// [`State::settle`](super::State::settle).
     Settle(Settle),
-    /// [`State::remove`](super::State::remove).
+    /// [`State::remove`](super::State::remove), and the directory with the lock after it.
     RemoveRow,
 }
 
