@@ -11,7 +11,7 @@ use crate::{
     backends::cloud_hypervisor::{
         Local, Options, failpoint,
         host::facts::{Look, find_firmware, find_nft, find_vmm},
-        host::{Units, units},
+        host::{Pci, Units, units},
     },
     config::Connection,
     model::{Error, NodeName, Result, SystemClock},
@@ -55,6 +55,7 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
         run: look.run,
         node,
         units: units(cx)?,
+        pci: Pci::default(),
         user: "root@pam".to_owned(),
         patience: None,
     };

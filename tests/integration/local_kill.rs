@@ -134,8 +134,9 @@ fn over_both(case: &Case) {
     }
 }
 
-/// Points that none of these verbs pass.
-const NOT_YET: [&str; 1] = ["intent-revised"];
+/// Points that none of these verbs pass. Devices of the host are lent only where it has an IOMMU: what is cut short there,
+/// the unit tests have.
+const NOT_YET: [&str; 3] = ["intent-revised", "device-lent", "device-taken"];
 
 /// Each verb is a test, so that they run beside each other; the last one looks at the points.
 macro_rules! cases {

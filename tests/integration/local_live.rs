@@ -282,3 +282,20 @@ fn elsewhere_what_only_this_host_has_is_refused() {
     let _ = env.run("vm remove 100 net1").ok();
     let _ = env.run("vm remove 100 net1").exits(3);
 }
+
+#[test]
+fn a_device_of_this_host_is_refused_before_anything_happens() {
+    let host = running(&stand_in());
+    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
+    let is_bridge = |path: &Path| fs::read_to_string(path.join("class")).unwrap().starts_with("0x06");
+    let bare = devices.map(|entry| entry.path()).find(|path| !path.join("iommu_group").exists() && !is_bridge(path));
+    let Some(device) = bare else {
+        eprintln!("SKIPPED: this host has no PCI device without an IOMMU group");
+        return;
+    };
+    let driver = fs::read_link(device.join("driver")).ok();
+    let refused = host.env.run(&format!("vm add device web --path {}", device.display()));
+    let _ = refused.exits(6).says(&["no IOMMU group", "firmware"]);
+    assert_eq!(fs::read_link(device.join("driver")).ok(), driver);
+    assert!(config(&host)["hostpci0"].is_null() && pending(&host).is_empty());
+}

@@ -57,6 +57,10 @@ points! {
     TaskEnded = "task-ended",
     /// A VM's operation lock is held.
     Locked = "locked",
+    /// A device of the host is written down as lent.
+    DeviceLent = "device-lent",
+    /// The host's driver has it no more.
+    DeviceTaken = "device-taken",
     /// The files of a start are there, and no process.
     SpawnPrepared = "spawn-prepared",
     /// A VMM runs.

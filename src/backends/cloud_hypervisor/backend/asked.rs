@@ -73,12 +73,6 @@ fn keys(step: &Step, how: &[&str]) -> Result<Config> {
     Ok(config)
 }
 
-/// The devices of the host that a create or a change asks for.
-pub(super) fn set_of(step: &Step) -> Config {
-    let devices = step.params.iter().filter(|(key, _)| key.starts_with("hostpci"));
-    devices.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
 /// A configuration for the mapping, with the password's hash in it, which others are not shown.
 pub(super) fn typed(config: &Config) -> QemuConfig {
     let mut typed = QemuConfig::from(Settings::new(config.clone()).guest_config(ConfigView::Current));

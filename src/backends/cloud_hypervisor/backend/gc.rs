@@ -62,6 +62,7 @@ impl Local {
         let lost = self.lost_vmms(&known)?;
         let mut found: Vec<Orphan> = lost.iter().map(Lost::orphan).collect();
         found.extend(self.lost_taps(&known, &lost).await?);
+        found.extend(self.lost_devices(&known, &lost)?);
         found.extend(self.lost_sockets(&known, &lost));
         found.extend(self.lost_states(&known));
         found.extend(self.lost_volumes(&known));
@@ -158,6 +159,25 @@ impl Local {
         Ok(found)
     }
 
+    /// Devices that VMs have no more and the host has not yet.
+    fn lost_devices(&self, known: &Known, lost: &[Lost]) -> Result<Vec<Orphan>> {
+        let lent = self.state().lent()?.into_iter().filter_map(|lent| {
+            let owner = known.vms.iter().find(|(vm, _)| vm.uuid == lent.uuid);
+            let (vmid, reason) = match owner {
+                None if lost.iter().any(|lost| lost.uuid == lent.uuid) => return None,
+                None => (None, format!("no VM has the uuid {}", lent.uuid)),
+                Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
+                Some(_) => return None,
+            };
+            let reason = match lent.error {
+                Some(error) => format!("{reason}; the host could not have it back: {error}"),
+                None => reason,
+            };
+            Some(orphan(OrphanKind::Device, lent.address, vmid, reason))
+        });
+        Ok(lent.collect())
+    }
+
     fn lost_sockets(&self, known: &Known, lost: &[Lost]) -> Vec<Orphan> {
         let mut found = Vec::new();
         for path in entries(&self.options().run) {
@@ -239,6 +259,16 @@ impl Local {
         let again = match orphan.kind {
             OrphanKind::Vmm => return self.end_lost(orphan, &known).await,
             OrphanKind::Tap => return self.remove_tap(orphan, owner.as_ref()).await,
+            OrphanKind::Device => {
+                let lent = self.state().lent()?.into_iter().find(|lent| lent.address == orphan.name);
+                let Some(lent) = lent else { return Ok(false) };
+                let known = known.vms.iter().any(|(vm, _)| vm.uuid == lent.uuid);
+                let free = owner.as_ref().map_or(!known, |vm| vm.uuid == lent.uuid && self.is_off(vm));
+                if !free {
+                    return Err(Error::conflict("it is in use again"));
+                }
+                return self.return_device(lent).await?.map(|()| true);
+            }
             OrphanKind::Sockets | OrphanKind::State => {
                 let lives = owner.as_ref().is_some_and(|vm| !self.is_off(vm));
                 let alive = path.join("alive");

@@ -11,6 +11,7 @@ use super::{
     Job, Local,
     asked::typed,
     configure::{Asked, prune, waits},
+    lending::is_lent,
     look::{BALLOON, MEMORY, SLOW, VCPUS},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         state::{Draft, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{
             Resize, Vmm,
-            config::{NetConfig, VmConfig},
+            config::{DeviceConfig, NetConfig, VmConfig},
             events::{self, EventFile},
         },
     },
@@ -82,7 +83,10 @@ impl Local {
             let last = !plan.live[at + 1..].iter().any(|later| later.keys == live.keys);
             let keys = live.keys.join(", ");
             match self.do_live(&to_be, sight, &mut sent, live, last, job).await {
-                Ok(()) if last => job.line(&format!("{keys}: changed while it runs"))?,
+                Ok(()) if last => {
+                    job.line(&format!("{keys}: changed while it runs"))?;
+                    self.tell_kept(&to_be, job)?;
+                }
                 Ok(()) => {}
                 // Nobody knows how the VMM is: what is left waits.
                 Err(error) if error.may_have_happened() => return Err(error),
@@ -173,11 +177,14 @@ impl Local {
             LiveCall::Balloon(bytes) => Resize { desired_balloon: Some(*bytes), ..Resize::default() },
             LiveCall::AddDisk(disk) => return Ok(vmm.add_disk(disk, SLOW).await.map(drop)?),
             LiveCall::GrowDisk { id, size } => return Ok(vmm.resize_disk(id, *size, SLOW).await?),
-            LiveCall::AddDevice(device) => return Ok(vmm.add_device(device, SLOW).await.map(drop)?),
+            LiveCall::AddDevice(device) => return self.add_device(vm, &vmm, device).await,
             LiveCall::AddFs(fs) => return Ok(vmm.add_fs(fs, SLOW).await.map(drop)?),
             LiveCall::AddNet(net) => return self.add_card(to_be, &vmm, net).await,
             LiveCall::Remove(id) => {
                 self.eject(vm, sight, &vmm, id).await?;
+                if is_lent(id) {
+                    return self.return_devices(vm.uuid, Some(std::slice::from_ref(id))).await;
+                }
                 return match id.starts_with("net") {
                     true => self.unplug(vm, id).await,
                     false => Ok(()),
@@ -211,6 +218,21 @@ impl Local {
                 Err(error)
             }
         }
+    }
+
+    /// Adds a device of the host, which is taken from there first.
+    async fn add_device(&self, vm: &Vm, vmm: &Vmm, device: &DeviceConfig) -> Result<()> {
+        let id = device.id.clone().unwrap_or_default();
+        let address = device.path.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let added = async {
+            self.take_device(vm, &id, &address).await?;
+            Ok(vmm.add_device(device, SLOW).await.map(drop)?)
+        };
+        let added: Result<()> = added.await;
+        if added.as_ref().is_err_and(|error| !error.may_have_happened()) {
+            self.return_devices(vm.uuid, Some(&[id])).await?;
+        }
+        added
     }
 
     /// Takes a device away and waits until the guest has let go of it.

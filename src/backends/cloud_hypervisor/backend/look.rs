@@ -74,6 +74,9 @@ impl Local {
             }
             for action in &conclusion.actions {
                 self.carry_out(&vm, action).await?;
+                if matches!(action, Action::ReturnDevices(_)) {
+                    self.tell_kept(&vm, job)?;
+                }
                 reach(Point::Acted);
             }
         }
@@ -119,6 +122,13 @@ impl Local {
         let grown = grows.is_some_and(|grows| self.has_grown(grows));
         let last_event = last_event(&places.events(u64::from(vm.generation)))?;
         let boot_id = host::boot_id()?;
+        let lent = match lock {
+            Lock::Ours => self.state().lent()?,
+            // Who only looks gives nothing back.
+            Lock::Free | Lock::Held(_) => Vec::new(),
+        };
+        let lent = lent.into_iter().filter(|lent| lent.uuid == vm.uuid && lent.error.is_none());
+        let lent = lent.map(|lent| lent.id).collect();
         Ok(Observation {
             vm,
             intent,
@@ -130,6 +140,7 @@ impl Local {
             socket,
             files,
             devices,
+            lent,
             sizes,
             grown,
             last_event,
@@ -145,6 +156,7 @@ impl Local {
                 places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
             }
             Action::RemoveTaps => self.unplug_all(vm).await,
+            Action::ReturnDevices(ids) => self.return_devices(vm.uuid, Some(ids)).await,
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
                 gone(fs::rename(from, to), from)?;
                 gone(seal(to), to)?;
@@ -277,9 +289,7 @@ fn removed(path: &Path) -> std::io::Result<()> {
 
 /// Removes what is in the directory of a VM, but not the lock that we hold in it.
 fn emptied(directory: &Path) -> Result<()> {
-    let failed = |error| {
-        Error::new(Class::Failed, format!("cannot read {}", directory.display())).with_source(error)
-    };
+    let failed = |error| Error::new(Class::Failed, format!("cannot read {}", directory.display())).with_source(error);
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(failed)?,

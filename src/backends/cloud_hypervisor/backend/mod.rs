@@ -16,6 +16,7 @@ mod door;
 mod gc;
 mod grow;
 mod left;
+mod lending;
 mod live;
 mod logs;
 mod look;
@@ -45,7 +46,7 @@ pub use networks::{Attached, HostNetwork, NetworkKind, NetworkRequest};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{
-    host::{Places, Units},
+    host::{Pci, Places, Units},
     state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
 };
 use crate::{
@@ -72,6 +73,8 @@ pub struct Options {
     pub user: String,
     /// The systemd that starts VMs with the host; `None` where it does not run.
     pub units: Option<Units>,
+    /// The PCI devices of this host.
+    pub pci: Pci,
     /// How long a command waits for another one on the same VM; `None` for as long as it takes.
     pub patience: Option<Duration>,
 }
@@ -123,6 +126,12 @@ impl Local {
     /// One in an empty folder, with nothing that it could start, for tests.
     #[cfg(test)]
     fn bare(home: &std::path::Path) -> Self {
+        Self::bare_with(home, Pci::default())
+    }
+
+    /// The same with these devices.
+    #[cfg(test)]
+    fn bare_with(home: &std::path::Path, pci: Pci) -> Self {
         let options = Options {
             state: home.join("state"),
             run: home.join("run"),
@@ -132,6 +141,7 @@ impl Local {
             node: NodeName::new("here").unwrap(),
             user: "root@pam".to_owned(),
             units: None,
+            pci,
             patience: None,
         };
         Self::open(options, Arc::new(crate::model::SystemClock)).unwrap()
@@ -218,7 +228,7 @@ impl Local {
     fn refuse(&self, step: &Step) -> Result<()> {
         self.capabilities().require(step.guest.kind, step.action)?;
         self.refuse_cards(step)?;
-        attached::check_host_devices(&asked::typed(&asked::set_of(step)))?;
+        self.refuse_devices(step)?;
         self.refuse_impossible(step)
     }
 

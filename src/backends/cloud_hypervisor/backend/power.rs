@@ -67,6 +67,8 @@ impl Local {
                     self.end_vmm(&vm, &process).await?;
                 }
                 self.unplug_all(&vm).await?;
+                self.return_devices(vm.uuid, None).await?;
+                self.tell_kept(&vm, job)?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
                 self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
                 Err(error)
@@ -114,7 +116,9 @@ impl Local {
             args: &[],
         };
         // Before the VMM, which would make one of its own that is on no bridge.
-        self.plug_all(vm, &typed(&vm.settings.config)).await?;
+        let config = typed(&vm.settings.config);
+        self.plug_all(vm, &config).await?;
+        self.take_devices(vm, &config).await?;
         let started = host::spawn(&launch)?;
         logs::drop_old(&places, launch.generation);
         self.state().record_process(vm.vmid, &started, None)?;
@@ -171,7 +175,7 @@ impl Local {
             virtiofs: attached::shares(&vm.settings.config)?,
             ..self.host_facts()
         };
-        attached::check_host_devices(config)?;
+        self.check_devices(vm, config)?;
         let path = places.state.join("seed.img");
         if path.exists() {
             self.attach_seed(vm, &path, &mut facts.volumes)?;

@@ -87,6 +87,8 @@ impl Local {
             for action in [Action::RemoveSockets, Action::RemoveTaps] {
                 self.carry_out(vm, &action).await?;
             }
+            self.return_devices(vm.uuid, None).await?;
+            self.tell_kept(vm, job)?;
             self.state().settle(vm.vmid, &Settle::stopped(End::Suspended).ending(intent.id, Outcome::Finished))
         };
         let saved: Result<()> = saved.await;
@@ -125,6 +127,8 @@ impl Local {
         for action in [Action::RemoveSockets, Action::RemoveTaps] {
             self.carry_out(&vm, &action).await?;
         }
+        self.return_devices(vm.uuid, None).await?;
+        self.tell_kept(&vm, job)?;
         let end = End::FailedStart { error: Some(error.to_string()) };
         self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
         Err(error)

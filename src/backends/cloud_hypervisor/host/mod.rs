@@ -8,6 +8,7 @@ pub mod facts;
 mod life;
 mod measure;
 pub mod network;
+mod pci;
 mod process;
 mod resolver;
 mod spawn;
@@ -17,6 +18,9 @@ mod watch;
 pub use alive::{Alive, Lock, holders, probe, running_below};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use measure::{Used, host_uptime, proportional, used};
+#[cfg(test)]
+pub(in crate::backends::cloud_hypervisor) use pci::tests as made_up_pci;
+pub use pci::{Former, Pci};
 pub use process::Process;
 pub use resolver::Resolver;
 pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};

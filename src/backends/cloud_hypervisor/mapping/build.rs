@@ -1,5 +1,7 @@
 //! Puts a machine's whole configuration together from its parts.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{
@@ -293,14 +295,18 @@ fn address(key: &str, text: &str) -> Result<String> {
     }
 }
 
-fn devices(config: &QemuConfig, facts: &Facts, iommu: Option<bool>) -> Result<Vec<DeviceConfig>> {
-    let mut found: Vec<DeviceConfig> = Vec::new();
+/// The devices of the host that a configuration asks for: the id of each in the VMM, and its full address.
+///
+/// # Errors
+/// [`Class::Usage`] for what is no address or stands there twice, [`Class::NotFound`] for a mapping that there is not.
+pub fn host_devices(config: &QemuConfig, mappings: &BTreeMap<String, Vec<String>>) -> Result<Vec<(String, String)>> {
+    let mut found: Vec<(String, String)> = Vec::new();
     for row in config.hostpcis() {
         let (n, device) = row?;
         let key = format!("hostpci{n}");
         let addresses: Vec<String> = match device.mapping()? {
             Some(mapping) => {
-                let known = facts.pci_mappings.get(&mapping).cloned();
+                let known = mappings.get(&mapping).cloned();
                 known.ok_or_else(|| Error::not_found(format!("{key}: there is no mapping `{mapping}` on this host")))?
             }
             None => device.host()?.unwrap_or_default().iter().map(str::to_owned).collect(),
@@ -309,15 +315,23 @@ fn devices(config: &QemuConfig, facts: &Facts, iommu: Option<bool>) -> Result<Ve
             return Err(wrong(&key, "it names no device: host=ADDRESS or mapping=NAME"));
         }
         for (function, text) in addresses.iter().enumerate() {
-            let path = format!("/sys/bus/pci/devices/{}", address(&key, text)?).into();
-            if found.iter().any(|before| before.path.as_ref() == Some(&path)) {
+            let full = address(&key, text)?;
+            if found.iter().any(|(_, before)| *before == full) {
                 return Err(wrong(&key, format!("{text} is passed through already")));
             }
             let id = if function == 0 { key.clone() } else { format!("{key}.{function}") };
-            found.push(DeviceConfig { path: Some(path), id: Some(id), iommu, ..DeviceConfig::default() });
+            found.push((id, full));
         }
     }
     Ok(found)
+}
+
+fn devices(config: &QemuConfig, facts: &Facts, iommu: Option<bool>) -> Result<Vec<DeviceConfig>> {
+    let found = host_devices(config, &facts.pci_mappings)?.into_iter().map(|(id, address)| {
+        let path = format!("/sys/bus/pci/devices/{address}").into();
+        DeviceConfig { path: Some(path), id: Some(id), iommu, ..DeviceConfig::default() }
+    });
+    Ok(found.collect())
 }
 
 /// What the guest reads of its machine.

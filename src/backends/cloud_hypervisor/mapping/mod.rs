@@ -20,7 +20,7 @@ mod seed;
 mod tests;
 mod warnings;
 
-pub use build::{BODY_LIMIT, Mapped, check_size, map};
+pub use build::{BODY_LIMIT, Mapped, check_size, host_devices, map};
 pub use capabilities::{CAPABILITIES, Feature, UNSUPPORTED, require};
 pub use changes::{Changes, Waiting, changes};
 pub use disks::is_seed;

@@ -20,6 +20,7 @@
 //! their log lines, and which process a VM runs in outlive the process that wrote them. All methods block, for as long as
 //! a disk and other processes' writes take.
 
+mod device;
 mod digest;
 mod guest;
 mod image;
@@ -52,6 +53,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, types::Type};
 
 pub use self::{
+    device::Lent,
     guest::Usage,
     intent::{Draft, Grows, Intent, IntentId, Outcome, Verb, Work},
     lock::{Holder, LOCK_FILE, OperationLock},

@@ -3,7 +3,7 @@
 use crate::sqlite::Layout;
 
 /// The file of the state of this host's VMs, marked `pvel`.
-pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656c, migrations: &[VERSION_1, VERSION_2] };
+pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656c, migrations: &[VERSION_1, VERSION_2, VERSION_3] };
 
 /// Times are microseconds since 1970. Configurations are JSON objects of texts, as Proxmox writes them in its files;
 /// name, lock, template and protection are keys of it and are read out of it, so that there is one truth.
@@ -107,5 +107,19 @@ CREATE TABLE network (
     leaving  INTEGER NOT NULL DEFAULT 0,
     boot_id  TEXT,
     created  INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// Devices of the host that VMs have: the driver that each had before, in this boot. They outlast their VM's row, so that
+/// one that could not be given back is not forgotten.
+const VERSION_3: &str = "
+CREATE TABLE lent (
+    address    TEXT PRIMARY KEY,
+    uuid       TEXT NOT NULL,
+    id         TEXT NOT NULL,
+    driver     TEXT,
+    prescribed TEXT,
+    boot_id    TEXT NOT NULL,
+    error      TEXT
 ) WITHOUT ROWID;
 ";

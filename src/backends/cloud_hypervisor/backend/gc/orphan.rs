@@ -12,6 +12,8 @@ pub enum OrphanKind {
     Vmm,
     /// A network device of a VM.
     Tap,
+    /// A device of the host that a VM had.
+    Device,
     /// A directory of sockets.
     Sockets,
     /// A directory of a VM's logs.
@@ -30,6 +32,7 @@ impl OrphanKind {
         match self {
             Self::Vmm => "vmm",
             Self::Tap => "tap",
+            Self::Device => "device",
             Self::Sockets => "sockets",
             Self::State => "state",
             Self::Volume => "volume",
@@ -44,7 +47,7 @@ impl OrphanKind {
 pub struct Orphan {
     /// What it is.
     pub kind: OrphanKind,
-    /// A path, the name of a device, or the number of a process.
+    /// A path, the name of a network device, the address of a device, or the number of a process.
     pub name: String,
     /// The VM that it is, or was, of.
     pub vmid: Option<Vmid>,

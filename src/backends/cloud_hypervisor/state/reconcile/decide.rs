@@ -115,6 +115,7 @@ impl Conclusion {
             self.act(Action::RemoveSockets);
         }
         self.act(Action::RemoveTaps);
+        self.return_devices(seen.lent.clone());
         let deleting = seen.vm.phase == Phase::Deleting;
         match &seen.intent {
             Some(intent) => {
@@ -152,6 +153,7 @@ impl Conclusion {
             self.act(Action::RemoveTaps);
             self.findings.push(Finding::Ended(end.clone()));
         }
+        self.return_devices(seen.lent.clone());
         // A guest that was asked to power off and did is what was wanted.
         let asked = intent.filter(|intent| intent.verb == Verb::Shutdown);
         let outcome = match (asked, &end) {
@@ -207,6 +209,7 @@ impl Conclusion {
         self.act(Action::EndVmm(own.clone()));
         self.act(Action::RemoveSockets);
         self.act(Action::RemoveTaps);
+        self.return_devices(seen.lent.clone());
         let intent = seen.intent.as_ref();
         let outcome = intent.map(|intent| outcome(seen, intent));
         if let (Some(intent), Some(outcome)) = (intent, outcome) {
@@ -222,6 +225,9 @@ impl Conclusion {
         let intent = seen.intent.as_ref();
         let outcome = intent.map(|intent| outcome_beside(seen, intent, machine));
         let new = seen.vm.phase != Phase::Running || seen.vm.process.as_ref() != Some(own);
+        // One that its VMM never got, or that the guest let go of after nobody waited for it any more.
+        let has = |id: &String| machine.is_none() || seen.devices.contains(id);
+        self.return_devices(seen.lent.iter().filter(|id| !has(id)).cloned().collect());
         let waits = intent.filter(|Intent { verb, work, .. }| {
             let moved = work.moves.iter().flat_map(|(from, to)| [from, to]);
             let mut touched = moved.chain(&work.drops).peekable();
@@ -248,6 +254,12 @@ impl Conclusion {
         }
         if new || intent.is_some() {
             self.settle(Settle::running(own.clone()), intent.zip(outcome));
+        }
+    }
+
+    fn return_devices(&mut self, ids: Vec<String>) {
+        if !ids.is_empty() {
+            self.act(Action::ReturnDevices(ids));
         }
     }
 

@@ -17,6 +17,7 @@
 //! - Files go only where an intent names them, and never while the VMM has them. One that was made for the VM and is in
 //!   the VMM by now proves that its intent was done, only not written down. So does a device that has come or gone, and a
 //!   size that is what was asked for.
+//! - A device of the host is given back once no VMM of the VM has it.
 
 mod decide;
 #[cfg(test)]
@@ -52,6 +53,9 @@ pub struct Observation {
     pub files: Vec<PathBuf>,
     /// The ids of the devices that its VMM has, likewise.
     pub devices: Vec<String>,
+    /// The devices that the host has lent it, by their ids, without those that could not be given back; none unless the
+    /// operation lock is ours.
+    pub lent: Vec<String>,
     /// What it can be resized in, likewise: `vcpus`, and the bytes of `memory` and `balloon`.
     pub sizes: BTreeMap<String, u64>,
     /// Whether the disk that was to grow is that large.
@@ -135,6 +139,8 @@ pub enum Action {
     RemoveSockets,
     /// Remove the VM's taps, those that carry our mark.
     RemoveTaps,
+    /// Give the host these devices back.
+    ReturnDevices(Vec<String>),
     /// Put files in their place, from where to where; one that is not there any more is there already.
     MoveFiles(Vec<(PathBuf, PathBuf)>),
     /// Remove these files.

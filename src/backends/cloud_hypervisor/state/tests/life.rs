@@ -122,6 +122,7 @@ fn look(state: &State, vm: Vm) -> Observation {
         socket: Socket::Closed,
         files: Vec::new(),
         devices: Vec::new(),
+        lent: Vec::new(),
         sizes: Default::default(),
         grown: false,
         last_event: LastEvent::None,

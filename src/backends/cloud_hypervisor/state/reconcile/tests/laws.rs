@@ -29,6 +29,7 @@ fn apply(mut seen: Observation, actions: &[Action]) -> Option<Observation> {
                 seen.intent = seen.intent.filter(|intent| settle.intent.is_none_or(|(ended, _)| ended != intent.id));
             }
             Action::RemoveRow => return None,
+            Action::ReturnDevices(ids) => seen.lent.retain(|id| !ids.contains(id)),
         }
     }
     Some(seen)
@@ -74,6 +75,11 @@ pub(super) fn check(seen: &Observation) {
             }
             Action::RemoveSockets | Action::RemoveDirectory | Action::RemoveTaps => {
                 assert!(!lives || ended, "things would be taken from a living VMM: {seen:#?}");
+            }
+            Action::ReturnDevices(ids) => {
+                let taken = lives && !ended && ids.iter().any(|id| seen.devices.contains(id));
+                assert!(!taken, "a device would be taken from a VMM: {seen:#?}");
+                assert!(ids.iter().all(|id| seen.lent.contains(id)), "nobody lent it: {seen:#?}");
             }
             Action::MoveFiles(moves) => {
                 let taken = moves.iter().any(|(from, to)| seen.files.contains(from) || seen.files.contains(to));
@@ -196,7 +202,12 @@ fn all_combinations_keep_the_laws() {
                                         check(&with(seen.clone(), |seen| seen.files.push(file.into())));
                                     }
                                     check(&with(seen.clone(), |seen| seen.devices.push("device".into())));
+                                    check(&with(seen.clone(), |seen| {
+                                        seen.devices.push("hostpci0".into());
+                                        seen.lent = vec!["hostpci0".into(), "hostpci1".into()];
+                                    }));
                                 }
+                                check(&with(seen.clone(), |seen| seen.lent.push("hostpci0".into())));
                                 check(&seen);
                                 acted += u32::from(!conclude(&seen).actions.is_empty());
                             }

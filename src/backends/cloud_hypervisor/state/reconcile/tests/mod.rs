@@ -48,6 +48,7 @@ fn running() -> Observation {
         socket: Socket::Answers { pid: own().pid, machine: Machine::Running },
         files: Vec::new(),
         devices: Vec::new(),
+        lent: Vec::new(),
         sizes: Default::default(),
         grown: false,
         last_event: LastEvent::Other("booted".into()),
@@ -98,6 +99,7 @@ fn names(conclusion: &Conclusion) -> String {
         Action::Resume(_) => "resume".to_owned(),
         Action::RemoveSockets => "sockets".to_owned(),
         Action::RemoveTaps => "taps".to_owned(),
+        Action::ReturnDevices(ids) => ids.join(" "),
         Action::MoveFiles(_) => "move".to_owned(),
         Action::RemoveFiles(files) => files[0].display().to_string(),
         Action::RemoveDirectory => "directory".to_owned(),
@@ -424,6 +426,57 @@ fn the_table_of_the_facts() {
             Sight::Stopped,
             "move dropped stopped",
             "a resize that was cut short is finished",
+        ),
+        // A device of the host goes back if no VMM of the VM has it: one that was to be added, one that the guest let go of
+        // late, and all of them with the VMM.
+        (
+            update(&|seen| seen.lent.push("hostpci0".into())),
+            Sight::Running,
+            "hostpci0 made running",
+            "an update that was cut short is rolled back",
+        ),
+        (
+            with(running(), |seen| {
+                (seen.lent, seen.devices) = (vec!["hostpci0".into(), "hostpci1".into()], vec!["hostpci0".into()]);
+            }),
+            Sight::Running,
+            "hostpci1",
+            "",
+        ),
+        (
+            with(running(), |seen| (seen.lent, seen.socket) = (vec!["hostpci0".into()], Socket::Silent)),
+            Sight::Unresponsive,
+            "",
+            "its VMM, process 4711, does not answer",
+        ),
+        (
+            with(start(dead(Phase::Starting)), |seen| seen.lent.push("hostpci0".into())),
+            Sight::Stopped,
+            "sockets taps hostpci0 made stopped",
+            "its start was cut short",
+        ),
+        (
+            with(phase(Phase::Stopping, Verb::Stop, running()), |seen| {
+                (seen.lent, seen.devices) = (vec!["hostpci0".into()], vec!["hostpci0".into()]);
+            }),
+            Sight::Stopped,
+            "end sockets taps hostpci0 move dropped stopped",
+            "a stop that was cut short is finished",
+        ),
+        (
+            with(phase(Phase::Deleting, Verb::Delete, dead(Phase::Deleting)), |seen| seen.lent.push("hostpci0".into())),
+            Sight::Stopped,
+            "sockets taps hostpci0 dropped directory row",
+            "a delete that was cut short is finished",
+        ),
+        (
+            with(dead(Phase::Stopped), |seen| {
+                seen.vm.process = None;
+                seen.lent.push("hostpci0".into());
+            }),
+            Sight::Stopped,
+            "hostpci0",
+            "",
         ),
         // A file that the VMM has does not go.
         (
