@@ -4,6 +4,7 @@
 //! The tests that need the namespace are run again inside of one; where there is none they say that they are skipped.
 
 mod networks;
+mod unprivileged;
 
 use std::{
     fs,
@@ -67,6 +68,22 @@ fn cards_that_cannot_be_are_refused() {
 #[test]
 fn tags_and_trunks_are_the_bridges_vlans() {
     apart("inside::vlans");
+}
+
+#[test]
+fn another_user_lives_without_rights_over_the_stand_in() {
+    unprivileged::or_say_why_not(|| apart("unprivileged::over_the_stand_in"));
+}
+
+#[test]
+fn another_user_lives_without_rights_over_the_real_one() {
+    match real() {
+        Some(vmm) => {
+            eprintln!("over the real Cloud Hypervisor: {}", vmm.display());
+            unprivileged::or_say_why_not(|| apart("unprivileged::over_the_real_one"));
+        }
+        None => eprintln!("SKIPPED: no cloud-hypervisor on PATH, or /dev/kvm does not open"),
+    }
 }
 
 #[test]

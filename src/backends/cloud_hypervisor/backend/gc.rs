@@ -25,7 +25,7 @@ use super::{Local, clone::of_snapshot, logs, volumes::STORAGE};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
-        host::{self, ProcessId, network::Mark, network::Network},
+        host::{self, ProcessId, facts::may_change_network, network::Mark, network::Network},
         state::{Config, Holder, Intent, OperationLock, Vm},
     },
     model::{Class, Error, PropertyString, Result, Vmid},
@@ -148,7 +148,10 @@ impl Local {
                 // Another account's, or another state directory's.
                 None if link.in_use && !lost.iter().any(|lost| lost.uuid.to_string() == mark.owner()) => continue,
                 None => (None, format!("no VM has the uuid {}", mark.owner())),
-                Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
+                // What was prepared for a user who makes none stays for the next start.
+                Some((vm, _)) if self.is_at_rest(vm) && may_change_network() => {
+                    (Some(vm.vmid), "its VM is off".to_owned())
+                }
                 Some(_) => continue,
             };
             found.push(orphan(OrphanKind::Tap, link.name, vmid, reason));
@@ -258,7 +261,14 @@ impl Local {
         let path = Path::new(&orphan.name);
         let again = match orphan.kind {
             OrphanKind::Vmm => return self.end_lost(orphan, &known).await,
-            OrphanKind::Tap => return self.remove_tap(orphan, owner.as_ref()).await,
+            OrphanKind::Tap => {
+                return self.remove_tap(orphan, owner.as_ref()).await.map_err(|error| match error.class() {
+                    Class::Forbidden => {
+                        Error::new(Class::Forbidden, format!("this takes root: `sudo ip link delete {}`", orphan.name))
+                    }
+                    _ => error,
+                });
+            }
             OrphanKind::Device => {
                 let lent = self.state().lent()?.into_iter().find(|lent| lent.address == orphan.name);
                 let Some(lent) = lent else { return Ok(false) };

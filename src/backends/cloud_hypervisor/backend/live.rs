@@ -25,7 +25,7 @@ use crate::{
             events::{self, EventFile},
         },
     },
-    model::{Class, Error, Result, config::QemuConfig},
+    model::{Class, Error, Hint, Result, config::QemuConfig},
 };
 
 /// How long a guest gets to let go of a device; Proxmox's own limit.
@@ -91,7 +91,13 @@ impl Local {
                 // Nobody knows how the VMM is: what is left waits.
                 Err(error) if error.may_have_happened() => return Err(error),
                 Err(error) => {
-                    job.warn(&waits(&keys, &error.to_string()))?;
+                    let mut why = error.to_string();
+                    for hint in error.hints() {
+                        if let Hint::Text(text) = hint {
+                            why.push_str(&format!("; {text}"));
+                        }
+                    }
+                    job.warn(&waits(&keys, &why))?;
                     failed.extend(live.keys.iter().cloned());
                 }
             }

@@ -115,7 +115,10 @@ impl Local {
         let links = network.links().await?;
         let bridge = bridge(&links, key, net)?;
         let tap = wanted(vm, key, net, bridge)?;
-        network.ensure_tap(&tap).await?;
+        check_tap(&links, key, &tap, bridge)?;
+        if may_change_network() {
+            network.ensure_tap(&tap).await?;
+        }
         Ok(fact(&tap.name, bridge))
     }
 
@@ -196,21 +199,13 @@ impl Local {
         for (key, net) in cards {
             let (name, vlans) = bridge_of(key, &net)?;
             let there = self.bridge_or_network(&links, &name, vlans).map_err(|error| error.context(key))?;
-            if there.is_some() {
-                bridge(&links, key, &net)?;
+            if there.is_none() {
+                // A network of ours that is not up: whoever makes it may make the tap too.
+                continue;
             }
-            let Some(vm) = &starts else { continue };
-            let (tap, owner) = (tap_of(vm.vmid, key)?, mark(vm)?);
-            match links.iter().find(|link| link.name == tap) {
-                Some(link) if link.mark.as_ref() != Some(&owner) => {
-                    let text = format!("{key}: a network device `{tap}` is there and is not this VM's");
-                    return Err(Error::conflict(text).with_hint(Hint::Text(format!(
-                        "if nobody needs it, remove it: `sudo ip link delete {tap}`; if it is meant for this VM, mark \
-                         it: `sudo ip link set {tap} alias {owner}`"
-                    ))));
-                }
-                None if !may_change_network() => return Err(no_right(key, &tap, &owner, &name, &net)),
-                _ => {}
+            let bridge = bridge(&links, key, &net)?;
+            if let Some(vm) = &starts {
+                check_tap(&links, key, &wanted(vm, key, &net, bridge)?, bridge)?;
             }
         }
         Ok(())
@@ -288,15 +283,41 @@ fn unless_prepared(removed: Result<()>) -> Result<()> {
     }
 }
 
-fn no_right(key: &str, tap: &str, owner: &Mark, bridge: &str, net: &Net) -> Error {
-    let many = net.queues().ok().flatten().is_some_and(|queues| queues > 1);
-    let (uid, many) = (geteuid().as_raw(), if many { " multi_queue" } else { "" });
-    Error::new(Class::Forbidden, format!("{key}: this user may not make the tap `{tap}`"))
-        .with_hint(Hint::Text("run it as root, or with CAP_NET_ADMIN".to_owned()))
-        .with_hint(Hint::Text(format!(
-            "or have it prepared: `sudo ip tuntap add dev {tap} mode tap user {uid}{many}`, \
-             `sudo ip link set {tap} alias {owner} master {bridge} up`"
-        )))
+/// Refuses a tap that is somebody else's and, to a user who can neither make nor change taps, one that is not as it has to
+/// be.
+fn check_tap(links: &[Link], key: &str, wanted: &network::Tap, bridge: &Link) -> Result<()> {
+    let network::Tap { name, owner, .. } = wanted;
+    let there = links.iter().find(|link| link.name == *name);
+    if there.is_some_and(|link| link.mark.as_ref() != Some(owner)) {
+        let text = format!("{key}: a network device `{name}` is there and is not this VM's");
+        return Err(Error::conflict(text).with_hint(Hint::Text(format!(
+            "if nobody needs it, remove it: `sudo ip link delete {name}`; if it is meant for this VM, mark it: \
+             `sudo ip link set {name} alias {owner}`"
+        ))));
+    }
+    if may_change_network() {
+        return Ok(());
+    }
+    let refused = |text: String, hint: String| {
+        Err(Error::new(Class::Forbidden, format!("{key}: {text}"))
+            .with_hint(Hint::Text("run it as root, or with CAP_NET_ADMIN".to_owned()))
+            .with_hint(Hint::Text(hint)))
+    };
+    if !wanted.up {
+        let text = "link_down=1 takes the right to change network devices, which this user has not";
+        return refused(text.to_owned(), format!("or take the card out: `pvectl vm update … --unset {key}`"));
+    }
+    let recipe = wanted.recipe(bridge);
+    match there {
+        None => refused(format!("this user may not make the tap `{name}`"), format!("or have it prepared: {recipe}")),
+        Some(link) => match wanted.misfit(link, bridge) {
+            None => Ok(()),
+            Some(fault) => refused(
+                format!("the tap `{name}` will not do, and this user may not change it: {fault}"),
+                format!("or have it made anew: `sudo ip link delete {name}`, {recipe}"),
+            ),
+        },
+    }
 }
 
 #[cfg(test)]

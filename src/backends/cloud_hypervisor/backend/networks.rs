@@ -215,14 +215,17 @@ impl Local {
             };
             return Err(Error::conflict(text).with_hint(Hint::Text(hint)));
         }
+        if !crate::backends::cloud_hypervisor::host::facts::may_change_network() {
+            return Err(Error::new(Class::Forbidden, "this user may not make network devices")
+                .with_hint(Hint::Text(
+                    "run it as root, or with CAP_NET_ADMIN; a VM can join a bridge of the host's, with a tap that was prepared"
+                        .to_owned(),
+                )));
+        }
         if request.nat && self.options().nft.is_none() {
             return Err(Error::not_found("there is no `nft` to translate addresses with").with_hint(Hint::Text(
                 "install it, on Debian: `sudo apt install nftables`; or do without translation: --no-nat".to_owned(),
             )));
-        }
-        if !crate::backends::cloud_hypervisor::host::facts::may_change_network() {
-            return Err(Error::new(Class::Forbidden, "this user may not make network devices")
-                .with_hint(Hint::Text("run it as root, or with CAP_NET_ADMIN".to_owned())));
         }
         Ok(())
     }

@@ -17,7 +17,8 @@ use crate::{
     backends::cloud_hypervisor::{
         disk,
         failpoint::{Point, reach},
-        host, mapping,
+        host::{self, facts},
+        mapping,
         mapping::{Facts, Vsock},
         state::{
             Draft, End, Outcome, Process, Settle, Verb, Vm, Work,
@@ -32,6 +33,17 @@ use crate::{
 const SHUTDOWN: Duration = Duration::from_secs(180);
 /// After this the power button is pressed once more: a guest may have been too young to see the first time.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// A failed start with what this user cannot open, of which a VMM says little.
+pub(super) fn explained(error: Error) -> Error {
+    // Only a VM with a network card minds about taps, and its VMM says so.
+    let matters = |name: &str| name != "taps" || error.message().contains("/dev/net/tun");
+    let doors: Vec<_> = facts::shut_doors().into_iter().filter(|door| matters(door.name)).collect();
+    doors.into_iter().fold(error, |error, door| {
+        let mend = door.mend.unwrap_or_default();
+        error.with_hint(Hint::Text(format!("{}. {mend}", door.seen)))
+    })
+}
 
 impl Local {
     pub(super) async fn start(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
@@ -71,7 +83,7 @@ impl Local {
                 self.tell_kept(&vm, job)?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
                 self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
-                Err(error)
+                Err(explained(error))
             }
         }
     }

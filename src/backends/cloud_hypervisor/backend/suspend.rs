@@ -131,7 +131,7 @@ impl Local {
         self.tell_kept(&vm, job)?;
         let end = End::FailedStart { error: Some(error.to_string()) };
         self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
-        Err(error)
+        Err(super::power::explained(error))
     }
 
     /// Starts a VMM and reads the memory back. From the commit on the guest may have run, and the memory is used up.

@@ -17,7 +17,7 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// Opens a device for reading and writing, as a VMM does.
-fn open(path: &str) -> io::Result<fs::File> {
+pub(super) fn open(path: &str) -> io::Result<fs::File> {
     fs::OpenOptions::new().read(true).write(true).open(path)
 }
 

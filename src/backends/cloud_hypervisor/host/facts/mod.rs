@@ -84,6 +84,12 @@ pub struct Look {
     pub firmware: Option<PathBuf>,
 }
 
+/// What this user cannot open and every VMM needs: the reason of many a failed start.
+pub fn shut_doors() -> Vec<Fact> {
+    let doors = [(kernel::open("/dev/kvm"), kernel::kvm as fn() -> Fact), (kernel::open("/dev/net/tun"), kernel::taps)];
+    doors.into_iter().filter_map(|(opened, fact)| opened.is_err().then(fact)).collect()
+}
+
 /// Looks at everything, in the order in which it should be read. It blocks for milliseconds: the VMM is asked for its
 /// version.
 pub fn look(at: &Look) -> Vec<Fact> {

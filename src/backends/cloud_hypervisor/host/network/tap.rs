@@ -96,9 +96,44 @@ pub struct Tap {
     pub up: bool,
 }
 
+impl Tap {
+    /// Why a tap that is there and cannot be changed will not do; `None` if it will. Which VLANs it is in is up to whoever
+    /// prepared it.
+    pub fn misfit(&self, link: &Link, bridge: &Link) -> Option<String> {
+        let tap = link.tap.unwrap_or_default();
+        let faults = [
+            (!tap.persistent || tap.uid != Some(self.uid), "it is not this user's".to_owned()),
+            (tap.multi_queue != (self.queues > 1), "its number of queues is another".to_owned()),
+            (link.on != Some(bridge.index), format!("it is not on `{}`", bridge.name)),
+            (link.mtu != self.mtu.unwrap_or(bridge.mtu), format!("its MTU is {}", link.mtu)),
+            (!link.up, "it is down".to_owned()),
+        ];
+        faults.into_iter().find_map(|(is, text)| is.then_some(text))
+    }
+
+    /// The commands, for somebody with more rights, that make such a tap.
+    pub fn recipe(&self, bridge: &Link) -> String {
+        /// What the kernel gives a tap.
+        const USUAL_MTU: u32 = 1500;
+        let Self { name, owner, uid, queues, mtu, .. } = self;
+        let many = if *queues > 1 { " multi_queue" } else { "" };
+        let mtu = mtu.filter(|mtu| *mtu != USUAL_MTU).map_or(String::new(), |mtu| format!(" mtu {mtu}"));
+        let mut recipe = format!(
+            "`sudo ip tuntap add dev {name} mode tap user {uid}{many}`, \
+             `sudo ip link set {name} alias {owner} master {}{mtu} up`",
+            bridge.name
+        );
+        let own = self.vlan.map(|vlan| format!("{vlan} pvid untagged"));
+        let trunks = self.trunks.iter().map(|trunk| format!("{}-{}", trunk.start(), trunk.end()));
+        for vlan in own.into_iter().chain(trunks) {
+            recipe.push_str(&format!(", `sudo bridge vlan add dev {name} vid {vlan}`"));
+        }
+        recipe
+    }
+}
+
 impl Network {
-    /// Makes a tap, or changes the one that is there and is this VM's. Says whether it was made. One that is right
-    /// already needs no rights, so that it can be prepared for a user who has none.
+    /// Makes a tap, or changes the one that is there and is this VM's. Says whether it was made.
     ///
     /// It has its name only after its mark; what is left of one whose maker died before is
     /// [`unfinished`](Self::unfinished). The VMM must not run.
@@ -143,14 +178,7 @@ impl Network {
         // How packets begin is up to whoever opens it; the number of queues is not.
         let queues = if wanted.queues > 1 { 2 } else { 1 };
         let built = TunBuilder::new().name(&name).tap().queues(queues).owner(uid).persist().build();
-        built.map_err(|error| {
-            let (tap, uid, owner) = (&wanted.name, wanted.uid, &wanted.owner);
-            let many = if queues > 1 { " multi_queue" } else { "" };
-            failed(&format!("make `{tap}`"), io_error(error)).with_hint(hint(format!(
-                "or have it prepared: `sudo ip tuntap add dev {tap} mode tap user {uid}{many}`, \
-                 `sudo ip link set {tap} alias {owner} up`"
-            )))
-        })?;
+        built.map_err(|error| failed(&format!("make `{}`", wanted.name), io_error(error)))?;
         let lost = || Error::conflict(format!("`{}` went away while it was made", wanted.name));
         self.link(&name).await?.ok_or_else(lost)
     }

@@ -99,7 +99,7 @@ impl Pci {
             ))));
         }
         used::by_host(&self.root, &self.device(address))
-            .map_err(|error| error.context(&format!("the host needs {address}")))
+            .map_err(|error| error.context(format!("the host needs {address}")))
     }
 
     /// What keeps another device of the group from being with a VM; `None` if nothing does.
