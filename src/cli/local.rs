@@ -11,7 +11,7 @@ use crate::{
     backends::cloud_hypervisor::{
         Local, Options, failpoint,
         host::facts::{Look, find_firmware, find_nft, find_vmm},
-        host::{Pci, Units, units},
+        host::{Groups, Pci, Surroundings, Units, units},
     },
     config::Connection,
     model::{Error, NodeName, Result, SystemClock},
@@ -39,9 +39,7 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
     {
         failpoint::arm(order);
     }
-    let paths = cx.paths()?;
-    let programs = cx.env.path("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    let look = Look { state: paths.local(), run: paths.run(geteuid().is_root()), programs, ..Look::default() };
+    let look = look(cx)?;
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let short = host.split('.').next().unwrap_or_default();
     let node = NodeName::new(short)
@@ -56,10 +54,26 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
         node,
         units: units(cx)?,
         pci: Pci::default(),
+        groups: look.groups,
         user: "root@pam".to_owned(),
         patience: None,
     };
     Local::open(options, Arc::new(SystemClock))
+}
+
+/// Where to look for what VMs need.
+pub(super) fn look(cx: &Cx) -> Result<Look> {
+    let paths = cx.paths()?;
+    let programs: Vec<PathBuf> =
+        cx.env.path("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let groups = Groups::find(&Surroundings {
+        root: "/".into(),
+        named: cx.env.path("PVECTL_CGROUP_DIR"),
+        programs: programs.clone(),
+        runtime: cx.env.path("XDG_RUNTIME_DIR"),
+        uid: geteuid().as_raw(),
+    });
+    Ok(Look { state: paths.local(), run: paths.run(geteuid().is_root()), programs, groups, ..Look::default() })
 }
 
 /// The systemd that starts VMs with the host.

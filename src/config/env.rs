@@ -79,6 +79,11 @@ pub const TABLE: &[EnvVar] = &[
         "where the systemd unit of this host's VMs is put, else where systemd looks for it, if it runs",
         "/etc/systemd/system",
     ),
+    EnvVar::new(
+        "PVECTL_CGROUP_DIR",
+        "directory of control groups (v2) below which local VMs get theirs, or `none`; else systemd's or root's",
+        "/sys/fs/cgroup/pvectl",
+    ),
     EnvVar::new("PVECTL_LOG", "what is logged to stderr, finer than --verbose", "pvectl=debug"),
     EnvVar::new("NO_COLOR", "no colours", "1"),
     EnvVar::new("CLICOLOR_FORCE", "colours also where no terminal is", "1"),

@@ -32,6 +32,8 @@ impl Host {
         let path = format!("{}:/usr/bin:/bin", programs.display());
         let env =
             env.with("PVECTL_CONTEXT", "local").with("XDG_RUNTIME_DIR", run.to_str().unwrap()).with("PATH", &path);
+        // Nothing of a test is left in the control groups of this machine.
+        let env = env.with("PVECTL_CGROUP_DIR", "none");
         Self { env }
     }
 

@@ -34,6 +34,7 @@ mod local;
 mod local_disks;
 #[cfg(target_os = "linux")]
 mod local_figures;
+mod local_groups;
 #[cfg(target_os = "linux")]
 mod local_kill;
 #[cfg(target_os = "linux")]

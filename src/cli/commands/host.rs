@@ -2,7 +2,6 @@
 
 use anstyle::Style as Colour;
 use clap::{ArgMatches, Command};
-use rustix::process::geteuid;
 
 use crate::{
     backends::cloud_hypervisor::{
@@ -12,7 +11,7 @@ use crate::{
     cli::{
         base::{in_turn, require_somebody_to_confirm},
         cx::{Cx, text},
-        local::backend,
+        local::{self, backend},
         print::{self, Column, Row, human::size},
         session::{Access, Session},
         ui::style,
@@ -75,21 +74,13 @@ pub(super) fn place_args(command: Command) -> Command {
 
 /// Looks at this host.
 pub(super) async fn look(cx: &Cx, matches: &ArgMatches) -> Result<Vec<Fact>> {
-    let paths = cx.paths()?;
-    let programs = cx.env.path("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     // The VMM is run elsewhere, so what is relative here has to be absolute there.
     let file = |name: &str| {
         text(matches, name)
             .map(|path| std::path::absolute(path).map_err(|error| Error::usage(format!("--{name}: {error}"))))
             .transpose()
     };
-    let at = Look {
-        state: paths.local(),
-        run: paths.run(geteuid().is_root()),
-        programs,
-        vmm: file("cloud-hypervisor")?,
-        firmware: file("firmware")?,
-    };
+    let at = Look { vmm: file("cloud-hypervisor")?, firmware: file("firmware")?, ..local::look(cx)? };
     // The VMM is asked for its version, and Ctrl-C should be heard meanwhile.
     tokio::task::spawn_blocking(move || facts::look(&at))
         .await

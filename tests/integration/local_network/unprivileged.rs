@@ -52,7 +52,7 @@ fn his(host: &Host, line: &str) -> Output {
 }
 
 fn says(output: Output, parts: &[&str]) -> String {
-    let said = output.raw.clone();
+    let said = output.raw;
     parts.iter().for_each(|part| assert!(said.contains(part), "`{part}` is not in {said}"));
     said
 }

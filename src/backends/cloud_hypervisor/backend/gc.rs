@@ -4,18 +4,15 @@
 //! directories. What is of a VM that is there is removed with its lock held, and everything is looked at once more before
 //! it goes.
 
+mod collect;
 mod orphan;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io::ErrorKind,
-    os::unix::{
-        fs::{DirBuilderExt as _, MetadataExt as _},
-        net::UnixStream,
-    },
+    os::unix::{fs::MetadataExt as _, net::UnixStream},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use uuid::Uuid;
@@ -25,8 +22,8 @@ use super::{Local, clone::of_snapshot, logs, volumes::STORAGE};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
-        host::{self, ProcessId, facts::may_change_network, network::Mark, network::Network},
-        state::{Config, Holder, Intent, OperationLock, Vm},
+        host::{self, ProcessId, facts::may_change_network, network::Network},
+        state::{Config, Holder, Intent, Vm},
     },
     model::{Class, Error, PropertyString, Result, Vmid},
 };
@@ -63,6 +60,7 @@ impl Local {
         let mut found: Vec<Orphan> = lost.iter().map(Lost::orphan).collect();
         found.extend(self.lost_taps(&known, &lost).await?);
         found.extend(self.lost_devices(&known, &lost)?);
+        found.extend(self.lost_groups(&known));
         found.extend(self.lost_sockets(&known, &lost));
         found.extend(self.lost_states(&known));
         found.extend(self.lost_volumes(&known));
@@ -181,15 +179,29 @@ impl Local {
         Ok(lent.collect())
     }
 
+    /// Control groups that nobody is in.
+    fn lost_groups(&self, known: &Known) -> Vec<Orphan> {
+        let empty = self.options().groups.all().into_iter().filter(|(_, populated)| !populated);
+        let lost = empty.filter_map(|(path, _)| {
+            let vmid = called_after(&path)?.0;
+            let group = path.file_name();
+            let (vmid, reason) = match known.vms.iter().find(|(vm, _)| self.places(vm).run.file_name() == group) {
+                None => (None, format!("there is no VM {vmid} with this group")),
+                Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
+                Some(_) => return None,
+            };
+            Some(orphan(OrphanKind::Group, path.display().to_string(), vmid, reason))
+        });
+        lost.collect()
+    }
+
     fn lost_sockets(&self, known: &Known, lost: &[Lost]) -> Vec<Orphan> {
         let mut found = Vec::new();
         for path in entries(&self.options().run) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Some((vmid, short)) = name.split_once('-') else { continue };
-            let (Ok(vmid), true) = (vmid.parse::<Vmid>(), is_hex(short)) else { continue };
+            let Some((vmid, short)) = called_after(&path) else { continue };
             let owner = known.vms.iter().find(|(vm, _)| self.places(vm).run == path);
             let reason = match owner {
-                None if is_listened_to(&path) && !lost.iter().any(|lost| lost.has_sockets(short)) => continue,
+                None if is_listened_to(&path) && !lost.iter().any(|lost| lost.has_sockets(&short)) => continue,
                 None => format!("there is no VM {vmid} with these sockets"),
                 Some((vm, _)) if entries(&path).is_empty() || !self.is_at_rest(vm) => continue,
                 Some(_) => "its VM is off".to_owned(),
@@ -238,106 +250,6 @@ impl Local {
         let found = entries(&self.options().state.join("images")).into_iter().filter(half).filter(|path| is_free(path));
         let reason = "an image that was not fetched to its end; another pull goes on with it";
         found.map(|path| file(OrphanKind::HalfMade, &path, None, reason.to_owned())).collect()
-    }
-
-    /// Removes one, if it is still there and still nobody's. Says whether it was.
-    async fn collect(&self, orphan: &Orphan) -> Result<bool> {
-        let owner = match orphan.vmid {
-            Some(vmid) => self.state().vm(vmid).ok(),
-            None => None,
-        };
-        let _lock = match &owner {
-            Some(vm) => {
-                let holder = Holder::new(vm.vmid, "gc", &*self.options().user)?;
-                let directory = self.places(vm).state;
-                // A VM that was never started has no directory, and nobody who starts it has one yet.
-                let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-                made.map_err(|error| failed("make", &directory, error))?;
-                Some(OperationLock::take(&directory, &holder, self.options().patience).await?)
-            }
-            None => None,
-        };
-        let known = self.known()?;
-        let path = Path::new(&orphan.name);
-        let again = match orphan.kind {
-            OrphanKind::Vmm => return self.end_lost(orphan, &known).await,
-            OrphanKind::Tap => {
-                return self.remove_tap(orphan, owner.as_ref()).await.map_err(|error| match error.class() {
-                    Class::Forbidden => {
-                        Error::new(Class::Forbidden, format!("this takes root: `sudo ip link delete {}`", orphan.name))
-                    }
-                    _ => error,
-                });
-            }
-            OrphanKind::Device => {
-                let lent = self.state().lent()?.into_iter().find(|lent| lent.address == orphan.name);
-                let Some(lent) = lent else { return Ok(false) };
-                let known = known.vms.iter().any(|(vm, _)| vm.uuid == lent.uuid);
-                let free = owner.as_ref().map_or(!known, |vm| vm.uuid == lent.uuid && self.is_off(vm));
-                if !free {
-                    return Err(Error::conflict("it is in use again"));
-                }
-                return self.return_device(lent).await?.map(|()| true);
-            }
-            OrphanKind::Sockets | OrphanKind::State => {
-                let lives = owner.as_ref().is_some_and(|vm| !self.is_off(vm));
-                let alive = path.join("alive");
-                let known_state = known.vms.iter().any(|(vm, _)| self.places(vm).state == path);
-                !lives
-                    && !known_state
-                    && !is_listened_to(path)
-                    && !matches!(host::probe(&alive), Ok(host::Lock::Held) | Err(_))
-            }
-            OrphanKind::Volume | OrphanKind::HalfMade => !known.named.contains(&resolved(path)) && is_free(path),
-            OrphanKind::Log => true,
-        };
-        if !again {
-            return Err(Error::conflict("it is in use again"));
-        }
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        match removed {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(failed("remove", path, error)),
-            Ok(()) => {}
-        }
-        if matches!(orphan.kind, OrphanKind::Volume | OrphanKind::HalfMade) && orphan.vmid.is_some() {
-            // The folder of a VM's disks goes with the last of them; one that is not empty stays.
-            let _ = path.parent().map(fs::remove_dir);
-        }
-        Ok(true)
-    }
-
-    /// Whether no VMM lives, whoever holds the VM.
-    fn is_off(&self, vm: &Vm) -> bool {
-        matches!(host::probe(&self.places(vm).alive()), Ok(host::Lock::Free | host::Lock::Missing))
-    }
-
-    async fn end_lost(&self, orphan: &Orphan, known: &Known) -> Result<bool> {
-        let again = self.lost_vmms(known)?.into_iter().find(|lost| lost.process.pid.to_string() == orphan.name);
-        let Some(process) = again.map(|lost| host::Process::find(&lost.process)).transpose()?.flatten() else {
-            return Ok(false);
-        };
-        process.kill()?;
-        process.ended(Some(Duration::from_secs(10))).await
-    }
-
-    async fn remove_tap(&self, orphan: &Orphan, owner: Option<&Vm>) -> Result<bool> {
-        if owner.is_some_and(|vm| !self.is_off(vm)) {
-            return Err(Error::conflict("it is in use again"));
-        }
-        let network = Network::open()?;
-        let Some(link) = network.link(&orphan.name).await? else { return Ok(false) };
-        match &link.mark {
-            Some(mark) => {
-                let known = self.state().vms()?.iter().any(|(vm, _)| vm.uuid.to_string() == mark.owner());
-                if owner.is_none() && link.in_use || known && owner.is_none_or(|vm| vm.uuid.to_string() != mark.owner())
-                {
-                    return Err(Error::conflict("it is in use again"));
-                }
-                network.remove(&orphan.name, &Mark::new(mark.owner())?).await
-            }
-            None => Ok(network.remove_unfinished().await?.contains(&orphan.name)),
-        }
     }
 }
 
@@ -390,6 +302,12 @@ fn entries(path: &Path) -> Vec<PathBuf> {
         fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     found.sort();
     found
+}
+
+/// The VM that a directory is called after, `100-1a2b3c4d`: its number, and the beginning of its uuid.
+fn called_after(path: &Path) -> Option<(Vmid, String)> {
+    let (vmid, short) = path.file_name()?.to_str()?.split_once('-')?;
+    Some((vmid.parse().ok()?, short.to_owned())).filter(|(_, short)| is_hex(short))
 }
 
 fn is_hex(text: &str) -> bool {

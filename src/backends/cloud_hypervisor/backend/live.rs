@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     backends::cloud_hypervisor::{
-        host,
+        host::{self, Limits},
         mapping::{self, Changes, Facts, Live, LiveCall},
         state::{Draft, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{
@@ -200,8 +200,8 @@ impl Local {
                 let net = config(to_be).net(*n)?.unwrap_or_default();
                 return self.plug(to_be, &format!("net{n}"), &net).await.map(drop);
             }
-            LiveCall::Cgroup { .. } => {
-                return Err(Error::usage("the machine has no control group of its own"));
+            LiveCall::Cgroup { cpulimit, cpuunits } => {
+                return self.limit_group(vm, Limits { processors: *cpulimit, weight: *cpuunits }).await;
             }
         };
         Ok(vmm.resize(&resize, SLOW).await?)

@@ -155,7 +155,7 @@ impl Local {
             Action::RemoveSockets => {
                 places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
             }
-            Action::RemoveTaps => self.unplug_all(vm).await,
+            Action::RemoveTaps => self.release(vm).await,
             Action::ReturnDevices(ids) => self.return_devices(vm.uuid, Some(ids)).await,
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
                 gone(fs::rename(from, to), from)?;

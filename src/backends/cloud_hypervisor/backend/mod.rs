@@ -14,6 +14,7 @@ mod create;
 mod describe;
 mod door;
 mod gc;
+mod group;
 mod grow;
 mod left;
 mod lending;
@@ -46,7 +47,7 @@ pub use networks::{Attached, HostNetwork, NetworkKind, NetworkRequest};
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{
-    host::{Pci, Places, Units},
+    host::{Groups, Pci, Places, Units},
     state::{Holder, Log, OperationLock, State, Vm, reconcile::Sight},
 };
 use crate::{
@@ -75,6 +76,8 @@ pub struct Options {
     pub units: Option<Units>,
     /// The PCI devices of this host.
     pub pci: Pci,
+    /// Who makes control groups for VMMs.
+    pub groups: Groups,
     /// How long a command waits for another one on the same VM; `None` for as long as it takes.
     pub patience: Option<Duration>,
 }
@@ -142,6 +145,7 @@ impl Local {
             user: "root@pam".to_owned(),
             units: None,
             pci,
+            groups: Groups::None("a test".to_owned()),
             patience: None,
         };
         Self::open(options, Arc::new(crate::model::SystemClock)).unwrap()

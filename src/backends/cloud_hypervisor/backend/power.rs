@@ -9,6 +9,7 @@ use super::{
     asked::typed,
     attached,
     configure::prune,
+    group::Entering,
     live::{SENT, keep},
     logs,
     look::SLOW,
@@ -33,6 +34,14 @@ use crate::{
 const SHUTDOWN: Duration = Duration::from_secs(180);
 /// After this the power button is pressed once more: a guest may have been too young to see the first time.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// A VMM that was started.
+pub(super) struct Launched {
+    pub(super) process: Process,
+    pub(super) vmm: Vmm,
+    pub(super) ping: Ping,
+    pub(super) group: Entering,
+}
 
 /// A failed start with what this user cannot open, of which a VMM says little.
 pub(super) fn explained(error: Error) -> Error {
@@ -78,7 +87,7 @@ impl Local {
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
                     self.end_vmm(&vm, &process).await?;
                 }
-                self.unplug_all(&vm).await?;
+                self.release(&vm).await?;
                 self.return_devices(vm.uuid, None).await?;
                 self.tell_kept(&vm, job)?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
@@ -96,13 +105,14 @@ impl Local {
         let mapped = mapping::map(&config, &Facts { taps, ..self.facts(vm, &config)? })?;
         mapped.notes.iter().try_for_each(|note| job.line(note))?;
         mapped.warnings.iter().try_for_each(|warning| job.warn(warning))?;
-        let (started, vmm, _) = self.launch(vm).await?;
+        let Launched { process: started, vmm, group, .. } = self.launch(vm).await?;
         keep(&places.state.join(SENT), &mapped.config)?;
         reach(Point::SentKept);
         vmm.create(&mapped.config, SLOW).await?;
         reach(Point::VmCreated);
         vmm.boot(SLOW).await?;
         reach(Point::VmBooted);
+        group.done(job).await?;
         self.pull_cables(vm).await?;
         match vmm.info(SLOW).await?.state {
             State::Running => {}
@@ -115,7 +125,7 @@ impl Local {
     }
 
     /// Starts a VMM that has no VM yet, with the taps that its VM will need.
-    pub(super) async fn launch(&self, vm: &Vm) -> Result<(Process, Vmm, Ping)> {
+    pub(super) async fn launch(&self, vm: &Vm) -> Result<Launched> {
         let places = self.places(vm);
         let missing = || {
             Error::not_found("there is no `cloud-hypervisor` to start VMs with")
@@ -134,6 +144,7 @@ impl Local {
         let started = host::spawn(&launch)?;
         logs::drop_old(&places, launch.generation);
         self.state().record_process(vm.vmid, &started, None)?;
+        let group = self.enter_group(vm, &started)?;
         let vmm = Vmm::connect(places.api_socket())?;
         let ping = vmm.ping(SLOW).await?;
         if ping.pid != started.pid {
@@ -143,7 +154,7 @@ impl Local {
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
-        Ok((started, vmm, ping))
+        Ok(Launched { process: started, vmm, ping, group })
     }
 
     /// What the mapping has to know of this host, whatever the VM.
@@ -152,6 +163,7 @@ impl Local {
             arch: std::env::consts::ARCH.to_owned(),
             host_cpus: thread::available_parallelism().map_or(1, |count| count.get() as u64),
             memory_limit: self.memory().0,
+            no_cgroup: self.options().groups.why_not(),
             ..Facts::default()
         }
     }

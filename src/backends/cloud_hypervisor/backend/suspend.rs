@@ -13,7 +13,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Job, Local, look::SLOW};
+use super::{
+    Job, Local,
+    look::SLOW,
+    power::{Launched, explained},
+};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
@@ -131,18 +135,19 @@ impl Local {
         self.tell_kept(&vm, job)?;
         let end = End::FailedStart { error: Some(error.to_string()) };
         self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
-        Err(super::power::explained(error))
+        Err(explained(error))
     }
 
     /// Starts a VMM and reads the memory back. From the commit on the guest may have run, and the memory is used up.
     async fn restore(&self, vm: &Vm, folder: &Path, intent: &mut Intent, job: &Job) -> Result<Process> {
-        let (process, vmm, ping) = self.launch(vm).await?;
+        let Launched { process, vmm, ping, group } = self.launch(vm).await?;
         same_build(vm, &build_of(folder)?, &ping.build_version)?;
         put_back(folder, &self.places(vm))?;
         job.line("resuming from the saved memory")?;
         let bytes = length(&folder.join("memory-ranges"))?;
         let restore = vmm::Restore { source_url: vmm::file_url(folder), ..vmm::Restore::default() };
         vmm.restore(&restore, patience(bytes)).await?;
+        group.done(job).await?;
         self.commit(intent, |settings| {
             for key in ["lock", "vmstate"] {
                 settings.config.remove(key);

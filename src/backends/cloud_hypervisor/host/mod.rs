@@ -5,6 +5,7 @@
 
 mod alive;
 pub mod facts;
+mod groups;
 mod life;
 mod measure;
 pub mod network;
@@ -16,6 +17,7 @@ pub mod units;
 mod watch;
 
 pub use alive::{Alive, Lock, holders, probe, running_below};
+pub use groups::{GroupName, Groups, Limits, Surroundings};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use measure::{Used, host_uptime, proportional, used};
 #[cfg(test)]

@@ -91,12 +91,9 @@ pub(super) fn check(config: &QemuConfig, facts: &Facts, warnings: &mut Warnings)
         (_, Some(_)) => Some("cpuunits"),
         _ => None,
     };
-    if let Some(key) = limited.filter(|_| !facts.cgroup) {
-        return Err(refuse(
-            key,
-            "the machine has no control group of its own",
-            "run pvectl where it may make one (as root, or under a user's systemd), or use affinity",
-        ));
+    if let (Some(key), Some(why)) = (limited, &facts.no_cgroup) {
+        let instead = "run pvectl where it may make a control group (`pvectl check` says where), or use affinity";
+        return Err(refuse(key, why, instead));
     }
     Ok(())
 }

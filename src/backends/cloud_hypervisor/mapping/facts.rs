@@ -33,8 +33,8 @@ pub struct Facts {
     pub tpm_socket: Option<PathBuf>,
     /// Addresses on the PCI bus by the name of their resource mapping.
     pub pci_mappings: BTreeMap<String, Vec<String>>,
-    /// Whether the machine runs in a control group of its own, which `cpulimit` and `cpuunits` need.
-    pub cgroup: bool,
+    /// Why the machine cannot run in a control group of its own, which `cpulimit` and `cpuunits` need; `None` if it can.
+    pub no_cgroup: Option<String>,
     /// What the VMM needs beside the paths it is given, once it has locked itself in; `None` where the kernel cannot.
     pub landlock: Option<Vec<LandlockConfig>>,
     /// Whether an emulated network card is given as a virtio one, with a warning, and not refused.

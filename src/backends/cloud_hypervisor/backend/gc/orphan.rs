@@ -14,6 +14,8 @@ pub enum OrphanKind {
     Tap,
     /// A device of the host that a VM had.
     Device,
+    /// A control group.
+    Group,
     /// A directory of sockets.
     Sockets,
     /// A directory of a VM's logs.
@@ -33,6 +35,7 @@ impl OrphanKind {
             Self::Vmm => "vmm",
             Self::Tap => "tap",
             Self::Device => "device",
+            Self::Group => "group",
             Self::Sockets => "sockets",
             Self::State => "state",
             Self::Volume => "volume",

@@ -14,6 +14,7 @@ use serde_json::Value;
 pub use kernel::{can_confine, may_change_network, memory_bytes};
 pub use programs::{OLDEST, Version, build, find_firmware, find_nft, find_vmm};
 
+use super::Groups;
 use crate::model::Size;
 
 /// Whether something will do.
@@ -82,6 +83,8 @@ pub struct Look {
     pub vmm: Option<PathBuf>,
     /// The firmware, if it was named.
     pub firmware: Option<PathBuf>,
+    /// Who makes control groups.
+    pub groups: Groups,
 }
 
 /// What this user cannot open and every VMM needs: the reason of many a failed start.
@@ -103,6 +106,7 @@ pub fn look(at: &Look) -> Vec<Fact> {
         storage::space(&at.state),
         kernel::memory(),
         kernel::cpus(),
+        programs::groups(at),
         kernel::taps(),
         kernel::bridges(),
         programs::nft(at),

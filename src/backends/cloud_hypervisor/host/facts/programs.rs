@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{Fact, Look};
 use crate::{
-    backends::cloud_hypervisor::host::{process::has_ended, units},
+    backends::cloud_hypervisor::host::{Groups, process::has_ended, units},
     model::{Error, Hint, Result},
 };
 
@@ -223,6 +223,18 @@ pub(super) fn nft(at: &Look) -> Fact {
         Some(path) => Fact::ok("nft", path.display().to_string()).value(path.to_string_lossy()),
         None => Fact::warn("nft", "not found: no network with address translation can be made")
             .mend("Install it, on Debian: `sudo apt install nftables`."),
+    }
+}
+
+pub(super) fn groups(at: &Look) -> Fact {
+    const NAME: &str = "groups";
+    match (at.groups.why_not(), &at.groups) {
+        (Some(why), _) => Fact::warn(NAME, format!("cpulimit and cpuunits are not possible: {why}")).value(false).mend(
+            "Boot with the second version of control groups (`systemd.unified_cgroup_hierarchy=1`), or name a directory of \
+             them that this user may use: `PVECTL_CGROUP_DIR=/sys/fs/cgroup/…`.",
+        ),
+        (None, Groups::Own(base)) => Fact::ok(NAME, format!("each VMM has one below {}", base.display())).value(true),
+        (None, _) => Fact::ok(NAME, "each VMM has one of its own, made by systemd").value(true),
     }
 }
 

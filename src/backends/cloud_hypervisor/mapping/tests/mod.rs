@@ -30,6 +30,7 @@ fn facts(config: &QemuConfig) -> Facts {
         firmware: Some("/usr/share/cloud-hypervisor/CLOUDHV.fd".into()),
         serial_socket: "/run/pvectl/a1/serial.sock".into(),
         vsock: Some(Vsock { cid: 100, socket: "/run/pvectl/a1/vsock.sock".into() }),
+        no_cgroup: Some("nobody makes control groups here".to_owned()),
         ..Facts::default()
     };
     for key in config.as_ref().0.keys() {

@@ -61,7 +61,7 @@ fn keys() {
     usage: cpu=EPYC is not possible under Cloud Hypervisor: the guest sees the host's processor → use cpu=host
     usage: cpu flags=+aes is not possible under Cloud Hypervisor: the guest sees the host's processor → leave it out; only vmx, svm and nested-virt can be turned on and off
     usage: cpu hidden=1 is not possible under Cloud Hypervisor: it does not hide KVM → leave hidden out
-    usage: cpulimit is not possible under Cloud Hypervisor: the machine has no control group of its own → run pvectl where it may make one (as root, or under a user's systemd), or use affinity
+    usage: cpulimit is not possible under Cloud Hypervisor: nobody makes control groups here → run pvectl where it may make a control group (`pvectl check` says where), or use affinity
     usage: tpmstate0 is not possible under Cloud Hypervisor: no swtpm was found that could be the TPM → install swtpm, or leave it out
     usage: serial1 is not possible under Cloud Hypervisor: it has one serial port → use serial0
     usage: serial0=/dev/ttyS0 is not possible under Cloud Hypervisor: a serial port of the host cannot be passed through → use serial0=socket, whose console is `pvectl vm console`
@@ -181,7 +181,7 @@ fn an_emulated_card_is_a_virtio_one_for_the_lenient() {
 #[test]
 fn a_control_group_makes_limits_possible_and_a_tpm_needs_its_process() {
     let config = qemu(json!({"bios": "ovmf", "cpulimit": 2, "cpuunits": 50, "tpmstate0": "local:1,version=v2.0"}));
-    let facts = Facts { cgroup: true, tpm_socket: Some("/run/tpm".into()), ..facts(&config) };
+    let facts = Facts { no_cgroup: None, tpm_socket: Some("/run/tpm".into()), ..facts(&config) };
     assert_eq!(map(&config, &facts).unwrap().config.tpm.unwrap().socket, std::path::Path::new("/run/tpm"));
 }
 

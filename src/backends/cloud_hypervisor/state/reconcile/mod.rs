@@ -137,7 +137,7 @@ pub enum Action {
     Resume(Process),
     /// Remove the sockets that a dead VMM left.
     RemoveSockets,
-    /// Remove the VM's taps, those that carry our mark.
+    /// Remove the VM's taps, those that carry our mark, and the control group of its VMM.
     RemoveTaps,
     /// Give the host these devices back.
     ReturnDevices(Vec<String>),
