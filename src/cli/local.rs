@@ -90,7 +90,7 @@ fn units(cx: &Cx) -> Result<Option<Units>> {
         None => PathBuf::from("/etc/systemd/system"),
     };
     // What decides where VMs and programs are. A user's systemd sets the directory of sockets, and root's is fixed.
-    let environment = ["HOME", "XDG_STATE_HOME", "PATH"];
+    let environment = ["HOME", "XDG_STATE_HOME", "PATH", "PVECTL_CGROUP_DIR"];
     let environment =
         environment.iter().filter_map(|name| Some(((*name).to_owned(), cx.env.get(name)?.to_owned()))).collect();
     let executable = std::env::current_exe()

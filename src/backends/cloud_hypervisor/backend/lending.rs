@@ -118,11 +118,12 @@ impl Local {
         Ok(())
     }
 
-    /// Takes all devices of a configuration from the host.
+    /// Takes all devices of a configuration from the host, after a last look whether it can do without.
     ///
     /// # Errors
     /// As [`take_device`](Self::take_device); what was taken until then is written down.
     pub(super) async fn take_devices(&self, vm: &Vm, config: &QemuConfig) -> Result<()> {
+        self.check_devices(vm, config)?;
         for (id, address) in devices(config)? {
             self.take_device(vm, &id, &address).await?;
         }
