@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::Client;
 use crate::model::{
     Call, Class, ClusterMember, ClusterResource, Error, Guest, Method, Params, Pool, ResourceKind, Result, Vmid,
+    tolerant,
 };
 
 /// The server's version.
@@ -19,7 +20,7 @@ pub struct Version {
     #[serde(default)]
     pub repoid: String,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 
@@ -37,7 +38,17 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn guests(&self) -> Result<Vec<Guest>> {
-        self.read(&Call::new(Method::Get, "/cluster/resources").with_params(Params::new().with("type", "vm"))).await
+        let call = Call::new(Method::Get, "/cluster/resources").with_params(Params::new().with("type", "vm"));
+        match self.read(&call).await {
+            // A row has an odd form, which must not hide all others: they are read once more, one by one.
+            Err(error) if error.class() == Class::Failed && error.status().is_none() => {
+                tracing::debug!(target: "pvectl::http", %error, "rows of the list of guests are left out");
+                let rows: Vec<ClusterResource> = self.read(&call).await.map_err(|_| error)?;
+                let guest = |row| if let ClusterResource::Guest(guest) = row { Some(*guest) } else { None };
+                Ok(rows.into_iter().filter_map(guest).collect())
+            }
+            other => other,
+        }
     }
 
     /// All resources that the caller may see, or those of one kind. For guests alone [`guests`](Self::guests) is faster.

@@ -139,7 +139,7 @@ pub struct Guest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Everything else the server says: nothing, of the servers of today. Fields are cheaper, and lists are long.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 
@@ -281,7 +281,7 @@ pub struct Snapshot {
     #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
     pub snaptime: Option<u64>,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 

@@ -34,7 +34,7 @@ pub struct Node {
     #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
     pub uptime: Option<u64>,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 
@@ -69,7 +69,7 @@ pub struct Storage {
     #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 
@@ -98,7 +98,7 @@ pub struct Volume {
     #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
     pub ctime: Option<u64>,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 

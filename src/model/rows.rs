@@ -15,7 +15,7 @@ macro_rules! rows {
         pub struct $name {
             $($done)*
             /// Everything else the server says.
-            #[serde(flatten)]
+            #[serde(flatten, serialize_with = "crate::model::tolerant::in_order")]
             pub other: serde_json::Map<String, serde_json::Value>,
         }
     };

@@ -104,7 +104,7 @@ pub struct TaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exitstatus: Option<ExitStatus>,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 
@@ -131,7 +131,7 @@ pub struct TaskEntry {
     #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
     pub endtime: Option<u64>,
     /// Everything else the server says.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "tolerant::in_order")]
     pub other: Map<String, Value>,
 }
 

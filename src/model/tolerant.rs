@@ -5,9 +5,10 @@
 use std::fmt;
 
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{self, Deserializer, Visitor},
 };
+use serde_json::{Map, Value};
 
 macro_rules! tolerant_number {
     ($name:ident, $type:ty, $what:literal) => {
@@ -155,6 +156,18 @@ pub fn number<S: serde::Serializer>(value: &Option<f64>, serializer: S) -> Resul
     }
 }
 
+/// Writes what else a server said in the order of the alphabet: it says it in another order each time, and what was
+/// printed yesterday is compared with what is printed today.
+///
+/// # Errors
+/// As the serializer.
+pub fn in_order<S: serde::Serializer>(said: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut said = said.clone();
+    said.sort_keys();
+    said.values_mut().for_each(Value::sort_all_objects);
+    said.serialize(serializer)
+}
+
 /// Reads a boolean from `0`/`1`, `true`/`false`, or either as a string; the empty string is false, as in Perl.
 pub mod bool {
     use super::*;
@@ -242,6 +255,20 @@ mod tests {
         load: Option<f64>,
         #[serde(default, deserialize_with = "super::bool::deserialize")]
         template: bool,
+    }
+
+    #[test]
+    fn what_else_is_said_is_written_in_order() {
+        #[derive(serde::Serialize)]
+        struct Said {
+            vmid: u8,
+            #[serde(flatten, serialize_with = "super::in_order")]
+            other: serde_json::Map<String, serde_json::Value>,
+        }
+
+        let other = serde_json::from_str(r#"{"b":{"z":[{"d":1,"c":2}],"y":2},"a":1}"#).unwrap();
+        let written = serde_json::to_string(&Said { vmid: 1, other }).unwrap();
+        assert_eq!(written, r#"{"vmid":1,"a":1,"b":{"y":2,"z":[{"c":2,"d":1}]}}"#);
     }
 
     fn read(json: &str) -> Result<Row, serde_json::Error> {

@@ -82,7 +82,8 @@ impl Described {
             try_join3(backend.guest_pending(&guest), backend.snapshots(&guest), backend.tasks(&query)),
         )
         .await?;
-        let pending = pending.into_iter().filter(Pending::waits).collect();
+        let mut pending: Vec<Pending> = pending.into_iter().filter(Pending::waits).collect();
+        pending.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(Self { noun: guest.kind.noun(), guest: details, here, pending, snapshots, tasks })
     }
 

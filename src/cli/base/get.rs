@@ -90,8 +90,12 @@ impl Verb for Get {
 pub(super) async fn details(session: &Session, found: &Resolved) -> Result<Map<String, Value>> {
     let guest = found.guest.reference();
     let backend = session.ops.backend();
-    let (status, config) =
+    let (mut status, mut config) =
         try_join(backend.guest_status(&guest), backend.guest_config(&guest, ConfigView::Pending)).await?;
+    // A server says them in another order each time.
+    status.sort_keys();
+    status.values_mut().for_each(Value::sort_all_objects);
+    config.0.sort_keys();
     let listed = serde_json::to_value(&found.guest)
         .map_err(|error| Error::new(Class::Bug, "a guest cannot be written as JSON").with_source(error))?;
     let Value::Object(mut data) = listed else { return Err(Error::new(Class::Bug, "a guest is no JSON object")) };

@@ -216,9 +216,10 @@ fn finish(cx: &Cx, session: &Session, plan: &CallPlan, outcome: CallOutcome) -> 
     })
 }
 
-/// Prints the server's data.
+/// Prints the server's data, objects by the alphabet: a server gives the keys of an object in another order each time.
 fn print(cx: &Cx, session: &Session, format: Format, data: &Value) -> Result<()> {
-    let data = print::arranged(&session.style, data.clone())?;
+    let mut data = print::arranged(&session.style, data.clone())?;
+    data.sort_all_objects();
     let style = print::Style { format, ..session.style.arranged() };
     let names = match style.format {
         Format::Name => names(&data)?,
@@ -240,8 +241,7 @@ fn print(cx: &Cx, session: &Session, format: Format, data: &Value) -> Result<()>
     })
 }
 
-/// The keys that have a plain value in any row, in the order of the alphabet: a server gives the keys of an object in
-/// any order, and in another one the next time.
+/// The keys that have a plain value in any row, in the order of the alphabet.
 fn columns(rows: &[Value]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for (key, value) in rows.iter().filter_map(Value::as_object).flatten() {

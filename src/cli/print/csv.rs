@@ -6,7 +6,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-/// Writes rows. Without fields given they are those that the rows have.
+/// Writes rows. Without fields given they are those that the rows have, by the alphabet: rows may lack some, and a
+/// column is to be in the same place tomorrow.
 pub(super) fn write(out: &mut dyn Write, headers: bool, fields: &[&str], rows: &[Value]) -> io::Result<()> {
     let mut names: Vec<&str> = Vec::new();
     let keys = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str));
@@ -14,6 +15,9 @@ pub(super) fn write(out: &mut dyn Write, headers: bool, fields: &[&str], rows: &
         if !names.contains(&name) {
             names.push(name);
         }
+    }
+    if fields.is_empty() {
+        names.sort_unstable();
     }
     let mut csv = csv::Writer::from_writer(out);
     // Rows that are no objects have one value and no name for it.
@@ -60,7 +64,7 @@ mod tests {
         assert_eq!(csv(false, &["mem"], &rows), "1\n\"\"\n");
         assert_eq!(
             csv(true, &[], &rows),
-            "name,mem,on,list,extra\n\"a,b\",1,true,\"[\"\"x\"\",1]\",\n\"say \"\"hi\"\"\n\",,,,1.5\n"
+            "extra,list,mem,name,on\n,\"[\"\"x\"\",1]\",1,\"a,b\",true\n1.5,,,\"say \"\"hi\"\"\n\",\n"
         );
         assert_eq!(csv(true, &[], &[json!("x"), json!(2)]), "value\nx\n2\n");
         assert_eq!((csv(true, &[], &[]), csv(true, &["a", "b"], &[])), (String::new(), "a,b\n".to_owned()));

@@ -22,6 +22,18 @@ async fn null_is_a_good_answer() {
 }
 
 #[tokio::test]
+async fn a_guest_of_an_odd_form_hides_no_other() {
+    let rows = r#"[{"vmid":100,"type":"qemu","node":"pve1"},{"vmid":101,"type":"openvz","node":"pve1"},
+        {"vmid":102,"type":"qemu","node":"pve1","mem":{}},{"vmid":"103","type":"lxc","node":"pve1"}]"#;
+    let server = Server::start(move |_, _| ok(rows));
+    let guests = server.client().guests().await.unwrap();
+    assert_eq!(guests.iter().map(|guest| guest.vmid.get()).collect::<Vec<_>>(), [100, 103]);
+    // What is no list at all is said, in the words of the first reading.
+    let server = Server::start(|_, _| ok(r#""odd""#));
+    assert!(server.client().guests().await.unwrap_err().message().contains("unexpected form"));
+}
+
+#[tokio::test]
 async fn requests_have_the_form_the_server_takes() {
     let server = Server::start(|_, _| ok("null"));
     let client = server.client();
