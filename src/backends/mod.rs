@@ -27,7 +27,11 @@ use crate::{
 };
 
 /// What each backend can do.
-pub const BACKENDS: &[Capabilities] = &[Proxmox::CAPABILITIES];
+pub const BACKENDS: &[Capabilities] = &[
+    Proxmox::CAPABILITIES,
+    #[cfg(all(feature = "local", target_os = "linux"))]
+    cloud_hypervisor::mapping::CAPABILITIES,
+];
 
 /// One change of one guest, in Proxmox's terms: a pure value that can be printed before it is done.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,10 @@ use super::{
     cx::{Cx, texts},
     print::Heading,
 };
-use crate::model::{Class, Error, GuestKind, Hint, Result};
+use crate::{
+    backends::Capabilities,
+    model::{Class, Error, GuestKind, Hint, Result},
+};
 
 /// What a command leaves as exit code.
 pub(crate) type Exit = u8;
@@ -28,10 +31,34 @@ pub(crate) struct Kind {
     pub(crate) guest: Option<GuestKind>,
     /// Where it is in the API: its list, and one of it.
     pub(crate) paths: &'static [&'static str],
+    /// Which backends have things of this kind.
+    pub(crate) of: Of,
     /// The columns of its table, by which its list can be sorted.
     pub(crate) columns: fn() -> Vec<Heading>,
     /// What can be done with it.
     pub(crate) verbs: fn() -> Vec<Box<dyn Verb>>,
+}
+
+/// Where things of a kind are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// On every backend.
+    Backends,
+    /// On the backend of this host alone.
+    ThisHost,
+    /// On none: they are this account's.
+    Account,
+}
+
+impl Of {
+    /// Whether a backend has them.
+    pub(crate) fn is_on(self, backend: &Capabilities) -> bool {
+        match self {
+            Self::Backends => true,
+            Self::ThisHost => backend.here,
+            Self::Account => false,
+        }
+    }
 }
 
 impl Kind {
@@ -55,7 +82,7 @@ impl Kind {
         if self.has_labels() || texts(matches, "selector").is_empty() {
             return Ok(());
         }
-        Err(Error::usage(format!("a {} has no labels to select by", self.noun)).with_hint(Hint::Text(
+        Err(Error::usage(format!("{} have no labels to select by", self.plural)).with_hint(Hint::Text(
             "labels are the tags of vms and containers; `--field-selector status=…` looks at the fields of any kind"
                 .into(),
         )))

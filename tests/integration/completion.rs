@@ -343,7 +343,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     exit 0
     --- stdout
     NAME        NOUN       ALIASES     VERBS
-    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,rename,add,remove,delete,snapshot,clone,cp,template,resize-disk,metrics
+    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,rename,add,remove,delete,snapshot,clone,cp,template,resize-disk,metrics,console,logs
     containers  container  ct,cts,lxc  list,get,describe,create,start,stop,shutdown,restart,pause,resume,update,rename,delete,snapshot,clone,cp,template,resize-disk,metrics
     ");
     assert_snapshot!(env.run("api-resources -o name"), @"
@@ -365,6 +365,21 @@ fn the_kinds_are_listed_with_what_backends_do() {
     );
     assert_eq!(of("nodes")["paths"], serde_json::json!(["/nodes", "/nodes/{node}"]));
     assert_eq!(of("operations")["backends"], serde_json::json!({}));
+    assert!(!rows.as_array().unwrap().iter().any(|row| row["name"] == "images"), "they are on this host alone");
+    assert_snapshot!(env.run("api-resources --backend cloud-hypervisor -o name"), @"
+    exit 0
+    --- stdout
+    vms
+    tasks
+    operations
+    nodes
+    images
+    networks
+    ");
+    let why = "Cloud Hypervisor runs virtual machines, not containers";
+    let all = env.json("api-resources");
+    assert_eq!(all[1]["backends"]["cloud-hypervisor"]["verbs"], serde_json::json!([]));
+    assert_eq!(all[1]["backends"]["cloud-hypervisor"]["missing"]["list"], why);
     assert_snapshot!(env.run("api-resources --verb suspend -o yaml").stdout.lines().next().unwrap(), @"- name: vms");
     assert_snapshot!(env.run("api-resources --verb strat"), @"
     exit 2
@@ -375,6 +390,6 @@ fn the_kinds_are_listed_with_what_backends_do() {
     assert_snapshot!(env.run("api-resources --backend vmware"), @"
     exit 2
     --- stderr
-    error: unknown backend `vmware`, known are proxmox
+    error: unknown backend `vmware`, known are proxmox, cloud-hypervisor
     ");
 }

@@ -320,8 +320,9 @@ fn consoles_of_a_cluster_are_not_there_yet() {
     let env = Env::new();
     let _ = env.run("vm console 100").exits(2).says(&["not on proxmox", "qm terminal"]);
     let _ = env.run("vm logs 100").exits(2).says(&["Proxmox keeps none"]);
-    let shown = env.json("api-resources --verb console");
+    let shown = env.json("api-resources --verb console --backend proxmox");
     assert_eq!(shown, json!([]), "no server has it");
+    assert_eq!(env.json("api-resources --verb console")[0]["name"], "vms", "this host has it");
     assert!(OpenOptions::new().read(true).open(env.journal()).is_err(), "reading is not written down");
 }
 

@@ -25,11 +25,11 @@ fn kinds_without_tags_say_so() {
     assert_snapshot!(env.run("get nodes -l app=web"), @"
     exit 2
     --- stderr
-    error: a node has no labels to select by
+    error: nodes have no labels to select by
     hint: labels are the tags of vms and containers; `--field-selector status=…` looks at the fields of any kind
     ");
     for command in ["node list", "task list", "operation list", "node get", "get tasks", "get operations"] {
-        let _ = env.run(&format!("{command} -l app")).exits(2).says(&["has no labels to select by"]);
+        let _ = env.run(&format!("{command} -l app")).exits(2).says(&["have no labels to select by"]);
     }
     assert_snapshot!(env.run("get nodes --status online"), @"
     exit 2

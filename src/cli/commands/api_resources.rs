@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    backends::{BACKENDS, Capabilities, Support},
+    backends::{Action, BACKENDS, Capabilities, Support},
     cli::{
         cx::{Cx, text},
         kinds::KINDS,
         print::{self, Column, Row},
-        verb::{Entry, Exit, Kind, value},
+        verb::{Entry, Exit, Kind, Of, value},
     },
     model::{Error, Result, closest},
     ops::action_of,
@@ -52,7 +52,7 @@ impl Row for KindRow {
             Column::new("NOUN", "noun", |row: &KindRow| row.noun.to_owned()),
             Column::new("ALIASES", "aliases", |row: &KindRow| row.aliases.join(",")),
             Column::new("VERBS", "verbs", |row: &KindRow| row.verbs.join(",")),
-            Column::new("BACKENDS", "backends", |row: &KindRow| row.on().join(",")).wide(),
+            Column::new("BACKENDS", "backends", |row: &KindRow| row.on().join("; ")).wide(),
             Column::new("PATHS", "paths", |row: &KindRow| row.paths.join(",")).wide(),
         ];
         COLUMNS
@@ -70,10 +70,12 @@ impl KindRow {
         if verb.is_some_and(|wanted| !all.contains(&wanted)) {
             return None;
         }
-        // Only what is of the server has a backend: the journal is here.
-        let serving = backends.iter().filter(|_| !kind.paths.is_empty());
-        let described = serving.map(|backend| (backend.backend.to_owned(), described(kind, backend, &all))).collect();
-        let done = |verb: &&str| backends.iter().any(|backend| without(kind, backend, verb).is_none());
+        let serving: Vec<&Capabilities> = backends.iter().copied().filter(|backend| kind.of.is_on(backend)).collect();
+        if serving.is_empty() && kind.of != Of::Account {
+            return None;
+        }
+        let done =
+            |verb: &&str| serving.is_empty() || serving.iter().any(|backend| without(kind, backend, verb).is_none());
         let verbs: Vec<&'static str> = all.iter().copied().filter(done).collect();
         let wanted = verb.is_none_or(|wanted| verbs.contains(&wanted));
         (wanted && !verbs.is_empty()).then_some(Self {
@@ -83,13 +85,17 @@ impl KindRow {
             about: kind.about,
             verbs,
             paths: kind.paths,
-            backends: described,
+            backends: serving
+                .into_iter()
+                .map(|backend| (backend.backend.to_owned(), described(kind, backend, &all)))
+                .collect(),
         })
     }
 
     /// Each backend, with what it does not do.
     fn on(&self) -> Vec<String> {
-        let shown = self.backends.iter().map(|(name, backend)| {
+        let does = |backend: &Value| backend["verbs"].as_array().is_some_and(|verbs| !verbs.is_empty());
+        let shown = self.backends.iter().filter(|(_, backend)| does(backend)).map(|(name, backend)| {
             let missing: Vec<&str> =
                 backend["missing"].as_object().into_iter().flatten().map(|(verb, _)| verb.as_str()).collect();
             if missing.is_empty() { name.clone() } else { format!("{name} (not {})", missing.join(", ")) }
@@ -101,10 +107,14 @@ impl KindRow {
 /// Why a backend does not do a verb, if it does not.
 fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static str> {
     let guest = kind.guest?;
-    let Some(action) = action_of(verb, guest) else { return backend.absent(verb) };
-    match backend.support(guest, action) {
+    let refused = |action| match backend.support(guest, action) {
         Support::Yes => None,
         Support::No { reason, .. } => Some(reason),
+    };
+    match action_of(verb, guest) {
+        Some(action) => refused(action),
+        // Where there can be none of the kind, there is nothing to read either.
+        None => backend.absent(verb).or_else(|| refused(Action::Create)),
     }
 }
 
@@ -141,13 +151,13 @@ fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 
 #[cfg(test)]
 mod tests {
+    use super::Of;
     use crate::{cli::kinds::KINDS, contract::embedded, model::Method};
 
     #[test]
     fn every_path_is_one_that_can_be_read() {
         for kind in KINDS {
-            // The record, images and networks are here, on no server.
-            assert_eq!(kind.paths.is_empty(), ["operation", "image", "network"].contains(&kind.noun), "{}", kind.noun);
+            assert_eq!(kind.paths.is_empty(), kind.of != Of::Backends, "{}", kind.noun);
             for path in kind.paths {
                 let known = embedded().templates().any(|(method, template)| (method, template) == (Method::Get, *path));
                 assert!(known, "{}: {path}", kind.noun);

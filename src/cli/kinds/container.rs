@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         base::{guest_headings, guest_verbs},
-        verb::Kind,
+        verb::{Kind, Of},
     },
     model::GuestKind,
 };
@@ -15,6 +15,7 @@ pub(super) const KIND: Kind = Kind {
     about: "Containers",
     guest: Some(GuestKind::Lxc),
     paths: &["/cluster/resources", "/nodes/{node}/lxc", "/nodes/{node}/lxc/{vmid}"],
+    of: Of::Backends,
     columns: guest_headings,
     verbs: || guest_verbs(GuestKind::Lxc),
 };

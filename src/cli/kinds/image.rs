@@ -28,7 +28,7 @@ use crate::{
         },
         progress::{bar, show_share},
         ui::{Ui, style, styled},
-        verb::{Entry, Exit, Kind, switch, value},
+        verb::{Entry, Exit, Kind, Of, switch, value},
     },
     model::{Class, Error, Hint, Result},
 };
@@ -40,6 +40,7 @@ pub(super) const KIND: Kind = Kind {
     about: "Disk images of this host, from which local VMs are made",
     guest: None,
     paths: &[],
+    of: Of::ThisHost,
     columns: headings::<ImageRow>,
     verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(PULL), Box::new(DELETE)],
 };

@@ -18,7 +18,7 @@ use crate::{
         local,
         print::{self, Column, Row, Shape, headings, table::status_colour},
         ui::{style, styled},
-        verb::{Entry, Exit, Kind, switch, value},
+        verb::{Entry, Exit, Kind, Of, switch, value},
     },
     model::{Class, Error, Hint, Result},
 };
@@ -30,6 +30,7 @@ pub(super) const KIND: Kind = Kind {
     about: "Networks of this host, which local VMs are on",
     guest: None,
     paths: &[],
+    of: Of::ThisHost,
     columns: headings::<NetworkRow>,
     verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(DESCRIBE), Box::new(CREATE), Box::new(DELETE)],
 };

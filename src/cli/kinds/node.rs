@@ -12,7 +12,7 @@ use crate::{
             table::status_colour,
         },
         session::Access,
-        verb::{Entry, Exit, Kind},
+        verb::{Entry, Exit, Kind, Of},
     },
     model::{Error, Node, Result},
     ops::closest,
@@ -25,6 +25,7 @@ pub(super) const KIND: Kind = Kind {
     about: "Cluster nodes",
     guest: None,
     paths: &["/nodes", "/nodes/{node}"],
+    of: Of::Backends,
     columns: headings::<NodeRow>,
     verbs: || vec![Box::new(LIST), Box::new(GET)],
 };

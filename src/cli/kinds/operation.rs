@@ -12,7 +12,7 @@ use crate::{
         reconcile::settle,
         session::{Access, open_journal},
         ui::{style, styled},
-        verb::{Entry, Exit, Kind, value},
+        verb::{Entry, Exit, Kind, Of, value},
     },
     journal::{Details, Filter, Journal, Operation, Status},
     model::{Error, Hint, OperationId, Result},
@@ -25,6 +25,7 @@ pub(super) const KIND: Kind = Kind {
     about: "The record of every change made from here",
     guest: None,
     paths: &[],
+    of: Of::Account,
     columns: headings::<Operation>,
     verbs: || vec![Box::new(LIST), Box::new(SHOW)],
 };

@@ -13,7 +13,7 @@ use crate::{
         progress::{TaskLine, bar},
         reconcile::record_followed,
         session::{Access, Session},
-        verb::{Entry, Exit, Kind, switch, value},
+        verb::{Entry, Exit, Kind, Of, switch, value},
     },
     model::{Class, Error, ExitStatus, NodeName, Result, TaskEntry, Upid, Vmid},
 };
@@ -25,6 +25,7 @@ pub(super) const KIND: Kind = Kind {
     about: "Tasks of the servers",
     guest: None,
     paths: &["/cluster/tasks", "/nodes/{node}/tasks", "/nodes/{node}/tasks/{upid}"],
+    of: Of::Backends,
     columns: headings::<TaskRow>,
     verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(WATCH), Box::new(LOGS), Box::new(STOP)],
 };

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         base::{guest_headings, guest_verbs},
-        verb::Kind,
+        verb::{Kind, Of},
     },
     model::GuestKind,
 };
@@ -15,6 +15,7 @@ pub(super) const KIND: Kind = Kind {
     about: "Virtual machines",
     guest: Some(GuestKind::Qemu),
     paths: &["/cluster/resources", "/nodes/{node}/qemu", "/nodes/{node}/qemu/{vmid}"],
+    of: Of::Backends,
     columns: guest_headings,
     verbs: || guest_verbs(GuestKind::Qemu),
 };
