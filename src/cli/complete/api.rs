@@ -10,7 +10,7 @@ use super::{Candidate, Request, config, sources};
 use crate::{
     cli::kinds::KINDS,
     client::path::segments,
-    contract::embedded,
+    contract::{embedded, plain_path},
     model::{GuestKind, Method},
 };
 
@@ -152,18 +152,20 @@ pub(super) async fn snapshots(request: &Request) -> Vec<Candidate> {
 
 /// `-p name=`: the parameters of the method that was typed before.
 pub(super) async fn params(request: &Request) -> Vec<Candidate> {
-    let Some(path) = request.positionals().find(|word| word.starts_with('/')) else { return Vec::new() };
+    let Some(path) = request.positionals().next().map(plain_path) else { return Vec::new() };
     let method = method(request).unwrap_or(Method::Get);
-    let Some(found) = embedded().find(method, path) else { return Vec::new() };
+    let Some(found) = embedded().find(method, &path) else { return Vec::new() };
     let properties = found.endpoint.parameters.properties.iter();
-    let own = properties.filter(|(name, _)| found.path_params.get(name).is_none());
+    // What stands in braces in the path has still to be given; the node of a guest is found.
+    let is_open = |name: &str, value: &str| braced(value) == Some(name);
+    let own = properties.filter(|(name, _)| found.path_params.get(name).is_none_or(|value| is_open(name, value)));
     config::pairs_of(request, own.map(|(name, schema)| (name.as_str(), schema))).await
 }
 
 /// The methods of the path that was typed before.
 pub(super) fn methods(request: &Request) -> Vec<Candidate> {
-    let Some(path) = request.positionals().find(|word| word.starts_with('/')) else { return Vec::new() };
-    let found = METHODS.iter().filter_map(|(name, method)| Some((name, embedded().find(*method, path)?)));
+    let Some(path) = request.positionals().next().map(plain_path) else { return Vec::new() };
+    let found = METHODS.iter().filter_map(|(name, method)| Some((name, embedded().find(*method, &path)?)));
     found.map(|(name, found)| Candidate::new(*name, found.endpoint.name.as_str())).collect()
 }
 
@@ -269,9 +271,15 @@ mod tests {
         assert_eq!(ask("post", clone, "full=").await.len(), 2);
         assert_eq!(ask("post", clone, "target=pve2").await, [("target=pve2".into(), "online".into())]);
         assert_eq!(ask("get", clone, "").await, []);
+        assert_eq!(ask("post", "nodes/pve1/qemu/100/clone", "fu").await.len(), 1);
+        let open = "/nodes/{node}/qemu/{vmid}/config";
+        assert_eq!(ask("put", open, "vmi").await.len(), 1);
+        assert_eq!(ask("put", open, "vmid=100").await, [("vmid=100".into(), "web-1, running, pve1".into())]);
         let config = "/nodes/pve1/qemu/100/config";
         assert_eq!(ask("put", config, "net1=virtio,bridge=v").await[0].0, "net1=virtio,bridge=vmbr0");
         assert_eq!(ask("put", config, "scsi3=local-l").await[0].0, "scsi3=local-lvm:");
+        // A number with a name that nobody writes.
+        assert_eq!(ask("put", config, "memory=").await, []);
     }
 
     #[tokio::test]

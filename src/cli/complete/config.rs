@@ -124,6 +124,12 @@ async fn property(request: &Request, keys: &Keys, word: &str) -> Vec<Candidate> 
         let start = format!("{before}{key}=");
         return single(request, key, schema).await.into_iter().map(|value| value.behind(&start)).collect();
     }
+    // The one part there is needs no name: `--memory 4096`.
+    if let [(key, schema)] = keys.iter().collect::<Vec<_>>().as_slice()
+        && schema.default_key
+    {
+        return single(request, key, schema).await;
+    }
     let have: Vec<&str> = before.split(',').filter_map(|pair| pair.split('=').next()).collect();
     let mut found = Vec::new();
     if let Some((key, schema)) = keys.iter().find(|(_, schema)| schema.default_key).filter(|_| before.is_empty()) {
