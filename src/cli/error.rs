@@ -93,7 +93,9 @@ pub(crate) fn words(hint: &Hint) -> String {
             "check user, realm, password or token; a token looks like `user@realm!name=uuid`, and may have expired"
                 .to_owned()
         }
-        Hint::VmidTaken(_) => "leave --vmid out to take the next free one".to_owned(),
+        Hint::VmidTaken(_) => {
+            "leave --vmid out to take the next free one, which `pvectl api get /cluster/nextid` tells".to_owned()
+        }
         Hint::MayHaveHappened => "the request was sent and its answer lost: it may have been carried out. Look first \
              (`pvectl task list`, `pvectl operation list`), it is not sent again"
             .to_owned(),

@@ -43,6 +43,18 @@ impl Arguments {
         self.0.extend(others.0);
     }
 
+    /// Takes a name away where all that is given for it is this text, or the number that it is.
+    pub(super) fn drop_equal(&mut self, name: &str, text: &str) {
+        let is_equal = |value: &Value| match value {
+            Value::String(given) => given == text,
+            Value::Number(given) => given.to_string() == text,
+            _ => false,
+        };
+        if self.0.iter().all(|(have, value)| have != name || is_equal(value)) {
+            self.0.retain(|(have, _)| have != name);
+        }
+    }
+
     /// Takes a name away and gives its value as the text that stands in a path.
     ///
     /// # Errors

@@ -145,6 +145,7 @@ impl Endpoint {
     }
 
     /// Parameters with a name close to an unknown one, closest first; a number at its end is kept (`nte0` → `net0`).
+    /// What stands in the path is given already.
     pub fn suggest(&self, unknown: &str) -> Vec<String> {
         const CLOSE: f64 = 0.8;
         let base = unknown.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -157,7 +158,8 @@ impl Endpoint {
             let score = strsim::jaro_winkler(&name, typed).max(strsim::normalized_damerau_levenshtein(&name, typed));
             (score >= CLOSE && self.parameters.get(&name).is_some()).then_some((score, name))
         };
-        let mut close: Vec<(f64, String)> = self.parameters.properties.keys().filter_map(near).collect();
+        let others = self.parameters.properties.keys().filter(|name| self.path_params().all(|given| given != *name));
+        let mut close: Vec<(f64, String)> = others.filter_map(near).collect();
         close.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         close.into_iter().take(3).map(|(_, name)| name).collect()
     }

@@ -197,6 +197,12 @@ impl<'c> Route<'c> {
     /// [`Class::Usage`](crate::model::Class::Usage) that names each wrong parameter and what is expected.
     pub fn params(&self, mut arguments: Arguments, forced: &Params) -> Result<Params> {
         arguments.replace(forced.clone().into());
+        // A body may say once more what the path says, as the server allows.
+        for (name, value) in &self.values {
+            if let Some(value) = value {
+                arguments.drop_equal(name, value);
+            }
+        }
         if let Some((name, value)) = self.values.iter().find(|(name, _)| arguments.has(name)) {
             let value = value.as_deref().unwrap_or_default();
             return Err(Error::usage(format!("`{name}` stands in the path already, as `{value}`")));

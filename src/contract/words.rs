@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Endpoint, Kind, Schema,
+    Endpoint, Format, Kind, Schema,
     check::{MISSING, UNKNOWN},
 };
 use crate::model::{Error, Hint, Params, closest, is_secret_at};
@@ -47,7 +47,7 @@ impl Endpoint {
                 let meant = meant(key, said, schema);
                 hints.extend((!meant.is_empty()).then_some(Hint::DidYouMean(meant)));
             }
-            hints.push(Hint::Text(expectation(name, schema)));
+            hints.extend(expectation(name, schema).map(Hint::Text));
         }
         hints.into_iter().fold(Error::usage(lines.join("; ")), Error::with_hint)
     }
@@ -94,8 +94,8 @@ fn meant(key: &str, said: &str, schema: &Schema) -> Vec<String> {
     complaints(key, said).into_iter().flat_map(close).collect()
 }
 
-/// What a key takes, in one line.
-fn expectation(key: &str, schema: &Schema) -> String {
+/// What a key takes, in one line; nothing of a text about which nothing is declared.
+fn expectation(key: &str, schema: &Schema) -> Option<String> {
     if let Some(keys) = schema.keys() {
         let shape = |(name, part): (&String, &Schema)| {
             if part.default_key { format!("[{name}=]{}", one(part)) } else { format!("{name}={}", one(part)) }
@@ -108,10 +108,29 @@ fn expectation(key: &str, schema: &Schema) -> String {
             ..=MANY_PARTS => first.into_iter().map(shape).collect(),
             _ => first.into_iter().map(|(name, _)| name.clone()).collect(),
         };
-        return format!("`{key}` takes {}", cut(&parts, ","));
+        return Some(format!("`{key}` takes {}", cut(&parts, ",")));
     }
-    format!("`{key}` takes {}", one(schema))
+    let takes = one(schema);
+    if takes != ANY {
+        return Some(format!("`{key}` takes {takes}"));
+    }
+    let length = match (schema.min_length, schema.max_length) {
+        (Some(fewest), Some(most)) => Some(format!("of {fewest} to {most} characters")),
+        (Some(fewest), None) => Some(format!("of at least {fewest} characters")),
+        (None, Some(most)) => Some(format!("of up to {most} characters")),
+        (None, None) => None,
+    };
+    let format = match &schema.format {
+        Some(Format::Named(name)) => Some(format!("of the form {name}")),
+        _ => None,
+    };
+    let pattern = schema.pattern.as_ref().map(|pattern| format!("that matches {pattern}"));
+    let known: Vec<String> = [length, format, pattern].into_iter().flatten().collect();
+    (!known.is_empty()).then(|| format!("`{key}` takes {ANY} {}", known.join(", ")))
 }
+
+/// What is no number and has no fixed values.
+const ANY: &str = "TEXT";
 
 fn one(schema: &Schema) -> String {
     if !schema.values.is_empty() {
@@ -127,7 +146,7 @@ fn one(schema: &Schema) -> String {
         Kind::Boolean => "0|1".to_owned(),
         Kind::Integer => format!("INTEGER{range}"),
         Kind::Number => format!("NUMBER{range}"),
-        _ => "TEXT".to_owned(),
+        _ => ANY.to_owned(),
     }
 }
 

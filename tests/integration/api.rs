@@ -22,18 +22,18 @@ fn reads_print_the_servers_data() {
     exit 0
     --- stdout
     {
-      "version": "9.2.11",
       "release": "9.2",
-      "repoid": "14a22df35955d97d"
+      "repoid": "14a22df35955d97d",
+      "version": "9.2.11"
     }
     "#);
     assert_snapshot!(env.run("api get api2/json/version -o table"), @"
     exit 0
     --- stdout
     KEY      VALUE
-    version  9.2.11
     release  9.2
     repoid   14a22df35955d97d
+    version  9.2.11
     ");
     let rows = env.json("api get /cluster/resources -p type=vm");
     assert_eq!(rows, env.json("api get /cluster/resources?type=vm"));
@@ -85,6 +85,9 @@ fn what_is_wrong_is_refused_before_anybody_is_asked() {
         ("put /nodes/a/qemu/100/config -p cores=1 -p cores=2", "takes one value"),
         ("post /nodes/a/qemu", "`vmid` is required"),
         ("post /nodes/a/qemu?vmid=150", "has no query"),
+        ("put /nodes/a/qemu/100/config -p node=b", "`node` stands in the path already, as `a`"),
+        ("put /nodes/a/qemu/100/config -p nmae=x", "did you mean `name`"),
+        ("get /cluster/firewall/ipset/x", "`name` takes TEXT of 2 to 64 characters, that matches [A-Za-z]"),
         ("get /nodes/{node}/tasks -p node=a/b", "a slash"),
         ("get /version -p x", "`-p` takes KEY=VALUE"),
         ("get /version --paginate", "take `start` and `limit`"),
@@ -153,6 +156,11 @@ fn a_body_gives_parameters_as_they_are_meant() {
     let yaml = "cores: 4\nonboot: false\n";
     let _ = env.run_with(&format!("api put {CONFIG} -p vmid=150 -f -"), yaml).ok();
     assert_eq!(env.json("vm get 150")["config"]["cores"], 4);
+
+    // A body may say once more what the path says: the server allows it.
+    env.write("whole.json", r#"{"node": "pve1", "vmid": 150, "cores": 5}"#);
+    let said = env.json("api put /nodes/pve1/qemu/150/config -f whole.json --dry-run");
+    assert_eq!(said["params"], json!({"cores": "5"}));
 
     env.write("list.json", r#"{"cores": [1, 2]}"#);
     let _ = env.run("api put /nodes/pve1/qemu/150/config -f list.json").exits(2).says(&["takes one value, not a list"]);

@@ -180,6 +180,9 @@ fn what_is_not_there_is_named_with_a_way_out() {
     --- stderr
     error: `vm.cores` is no path, and only paths have methods
     ");
+    let _ = env.run("explain vm.cores --context nosuch").exits(3).says(&["context `nosuch` does not exist"]);
+    // As it stands at the head of a request.
+    assert_eq!(env.run("explain post /pools --embedded").ok().raw, env.run("explain /pools post --embedded").ok().raw);
 }
 
 #[test]

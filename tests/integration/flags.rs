@@ -153,7 +153,7 @@ fn mistakes_are_told_together_and_cost_no_request() {
         exit 2
         --- stderr
         error: `sshkeys` `ssh-ed25519 AAAA me`: invalid format - invalid urlencoded string: ssh-ed25519 AAAA me
-        hint: `sshkeys` takes TEXT
+        hint: `sshkeys` takes TEXT of the form urlencoded
         ");
         assert_snapshot!(server.run("container update 110 --memory 8"), @"
         exit 2
@@ -193,6 +193,9 @@ fn mistakes_are_told_together_and_cost_no_request() {
         {"error":{"class":"usage","exit_code":2,"message":"unexpected argument '--template' found","http_status":null,"params":{},"causes":[],"hints":["Proxmox VE's `template` is --set template=VALUE here: --template is what it is made from"],"may_have_happened":false}}
         "#);
         assert_eq!(server.requests(), [""; 0]);
+        for twice in ["--cores 2 --set cores=3", "--set cores=2 --set cores=3"] {
+            let _ = server.run(&format!("vm update 100 {twice}")).exits(2).says(&["`cores` is given twice"]);
+        }
         assert_snapshot!(server.run("vm update 100 --unset cors"), @"
         exit 2
         --- stderr
@@ -208,6 +211,8 @@ fn names_with_another_meaning_are_reached_otherwise() {
     assert_eq!(planned(&env, "vm create --name a --set template=1 --set start=1")["template"], "1");
     assert_eq!(planned(&env, "vm update 101 --delete net0")["delete"], "net0");
     assert_eq!(planned(&env, "vm update 101 --unset net0 --set force=1")["force"], "1");
+    let made = "--template debian-12 --rootfs local-lvm:4";
+    assert_eq!(planned(&env, &format!("container create --name a {made}"))["hostname"], "a");
     let _ = env.run("container create --vmid 110 --hostname a --template debian-12").exits(6);
     let overwrite = "container create --vmid 110 --hostname a --template debian-12 --rootfs local-lvm:4 --overwrite";
     let _ = env.run(overwrite).exits(2).says(&["confirmation"]);
@@ -250,7 +255,7 @@ fn secrets_come_from_files_and_stdin_only() {
     exit 2
     --- stderr
     error: `cipassword` is a secret and is not taken from the command line
-    hint: give @FILE, or - to read it from stdin: --set cipassword=@FILE
+    hint: give --cipassword @FILE, or - to read it from stdin; with --set, cipassword=@FILE
     ");
     assert_snapshot!(env.run("vm update 101 --cipassword"), @"
     exit 2

@@ -211,7 +211,7 @@ fn bad_values_name_the_part_and_what_is_expected() {
         exit 2
         --- stderr
         error: `name` `not a name`: invalid format - value does not look like a valid DNS name
-        hint: `name` takes TEXT
+        hint: `name` takes TEXT of the form dns-name
         ");
         assert_snapshot!(server.run("vm create --name a --onboot maybe"), @"
         exit 2
@@ -241,7 +241,7 @@ fn bad_values_name_the_part_and_what_is_expected() {
         exit 2
         --- stderr
         error: `cipassword` is a secret and is not taken from the command line
-        hint: give @FILE, or - to read it from stdin: --set cipassword=@FILE
+        hint: give --cipassword @FILE, or - to read it from stdin; with --set, cipassword=@FILE
         ");
         assert_snapshot!(server.run("vm update 101"), @"
         exit 2

@@ -75,7 +75,15 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         return differences(cx, &style, server.as_ref());
     }
     let what = text(matches, "what").unwrap_or_default();
-    let subject = Subject::parse(what, text(matches, "method"))?;
+    let subject = match text(matches, "method") {
+        // As people call it: `post /pools`.
+        Some(path) if path.starts_with('/') => Subject::parse(path, Some(what))?,
+        method => Subject::parse(what, method)?,
+    };
+    if cx.flags.get("context").is_some() {
+        // A context that is named is meant; only its server may be out of reach.
+        cx.resolve()?;
+    }
     let server = if flag(matches, "embedded") { None } else { server(cx, flag(matches, "refresh")).await };
     let contract = server.as_ref().map_or(embedded(), |server| &server.contract);
     // What the server no longer has is still explained.

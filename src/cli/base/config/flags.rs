@@ -247,7 +247,9 @@ fn friendly(args: &mut Vec<Arg>, after: &str, kind: GuestKind, verb: Verb) {
 /// Adds a key's flag; for a numbered key the one without a number and all numbers, of which help shows the first.
 fn key_args(args: &mut Vec<Arg>, key: &Key, schema: &'static Schema, kind: GuestKind, verb: Verb) {
     let Some(base) = key.name.strip_suffix("[n]") else {
-        args.push(typed(Arg::new(key.name).long(key.name).help(key.help), key, schema));
+        let arg = Arg::new(key.name).long(key.name).help(key.help);
+        let arg = if key.alias.is_empty() { arg } else { arg.visible_alias(key.alias) };
+        args.push(typed(arg, key, schema));
         return;
     };
     if is_family(base, kind, verb) {

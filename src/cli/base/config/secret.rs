@@ -39,8 +39,9 @@ pub(super) fn secret(cx: &Cx, key: &str, typed: &str) -> Result<String> {
         }
         None if matches!(typed, "" | "-") => ask(cx, key)?,
         None => {
-            return Err(Error::usage(format!("{what} is a secret and is not taken from the command line"))
-                .with_hint(Hint::Text(format!("give @FILE, or - to read it from stdin: --set {key}=@FILE"))));
+            return Err(Error::usage(format!("{what} is a secret and is not taken from the command line")).with_hint(
+                Hint::Text(format!("give --{key} @FILE, or - to read it from stdin; with --set, {key}=@FILE")),
+            ));
         }
     };
     let value = value.trim_end_matches(['\r', '\n']);

@@ -48,7 +48,13 @@ impl Typed {
             }
         }
         for (key, value) in pairs(matches, "set")? {
-            typed.params.set(&key, value_of(cx, &key, value)?);
+            let value = value_of(cx, &key, value)?;
+            // Which of the two is meant cannot be known; what they say may be a secret.
+            if typed.params.get(&key).is_some_and(|before| before != value) {
+                return Err(Error::usage(format!("`{key}` is given twice, with two values"))
+                    .with_hint(Hint::Text(format!("give --set {key}=VALUE once, and no flag for it"))));
+            }
+            typed.params.set(&key, value);
         }
         for (key, value) in pairs(matches, FORCE_PARAM)? {
             let value = if is_secret_key(&key) { secret(cx, &key, &value)? } else { value };

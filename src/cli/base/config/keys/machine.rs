@@ -4,7 +4,7 @@ use super::{Key, both, ct, vm};
 
 pub(super) const IDENTITY: &[Key] = &[
     vm("name", "Name, a DNS name").value("NAME").common(),
-    ct("hostname", "Host name, a DNS name").value("NAME").common(),
+    ct("hostname", "Host name, a DNS name").value("NAME").called("name").common(),
     both("description", "Notes; Markdown, several lines if you like").value("TEXT").common(),
     both("tags", "All tags at once, with commas between").value("TAGS").common(),
     vm("ostype", "The guest's operating system").value("TYPE").common(),

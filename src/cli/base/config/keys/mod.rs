@@ -15,6 +15,8 @@ pub(super) struct Key {
     /// What stands for its value; empty: what its type says.
     pub(super) value: &'static str,
     pub(super) help: &'static str,
+    /// Another name of its flag; mostly there is none.
+    pub(super) alias: &'static str,
     kinds: &'static [GuestKind],
     /// Whether short help (`-h`) has it.
     pub(super) common: bool,
@@ -23,6 +25,10 @@ pub(super) struct Key {
 impl Key {
     const fn common(self) -> Self {
         Self { common: true, ..self }
+    }
+
+    const fn called(self, alias: &'static str) -> Self {
+        Self { alias, ..self }
     }
 
     const fn value(self, value: &'static str) -> Self {
@@ -37,7 +43,7 @@ impl Key {
 
 /// A key of both kinds.
 const fn both(name: &'static str, help: &'static str) -> Key {
-    Key { name, value: "", help, kinds: &GuestKind::ALL, common: false }
+    Key { name, value: "", help, alias: "", kinds: &GuestKind::ALL, common: false }
 }
 
 /// A key of VMs, or what it is for them.
