@@ -224,3 +224,13 @@ fn help_is_short_or_whole_and_fits() {
         assert!(whole.raw.contains("--net0") && !whole.raw.contains("--net1 "), "{whole}");
     }
 }
+
+#[test]
+fn a_key_has_one_value_and_a_container_a_name() {
+    let env = Env::new();
+    for twice in ["--cores 2 --set cores=3", "--set cores=2 --set cores=3"] {
+        let _ = env.run(&format!("vm update 100 {twice}")).exits(2).says(&["`cores` is given twice"]);
+    }
+    let made = "--template debian-12 --rootfs local-lvm:4";
+    assert_eq!(planned(&env, &format!("container create --name a {made}"))["hostname"], "a");
+}
