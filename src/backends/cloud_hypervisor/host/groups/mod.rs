@@ -122,7 +122,7 @@ impl Groups {
         }
     }
 
-    /// Removes the group of a VM whose VMM is gone. One that is not empty stays, for [`left`](Self::left) to find.
+    /// Removes the group of a VM whose VMM is gone. One that is not empty stays, for `host gc` to find.
     pub fn leave(&self, vm: &str) {
         if let Self::Own(base) = self {
             let _ = fs::remove_dir(base.join(vm));
