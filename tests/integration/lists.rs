@@ -182,3 +182,16 @@ fn gets_and_describes() {
       vmgenid  UUID
     ");
 }
+
+#[test]
+fn what_o_name_prints_is_taken_back() {
+    let env = Env::new();
+    assert_eq!(env.run("get vm/100 -o json").ok().raw, env.run("vm get 100 -o json").ok().raw);
+    assert_eq!(env.run("get vms/100 vm/101 102 -o name").ok().raw, "vm/100\nvm/101\nvm/102\n");
+    assert_eq!(env.run("get node/pve1 node/pve2 -o name").ok().raw, "node/pve1\nnode/pve2\n");
+    assert!(env.run("describe ct/110").ok().raw.starts_with("container 110 proxy"));
+    let _ = env.run("delete vm/103 --confirm").ok();
+    let _ = env.run("get vm/103").exits(3);
+    let _ = env.run("describe vm").exits(2).says(&["<TARGET>"]);
+    let _ = env.run("describe operation/1").exits(2).says(&["operations have no `describe`", "list, show"]);
+}

@@ -25,7 +25,7 @@ use crate::{
         verb::{Entry, Exit, run_in_group, switch, with_group},
     },
     contract::embedded,
-    model::{Class, Error, Hint, Method, Result},
+    model::{Call, Class, Error, Hint, Method, Result},
     ops::{CallOutcome, CallPlan, CallRequest, Status},
 };
 
@@ -150,7 +150,7 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
         return Ok(0);
     }
     if method == Method::Delete && !cx.switches.confirm {
-        let question = format!("DELETE {}? This cannot be undone", plan.call.path);
+        let question = question(&plan.call);
         if !cx.ui.ask_yes(&question)? {
             cx.ui.say("nothing was done");
             return Ok(Class::Failed.exit_code());
@@ -241,6 +241,11 @@ fn print(cx: &Cx, session: &Session, format: Format, data: &Value) -> Result<()>
     })
 }
 
+/// What is asked before a DELETE: the whole call, for some name what goes in a parameter.
+fn question(call: &Call) -> String {
+    format!("{call}? This cannot be undone")
+}
+
 /// The keys that have a plain value in any row, in the order of the alphabet.
 fn columns(rows: &[Value]) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
@@ -279,6 +284,13 @@ fn names(data: &Value) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Params;
+
+    #[test]
+    fn what_would_go_is_named() {
+        let call = Call::new(Method::Delete, "/pools").with_params(Params::new().with("poolid", "prod"));
+        assert_eq!(question(&call), "DELETE /pools poolid=prod? This cannot be undone");
+    }
 
     #[test]
     fn columns_are_those_with_plain_values_in_the_same_order_every_time() {

@@ -27,8 +27,8 @@ pub(super) const GET: Entry = Entry {
 pub(super) const DESCRIBE: Entry = Entry {
     name: "describe",
     about: "Describe resources for people: describe vm 100",
-    examples: &["pvectl describe vm 100", "pvectl describe ct 110"],
-    args: |command| with_kind(command, true).arg(targets_arg(true)),
+    examples: &["pvectl describe vm 100", "pvectl describe ct/110"],
+    args: |command| with_kind(command, true).arg(targets_arg(false)),
     run: |cx, matches| Box::pin(run(cx, matches, "describe", None)),
 };
 
@@ -52,26 +52,29 @@ fn with_kind(command: Command, required: bool) -> Command {
 }
 
 async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<&str>) -> Result<Exit> {
-    // kubectl's `get vm/150`: the kind is known, and so is what to type instead.
     let word = text(matches, "kind").unwrap_or_default();
-    let kind = by_word(word.split_once('/').map_or(word, |(kind, _)| kind))?;
-    if let Some((noun, target)) = word.split_once('/') {
-        return Err(Error::usage(format!("give kind and target apart: {noun} {target}")));
-    }
+    // kubectl's `get vm/150`, which is also what `-o name` prints.
+    let (word, first) = word.split_once('/').map_or((word, None), |(kind, target)| (kind, Some(target.to_owned())));
+    let kind = by_word(word)?;
+    let bare = |target: String| match target.split_once('/') {
+        Some((word, rest)) if kind.is_called(word) => rest.to_owned(),
+        _ => target,
+    };
+    let targets: Vec<String> = first.into_iter().chain(texts(matches, "targets")).map(bare).collect();
     // Kinds without a `get` of their own have a list all the same.
-    let listed = texts(matches, "targets").is_empty().then_some(without_targets).flatten();
+    let listed = targets.is_empty().then_some(without_targets).flatten();
     let found = listed.and_then(|name| kind.verb(name)).or_else(|| kind.verb(verb));
     let found = found.ok_or_else(|| {
         let verbs: Vec<&str> = (kind.verbs)().iter().map(|verb| verb.name()).collect();
-        Error::usage(format!("a {} has no `{verb}`", kind.noun))
-            .with_hint(Hint::Text(format!("it has: {}", verbs.join(", "))))
+        Error::usage(format!("{} have no `{verb}`", kind.plural))
+            .with_hint(Hint::Text(format!("they have: {}", verbs.join(", "))))
     })?;
     kind.refuse_labels(matches)?;
     // The verb reads its own arguments; what this command does not offer counts as not given, except defaults.
     let mut own = found.args(Command::new(found.name()).no_binary_name(true).disable_help_flag(true), kind);
     // Some verbs make their flags only then.
     own.build();
-    let args = rebuild(kind, matches, &own)?;
+    let args = rebuild(kind, matches, &own)?.into_iter().chain(targets);
     let own_matches = own.try_get_matches_from(args).map_err(|error| {
         let text = error.render().to_string();
         Error::usage(text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned())
@@ -79,7 +82,7 @@ async fn run(cx: &Cx, matches: &ArgMatches, verb: &str, without_targets: Option<
     found.run(cx, kind, &own_matches).await
 }
 
-/// The arguments that were given here, as the verb's own command line.
+/// The flags that were given here, as on the verb's own command line.
 fn rebuild(kind: &Kind, matches: &ArgMatches, own: &Command) -> Result<Vec<String>> {
     let mut args = Vec::new();
     let given = |id: &str| {
@@ -102,6 +105,5 @@ fn rebuild(kind: &Kind, matches: &ArgMatches, own: &Command) -> Result<Vec<Strin
             args.push(format!("--{long}"));
         }
     }
-    args.extend(texts(matches, "targets"));
     Ok(args)
 }
