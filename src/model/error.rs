@@ -294,9 +294,10 @@ const TEXTS: &[(&str, Class)] = &[
 /// What a text of the server's means on its own: a message, a task's exit status, a log line. `None` if the table has
 /// nothing to say.
 pub fn classify_text(text: &str) -> Option<Class> {
-    // The guest agent's "is not running" and a missing file inside a task are about something else than our target.
+    // These are about something else than our target: the agent inside, a file of a task, a device that stayed.
+    const ELSEWHERE: [&str; 3] = ["guest agent is not running", "no such file or directory", "hotplug problem"];
     let lower = text.to_ascii_lowercase();
-    if lower.contains("guest agent is not running") || lower.contains("no such file or directory") {
+    if ELSEWHERE.iter().any(|needle| lower.contains(needle)) {
         return None;
     }
     TEXTS.iter().find(|(needle, _)| lower.contains(needle)).map(|(_, class)| *class)
@@ -346,6 +347,12 @@ fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> 
     }) {
         hints.push(Hint::VmidTaken(taken.trim().to_owned()));
     }
+    if params.values().any(|said| said.contains("hotplug problem")) {
+        // The server writes the change down before it tries.
+        let left =
+            "the change waits for the next start, and other keys of it may be in effect: `pvectl vm describe` tells";
+        hints.push(Hint::Text(left.to_owned()));
+    }
     hints
 }
 
@@ -375,6 +382,10 @@ mod tests {
         assert_eq!(classify(400, verify, &params("VM 100 already exists")), Class::Conflict);
         assert_eq!(classify(400, verify, &params("no such task")), Class::NotFound);
         assert_eq!(classify(400, verify, &params("No such storage.")), Class::NotFound);
+        // What could not be plugged in is noted all the same: nothing that was asked for is missing.
+        let plug = params("hotplug problem - bridge 'vmbr9' does not exist");
+        assert_eq!(classify(400, verify, &plug), Class::Rejected);
+        assert!(Error::from_answer(400, verify, plug).hints().len() == 1);
         assert_eq!(classify(400, verify, &params("type check ('boolean') failed - got 'yes'")), Class::Rejected);
     }
 
