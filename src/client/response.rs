@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use hyper::ext::ReasonPhrase;
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, DATE, HeaderMap, LOCATION, SERVER};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Endpoint, path};
@@ -71,7 +71,11 @@ impl Answer {
     /// one: then [`Sent::Maybe`], for it cannot be told what was done.
     pub(super) fn read<T: DeserializeOwned>(&self, call: &Call, endpoint: &Endpoint) -> Result<Envelope<T>> {
         match self.status {
-            200..=299 => serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error)),
+            200..=299 => match serde_json::from_slice(&self.body) {
+                Ok(envelope) => Ok(envelope),
+                Err(_) if self.is_a_file() => self.file_in_envelope(call, endpoint),
+                Err(error) => Err(self.unreadable(call, endpoint, error)),
+            },
             300..=399 => Err(self.redirect(call, endpoint)),
             _ => Err(self.complaint(call, endpoint)),
         }
@@ -89,6 +93,24 @@ impl Answer {
             (status, _) => Err(Error::new(Class::NotFound, format!("there is no file {} (status {status})", what()))
                 .with_sent(Sent::Answered)),
         }
+    }
+
+    /// Whether this is a file of the server's in the place of data, such as a task's log with `download=1`.
+    fn is_a_file(&self) -> bool {
+        let header = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let from_pve = header(SERVER).starts_with("pve-api-daemon") || header(CONTENT_DISPOSITION) != "";
+        from_pve && !header(CONTENT_TYPE).starts_with("application/json") && self.foreign().is_none()
+    }
+
+    /// A file as data: a text.
+    fn file_in_envelope<T: DeserializeOwned>(&self, call: &Call, endpoint: &Endpoint) -> Result<Envelope<T>> {
+        let Ok(text) = std::str::from_utf8(&self.body) else {
+            let text = format!("{endpoint} answered `{} {}` with a file that is no text", call.method, call.path);
+            let hint = "`pvectl api get … --dry-run` prints a line for curl, which can save it";
+            return Err(Error::new(Class::Failed, text).with_sent(Sent::Answered).with_hint(Hint::Text(hint.into())));
+        };
+        let envelope = serde_json::json!({"data": text});
+        serde_json::from_value(envelope).map_err(|error| self.unreadable(call, endpoint, error))
     }
 
     fn unreadable(&self, call: &Call, endpoint: &Endpoint, error: serde_json::Error) -> Error {

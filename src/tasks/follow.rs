@@ -215,7 +215,8 @@ pub async fn tail(source: &dyn TaskSource, upid: &Upid, lines: u64) -> Vec<LogLi
 }
 
 fn unfinished(upid: &str, waited: Duration, failing: Option<String>) -> Error {
-    let waited = format!("{:.0?}", Duration::from_secs(waited.as_secs()));
+    let whole = Duration::from_secs(waited.as_secs());
+    let waited = format!("{:.0?}", if whole.is_zero() { waited } else { whole });
     let message = match &failing {
         Some(_) => {
             format!("the server stopped answering, and whether task {upid} ended is not known (waited {waited})")

@@ -34,6 +34,22 @@ async fn a_guest_of_an_odd_form_hides_no_other() {
 }
 
 #[tokio::test]
+async fn a_file_is_a_text() {
+    let file = |body: &'static [u8]| {
+        Server::start(move |_, _| {
+            let head = "Server: pve-api-daemon/3.0\r\nContent-Type: text/plain\r\nContent-Disposition: attachment";
+            let head = format!("HTTP/1.1 200 OK\r\n{head}\r\nContent-Length: {}\r\n\r\n", body.len());
+            Act::Send([head.as_bytes(), body].concat())
+        })
+    };
+    for (body, text) in [(&b"starting\nTASK OK\n"[..], "starting\nTASK OK\n"), (b"", ""), (b"17", "17")] {
+        assert_eq!(file(body).client().send(&get("/x/log")).await.unwrap().data, text);
+    }
+    let error = file(b"PK\xff\xfe").client().send(&get("/x/download")).await.unwrap_err();
+    assert!(error.class() == Class::Failed && error.message().contains("a file that is no text"), "{error}");
+}
+
+#[tokio::test]
 async fn requests_have_the_form_the_server_takes() {
     let server = Server::start(|_, _| ok("null"));
     let client = server.client();
