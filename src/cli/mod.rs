@@ -127,7 +127,7 @@ fn not_parsed(error: &clap::Error, mut app: clap::Command, args: &[OsString], en
     if as_json {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned();
-        let error = Error::usage(message);
+        let error = Error::usage(message).did_you_mean(suggested(error));
         let error = hint.into_iter().fold(error, |error, hint| error.with_hint(Hint::Text(hint)));
         report(&ui, error::ErrorFormat::Json, &error);
     } else {
@@ -135,6 +135,17 @@ fn not_parsed(error: &clap::Error, mut app: clap::Command, args: &[OsString], en
         hint.iter().for_each(|hint| ui.err_line(format_args!("\nhint: {hint}")));
     }
     Class::Usage.exit_code()
+}
+
+/// What clap takes for meant, which it tells people in words of its own.
+fn suggested(error: &clap::Error) -> Vec<String> {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    let words = kinds.into_iter().filter_map(|kind| error.get(kind)).flat_map(|value| match value {
+        ContextValue::String(word) => std::slice::from_ref(word),
+        ContextValue::Strings(words) => words,
+        _ => &[],
+    });
+    words.cloned().collect()
 }
 
 /// `-v` requests, `-vv` headers, `-vvv` bodies; `PVECTL_LOG` says it finer.

@@ -157,6 +157,9 @@ fn a_body_gives_parameters_as_they_are_meant() {
     let _ = env.run_with(&format!("api put {CONFIG} -p vmid=150 -f -"), yaml).ok();
     assert_eq!(env.json("vm get 150")["config"]["cores"], 4);
 
+    let line = "/nodes/pve1/qemu/150/config -p cores=6 --dry-run";
+    assert_eq!(env.run(&format!("api set {line}")).ok().raw, env.run(&format!("api put {line}")).ok().raw);
+    let _ = env.run("api create /pools -p poolid=ab --dry-run").ok().says(&["nothing was sent"]);
     // A body may say once more what the path says: the server allows it.
     env.write("whole.json", r#"{"node": "pve1", "vmid": 150, "cores": 5}"#);
     let said = env.json("api put /nodes/pve1/qemu/150/config -f whole.json --dry-run");

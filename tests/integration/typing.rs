@@ -228,6 +228,6 @@ fn errors_as_json() {
     assert_snapshot!(env.run("vm lsit --error-format=json"), @r#"
     exit 2
     --- stderr
-    {"error":{"class":"usage","exit_code":2,"message":"unrecognized subcommand 'lsit'","http_status":null,"params":{},"causes":[],"hints":[],"may_have_happened":false}}
+    {"error":{"class":"usage","exit_code":2,"message":"unrecognized subcommand 'lsit'","http_status":null,"params":{},"causes":[],"hints":["did you mean `ls` or `list`?"],"may_have_happened":false}}
     "#);
 }

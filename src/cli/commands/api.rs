@@ -64,14 +64,15 @@ const GROUP: &[Entry] = &[
             "pvectl api post /nodes/pve1/qemu -f vm.json --dry-run",
             "pvectl api post /access/users -p userid=ann@pve -p password=@password.txt",
         ],
-        args: call_args,
+        // `create` and `set` are what `pvesh` calls them.
+        args: |command| call_args(command).visible_alias("create"),
         run: |cx, matches| Box::pin(run(cx, matches, Method::Post)),
     },
     Entry {
         name: "put",
         about: "Change something",
         examples: &["pvectl api put /nodes/{node}/qemu/{vmid}/config -p vmid=100 -p onboot=yes"],
-        args: call_args,
+        args: |command| call_args(command).visible_alias("set"),
         run: |cx, matches| Box::pin(run(cx, matches, Method::Put)),
     },
     Entry {
