@@ -98,7 +98,7 @@ impl Answer {
     /// Whether this is a file of the server's in the place of data, such as a task's log with `download=1`.
     fn is_a_file(&self) -> bool {
         let header = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let from_pve = header(SERVER).starts_with("pve-api-daemon") || header(CONTENT_DISPOSITION) != "";
+        let from_pve = header(SERVER).starts_with("pve-api-daemon") || self.headers.contains_key(CONTENT_DISPOSITION);
         from_pve && !header(CONTENT_TYPE).starts_with("application/json") && self.foreign().is_none()
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Serves parameters of raw calls as well: a parameter is a parameter.
 
-use super::{Candidate, Request, sources};
+use super::{Candidate, Request, files, sources};
 use crate::{
     contract::{Endpoint, Format, Keys, Kind as Type, Schema, embedded},
     model::{GuestKind, Method},
@@ -91,7 +91,10 @@ pub(super) async fn pairs_of<'a>(
         None => names.into_iter().map(|(name, schema)| Candidate::open(format!("{name}="), about(schema))).collect(),
         Some((key, word)) => {
             let Some((_, schema)) = names.iter().find(|(name, _)| name == key) else { return Vec::new() };
-            let values = values(request, key, schema, word).await;
+            let values = match files::behind_at(request, word).await {
+                Some(files) => files,
+                None => values(request, key, schema, word).await,
+            };
             values.into_iter().map(|value| value.behind(&format!("{key}="))).collect()
         }
     }
@@ -99,9 +102,10 @@ pub(super) async fn pairs_of<'a>(
 
 /// The value of a flag that is a configuration key.
 pub(super) async fn value(request: &Request, key: &str, word: &str) -> Vec<Candidate> {
-    match schema(&request.path, key) {
-        Some(schema) => values(request, key, schema, word).await,
-        None => Vec::new(),
+    match (schema(&request.path, key), files::behind_at(request, word).await) {
+        (Some(_), Some(files)) => files,
+        (Some(schema), None) => values(request, key, schema, word).await,
+        (None, _) => Vec::new(),
     }
 }
 

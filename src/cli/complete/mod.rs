@@ -5,6 +5,7 @@
 
 mod api;
 mod config;
+mod files;
 mod here;
 mod line;
 mod live;

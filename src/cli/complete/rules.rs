@@ -5,7 +5,7 @@
 
 use clap::Arg;
 
-use super::{Candidate, Request, api, config, sources};
+use super::{Candidate, Request, api, config, files, sources};
 
 /// Where values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(super) enum Source {
     /// Nowhere: a name that does not exist yet, a number.
     Nothing,
     Files,
+    AtFile,
     Targets,
     VmTemplates,
     Templates,
@@ -59,6 +60,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("", "sort-by", Source::Columns),
     ("", "field-selector", Source::Fields),
     ("", "FILE", Source::Files),
+    ("", "ssh-key", Source::AtFile),
     ("vm create", "template", Source::VmTemplates),
     ("container create", "template", Source::Templates),
     ("create", "vmid", Source::Nothing),
@@ -130,6 +132,7 @@ impl Source {
     pub(super) async fn candidates(self, request: &Request) -> Vec<Candidate> {
         match self {
             Self::Nothing | Self::Files => Vec::new(),
+            Self::AtFile => files::behind_at(request, &request.word).await.unwrap_or_default(),
             Self::Targets => sources::targets(request).await,
             Self::VmTemplates => sources::vm_templates(request).await,
             Self::Templates => sources::os_templates(request).await,
