@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, DATE, HeaderMap, LOCATI
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Endpoint, path};
-use crate::model::{Call, Class, Error, Hint, Result, Sent, tolerant};
+use crate::model::{Call, Class, Error, Hint, Method, Result, Sent, tolerant};
 
 /// The envelope of every success.
 #[derive(Deserialize)]
@@ -73,7 +73,7 @@ impl Answer {
         match self.status {
             200..=299 => match serde_json::from_slice(&self.body) {
                 Ok(envelope) => Ok(envelope),
-                Err(_) if self.is_a_file() => self.file_in_envelope(call, endpoint),
+                Err(_) if call.method == Method::Get && self.is_a_file() => self.file_in_envelope(call, endpoint),
                 Err(error) => Err(self.unreadable(call, endpoint, error)),
             },
             300..=399 => Err(self.redirect(call, endpoint)),
@@ -95,11 +95,13 @@ impl Answer {
         }
     }
 
-    /// Whether this is a file of the server's in the place of data, such as a task's log with `download=1`.
+    /// Whether this is a file of the server's in the place of data, such as a task's log with `download=1`. Only reads
+    /// are answered so: of a change it would not be known what was done.
     fn is_a_file(&self) -> bool {
         let header = |name| self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let from_pve = header(SERVER).starts_with("pve-api-daemon") || self.headers.contains_key(CONTENT_DISPOSITION);
-        from_pve && !header(CONTENT_TYPE).starts_with("application/json") && self.foreign().is_none()
+        let kind = header(CONTENT_TYPE);
+        from_pve && !kind.is_empty() && !kind.starts_with("application/json") && self.foreign().is_none()
     }
 
     /// A file as data: a text.

@@ -45,6 +45,8 @@ async fn a_file_is_a_text() {
     for (body, text) in [(&b"starting\nTASK OK\n"[..], "starting\nTASK OK\n"), (b"", ""), (b"17", "17")] {
         assert_eq!(file(body).client().send(&get("/x/log")).await.unwrap().data, text);
     }
+    let change = file(b"TASK OK").client().send(&post("/x/log")).await.unwrap_err();
+    assert!(change.may_have_happened(), "{change}");
     let error = file(b"PK\xff\xfe").client().send(&get("/x/download")).await.unwrap_err();
     assert!(error.class() == Class::Failed && error.message().contains("a file that is no text"), "{error}");
 }
