@@ -29,7 +29,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use self::{cx::Cx, error::report, verb::Exit};
+use self::{base::UnknownFlag, cx::Cx, error::report, verb::Exit};
 use crate::{
     config::Env,
     model::{Class, Error, Hint, Result},
@@ -44,7 +44,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     let mut app = app::command();
     let matches = match app.try_get_matches_from_mut(&args) {
         Ok(matches) => matches,
-        Err(error) => return ExitCode::from(not_parsed(&error, app, &args, &env)),
+        Err(error) => return ExitCode::from(not_parsed(error, app, &args, &env)),
     };
     drop(app);
     let cx = Cx::new(env, &matches);
@@ -105,7 +105,7 @@ async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 }
 
 /// Help and version go to stdout; mistakes to stderr, as JSON where that is asked for.
-fn not_parsed(error: &clap::Error, mut app: clap::Command, args: &[OsString], env: &Env) -> Exit {
+fn not_parsed(mut error: clap::Error, mut app: clap::Command, args: &[OsString], env: &Env) -> Exit {
     let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let ui = ui::Ui::new(env, "auto", false);
     if wanted {
@@ -123,11 +123,16 @@ fn not_parsed(error: &clap::Error, mut app: clap::Command, args: &[OsString], en
         (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => flag.strip_prefix("--"),
         _ => None,
     };
-    let hint = flag.and_then(|flag| app::typed(&mut app, |command| base::unknown_flag(flag, command)));
+    let unknown = flag.and_then(|flag| app::typed(&mut app, |command| UnknownFlag::new(flag, command)));
+    if unknown.as_ref().is_some_and(|unknown| unknown.is_known) {
+        // What it takes for meant, and how that would be typed.
+        let _ = (error.remove(ContextKind::SuggestedArg), error.remove(ContextKind::Usage));
+    }
+    let hint = unknown.map(|unknown| unknown.hint);
     if as_json {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned();
-        let error = Error::usage(message).did_you_mean(suggested(error));
+        let error = Error::usage(message).did_you_mean(suggested(&error));
         let error = hint.into_iter().fold(error, |error, hint| error.with_hint(Hint::Text(hint)));
         report(&ui, error::ErrorFormat::Json, &error);
     } else {

@@ -297,10 +297,8 @@ pub fn classify_text(text: &str) -> Option<Class> {
     // These are about something else than our target: the agent inside, a file of a task, a device that stayed.
     const ELSEWHERE: [&str; 3] = ["guest agent is not running", "no such file or directory", "hotplug problem"];
     let lower = text.to_ascii_lowercase();
-    if ELSEWHERE.iter().any(|needle| lower.contains(needle)) {
-        return None;
-    }
-    TEXTS.iter().find(|(needle, _)| lower.contains(needle)).map(|(_, class)| *class)
+    let is_ours = ELSEWHERE.iter().all(|needle| !lower.contains(needle));
+    TEXTS.iter().find(|(needle, _)| is_ours && lower.contains(needle)).map(|(_, class)| *class)
 }
 
 /// What an answer that is no success means.
@@ -349,9 +347,8 @@ fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> 
     }
     if params.values().any(|said| said.contains("hotplug problem")) {
         // The server writes the change down before it tries.
-        let left =
-            "the change waits for the next start, and other keys of it may be in effect: `pvectl vm describe` tells";
-        hints.push(Hint::Text(left.to_owned()));
+        let hint = "the change waits for the next start; others with it may be in effect: `pvectl vm describe` tells";
+        hints.push(Hint::Text(hint.into()));
     }
     hints
 }
@@ -382,10 +379,9 @@ mod tests {
         assert_eq!(classify(400, verify, &params("VM 100 already exists")), Class::Conflict);
         assert_eq!(classify(400, verify, &params("no such task")), Class::NotFound);
         assert_eq!(classify(400, verify, &params("No such storage.")), Class::NotFound);
-        // What could not be plugged in is noted all the same: nothing that was asked for is missing.
-        let plug = params("hotplug problem - bridge 'vmbr9' does not exist");
-        assert_eq!(classify(400, verify, &plug), Class::Rejected);
-        assert!(Error::from_answer(400, verify, plug).hints().len() == 1);
+        // What could not be plugged in is noted all the same.
+        let plugged = Error::from_answer(400, verify, params("hotplug problem - bridge 'vmbr9' does not exist"));
+        assert_eq!((plugged.class(), plugged.hints().len()), (Class::Rejected, 1));
         assert_eq!(classify(400, verify, &params("type check ('boolean') failed - got 'yes'")), Class::Rejected);
     }
 

@@ -96,9 +96,7 @@ fn bash_completes_what_is_typed() {
         ("pvectl vm stop 'web-1\t", "<vm><stop><web-1>"),
         ("pvectl vm sto\\p dns; pvectl vm stop db\t", "<vm><stop><dns>\n<vm><stop><db-1>"),
         ("pvectl vm create -f notes\t", "<vm><create><-f><notes and more.yaml>"),
-        // Files behind an @, which no shell completes.
         ("pvectl vm create --ssh-key @not\t", "<vm><create><--ssh-key><@notes and more.yaml>"),
-        ("pvectl vm create --cipassword=@not\t", "<vm><create><--cipassword=@notes and more.yaml>"),
         (
             "pvectl api put /nodes/pve1/qemu/100/config -p description=@~/not\t",
             "<api><put></nodes/pve1/qemu/100/config><-p><description=@~/notes and more.yaml>",

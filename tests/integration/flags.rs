@@ -179,10 +179,6 @@ fn mistakes_are_told_together_and_cost_no_request() {
         --- stderr
         error: unexpected argument '--force' found
 
-          tip: a similar argument exists: '--force-param'
-
-        Usage: pvectl vm create --vmid <VMID> --force-param <K=V>
-
         For more information, try '--help'.
 
         hint: Proxmox VE's `force` is --overwrite here: --force stops running guests elsewhere

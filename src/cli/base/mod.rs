@@ -20,7 +20,7 @@ mod snapshot;
 mod touched;
 mod update;
 
-pub(crate) use config::unknown_flag;
+pub(crate) use config::UnknownFlag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};

@@ -22,11 +22,22 @@ pub(super) use typed::{Typed, swallowed};
 const FORCE_PARAM: &str = "force-param";
 
 /// What to say of a flag that a command such as `pvectl vm create` does not have.
-pub(crate) fn unknown_flag(flag: &str, command: &Command) -> Option<String> {
-    let takes_any_key = command.get_arguments().any(|arg| arg.get_id() == FORCE_PARAM);
-    let other = || overrides::instead_of(flag, command.get_bin_name().unwrap_or_default());
-    let forced = || "a key that only a newer server has is sent with --force-param KEY=VALUE".to_owned();
-    takes_any_key.then(|| other().unwrap_or_else(forced))
+pub(crate) struct UnknownFlag {
+    pub(crate) hint: String,
+    /// Whether that names what is meant: then nobody has to guess.
+    pub(crate) is_known: bool,
+}
+
+impl UnknownFlag {
+    pub(crate) fn new(flag: &str, command: &Command) -> Option<Self> {
+        let takes_any_key = command.get_arguments().any(|arg| arg.get_id() == FORCE_PARAM);
+        let other = || overrides::instead_of(flag, command.get_bin_name().unwrap_or_default());
+        let forced = "a key that only a newer server has is sent with --force-param KEY=VALUE";
+        takes_any_key.then(|| match other() {
+            Some(hint) => Self { hint, is_known: true },
+            None => Self { hint: forced.to_owned(), is_known: false },
+        })
+    }
 }
 
 /// The two verbs that take a configuration.
