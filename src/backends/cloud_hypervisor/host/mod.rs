@@ -8,6 +8,7 @@ pub mod facts;
 mod groups;
 mod life;
 mod measure;
+mod mounts;
 pub mod network;
 mod pci;
 mod process;

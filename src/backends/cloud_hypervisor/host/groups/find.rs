@@ -1,13 +1,11 @@
 //! Who makes control groups on this host: looked at, with nothing changed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Groups, Systemd, has_cpu};
+use crate::backends::cloud_hypervisor::host::mounts::mounts;
 
 /// What is chosen if it is told to do without.
 const NONE: &str = "none";
@@ -84,11 +82,6 @@ fn by_root(tree: &Path) -> Groups {
 
 /// Where the second version of control groups is mounted.
 fn unified(root: &Path) -> Option<PathBuf> {
-    let table = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
-    let mount = table.lines().find_map(|line| {
-        let columns: Vec<&str> = line.split(' ').collect();
-        let dash = columns.iter().position(|column| *column == "-")?;
-        (columns.get(dash + 1) == Some(&"cgroup2")).then(|| columns.get(4).copied()).flatten()
-    })?;
-    Some(root.join(mount.trim_start_matches('/')))
+    let mount = mounts(root).into_iter().find(|mount| mount.kind.as_deref() == Some("cgroup2"))?;
+    Some(root.join(mount.place.trim_start_matches('/')))
 }

@@ -12,7 +12,10 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    backends::cloud_hypervisor::host::hint,
+    backends::cloud_hypervisor::host::{
+        hint,
+        mounts::{Mount, mounts},
+    },
     model::{Error, Result},
 };
 
@@ -123,19 +126,12 @@ fn mounted(root: &Path, disks: &BTreeSet<String>) -> Option<(String, String)> {
     let block = root.join("sys/class/block");
     let numbers: Vec<(String, &String)> =
         disks.iter().map(|disk| (text(&block.join(disk).join("dev")), disk)).collect();
-    let table = text(&root.join("proc/self/mountinfo"));
-    for line in table.lines() {
-        let columns: Vec<&str> = line.split(' ').collect();
-        let (Some(number), Some(place)) = (columns.get(2), columns.get(4)) else { continue };
-        let by_number = numbers.iter().find(|(own, _)| own == number).map(|(_, disk)| (*disk).clone());
+    mounts(root).into_iter().find_map(|Mount { number, place, source, .. }| {
+        let by_number = numbers.iter().find(|(own, _)| *own == number).map(|(_, disk)| (*disk).clone());
         // Some file systems have a number of their own, and name their disk as the source.
-        let source = columns.iter().position(|column| *column == "-").and_then(|dash| columns.get(dash + 2));
-        let by_source = || source.and_then(|source| disk_of(root, source)).filter(|disk| disks.contains(disk));
-        if let Some(disk) = by_number.or_else(by_source) {
-            return Some((disk, (*place).to_owned()));
-        }
-    }
-    None
+        let by_source = || source.and_then(|source| disk_of(root, &source)).filter(|disk| disks.contains(disk));
+        Some((by_number.or_else(by_source)?, place))
+    })
 }
 
 /// The disk that a path below `/dev` leads to.
