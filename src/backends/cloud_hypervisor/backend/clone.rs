@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
+    aside::{DISK, aside},
     create::Told,
     grow::unchanged,
     look::SLOW,
@@ -23,7 +24,7 @@ use crate::{
             vmm::Vmm,
         },
     },
-    model::{Class, Error, Hint, Params, PropertyString, Result, Vmid},
+    model::{Error, Hint, Params, PropertyString, Result, Vmid},
 };
 
 /// Keys that a copy does not take over: they are about the source, and not about what it is.
@@ -113,9 +114,7 @@ impl Local {
     async fn copy_all(&self, copies: Vec<Copying>, job: &Job) -> Result<()> {
         let (log, managed) = (job.log.clone(), self.managed());
         let work = move || copies.iter().try_for_each(|copy| copy.make(&log, &managed));
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| Error::new(Class::Bug, "the work on a disk ended early").with_source(error))?
+        aside(DISK, work).await
     }
 
     /// The configuration of the copy, and what is to be copied for it.

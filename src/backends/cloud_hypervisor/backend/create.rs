@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
+    aside::{DISK, aside},
     asked::config_of,
     volumes::{STORAGE, drives, volume_of},
 };
@@ -134,9 +135,7 @@ impl Local {
     pub(super) async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
         let log = job.log.clone();
         let work = move || makings.iter().try_for_each(|making| making.make(&log));
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| Error::new(Class::Bug, "the work on a disk ended early").with_source(error))?
+        aside(DISK, work).await
     }
 }
 

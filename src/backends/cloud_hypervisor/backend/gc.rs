@@ -126,7 +126,7 @@ impl Local {
     }
 
     fn lost_vmms(&self, known: &Known) -> Result<Vec<Lost>> {
-        let vms = self.options().state.join("vms");
+        let vms = self.vms();
         let lost = host::running_below(&vms)?.into_iter().filter_map(|(id, log)| {
             let uuid: Uuid = log.strip_prefix(&vms).ok()?.iter().next()?.to_str()?.parse().ok()?;
             let row = known.vms.iter().any(|(vm, _)| vm.uuid == uuid);
@@ -213,7 +213,7 @@ impl Local {
 
     fn lost_states(&self, known: &Known) -> Vec<Orphan> {
         let mut found = Vec::new();
-        for path in entries(&self.options().state.join("vms")) {
+        for path in entries(&self.vms()) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let Ok(uuid) = name.parse::<Uuid>() else { continue };
             if known.vms.iter().all(|(vm, _)| vm.uuid != uuid) {

@@ -2,13 +2,16 @@
 
 use tokio::task::JoinHandle;
 
-use super::{Job, Local, asked::typed};
+use super::{
+    Job, Local,
+    aside::{aside, joined},
+};
 use crate::{
     backends::cloud_hypervisor::{
         host::{GroupName, Limits, ProcessId},
         state::Vm,
     },
-    model::{Class, Error, Result},
+    model::{Result, config::QemuConfig},
 };
 
 /// A VMM on its way into its group, which may take as long as the start of its VM.
@@ -23,7 +26,7 @@ impl Entering {
     /// # Errors
     /// Where it is limited and cannot be.
     pub(super) async fn done(self, job: &Job) -> Result<()> {
-        match self.work.await.map_err(panicked)? {
+        match joined(LOST, self.work).await {
             Err(error) if self.limited => Err(error.context("cpulimit, cpuunits")),
             Err(error) => job.line(&format!("no control group of its own: {error}")),
             Ok(_) => Ok(()),
@@ -31,9 +34,8 @@ impl Entering {
     }
 }
 
-fn panicked(error: tokio::task::JoinError) -> Error {
-    Error::new(Class::Bug, "a control group was not dealt with").with_source(error)
-}
+/// What is said where that panicked.
+const LOST: &str = "a control group was not dealt with";
 
 /// The group of a VM. Its directory of sockets is called after the same.
 fn name(local: &Local, vm: &Vm) -> GroupName {
@@ -43,8 +45,7 @@ fn name(local: &Local, vm: &Vm) -> GroupName {
 
 impl Local {
     /// Has a VMM that was just started go into a group of its own.
-    pub(super) fn enter_group(&self, vm: &Vm, vmm: &ProcessId) -> Result<Entering> {
-        let config = typed(&vm.settings.config);
+    pub(super) fn enter_group(&self, vm: &Vm, config: &QemuConfig, vmm: &ProcessId) -> Result<Entering> {
         // Nought is no limit.
         let processors = config.cpulimit()?.filter(|limit| *limit > 0.0);
         let limits = Limits { processors, weight: config.cpuunits()? };
@@ -56,10 +57,17 @@ impl Local {
     /// Changes what the group of a VM that runs may have.
     ///
     /// # Errors
-    /// [`Class::Conflict`] where it has none.
+    /// [`Class::Conflict`](crate::model::Class::Conflict) where it has none.
     pub(super) async fn limit_group(&self, vm: &Vm, limits: Limits) -> Result<()> {
         let (groups, name) = (self.options().groups.clone(), name(self, vm));
-        tokio::task::spawn_blocking(move || groups.limit(&name, &limits)).await.map_err(panicked)?
+        aside(LOST, move || groups.limit(&name, &limits)).await
+    }
+
+    /// Takes away all that a VMM which is gone had of the host, its devices too. What the host does not take back is said.
+    pub(super) async fn release_all(&self, vm: &Vm, job: &Job) -> Result<()> {
+        self.release(vm).await?;
+        self.return_devices(vm.uuid, None).await?;
+        self.tell_kept(vm, job)
     }
 
     /// Takes away what the host made for a VMM that is gone: taps, and its group.

@@ -3,10 +3,9 @@
 //! How large the disk is afterwards is what proves that it has grown, so a command that dies in between is mended by the
 //! next one: the configuration follows the file.
 
-use tokio::task::spawn_blocking;
-
 use super::{
     Job, Local,
+    aside::{DISK, aside},
     look::SLOW,
     volumes::{drives, format_of},
 };
@@ -55,10 +54,7 @@ impl Local {
         let grown = match sight {
             Sight::Stopped => {
                 let path = volume.path.clone();
-                let grow = spawn_blocking(move || disk::grow(&path, format, size).map(drop));
-                grow.await.unwrap_or_else(|error| {
-                    Err(Error::new(Class::Bug, "the work on a disk ended early").with_source(error))
-                })
+                aside(DISK, move || disk::grow(&path, format, size).map(drop)).await
             }
             _ => self.grow_running(vm, &key, size).await,
         };

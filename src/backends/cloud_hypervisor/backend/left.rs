@@ -55,7 +55,7 @@ impl Local {
 
     /// Removes directories of VMs that have no row: a VM's directory is there a moment before its row is.
     fn sweep(&self) -> Result<()> {
-        let vms = self.options().state.join("vms");
+        let vms = self.vms();
         let strays = |uuids: &BTreeSet<String>| -> Vec<PathBuf> {
             let entries = fs::read_dir(&vms).into_iter().flatten().flatten();
             let strange = entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| !uuids.contains(name)));
@@ -72,7 +72,7 @@ impl Local {
     }
 }
 
-/// Makes the directory of a VM, for its owner alone.
+/// Makes a directory for VMs or of one, for its owner alone.
 pub(super) fn make_directory(directory: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Job, Local,
+    aside::aside,
     asked::{change_of, typed},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
             state::{Config, Lent, Vm},
         },
     },
-    model::{Class, Error, Hint, Result, config::QemuConfig},
+    model::{Error, Hint, Result, config::QemuConfig},
 };
 
 /// The devices of a configuration: what each is called in the VMM, and its address.
@@ -44,9 +45,15 @@ impl Local {
     /// Refuses devices that cannot be had, before anything happens: those that a step asks for, and all of a VM that is to
     /// start.
     pub(super) fn refuse_devices(&self, step: &Step) -> Result<()> {
+        if !matches!(step.action, Action::Start | Action::Create | Action::Configure | Action::ConfigureInTask) {
+            return Ok(());
+        }
         let vm = self.state().vm(step.guest.vmid).ok();
         let (set, all): (Config, Config) = match (step.action, &vm) {
-            (Action::Start, Some(vm)) if vm.process.is_none() => (vm.settings.to_come(), vm.settings.to_come()),
+            (Action::Start, Some(vm)) if vm.process.is_none() => {
+                let all = vm.settings.to_come();
+                (all.clone(), all)
+            }
             (Action::Create, _) | (Action::Configure | Action::ConfigureInTask, None) => {
                 let set: Config = step.params.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
                 (set.clone(), set)
@@ -133,7 +140,7 @@ impl Local {
     /// Takes a device from the host, or leaves it with the driver for VMMs where somebody has bound it to that.
     ///
     /// # Errors
-    /// [`Class::Conflict`] while another VM has it, or when the driver does not take it.
+    /// [`Class::Conflict`](crate::model::Class::Conflict) while another VM has it, or when the driver does not take it.
     pub(super) async fn take_device(&self, vm: &Vm, id: &str, address: &str) -> Result<()> {
         let (pci, state) = (&self.options().pci, self.state());
         let is_ours = state.lent()?.iter().any(|lent| lent.address == address);
@@ -198,8 +205,7 @@ impl Local {
 /// Does something with devices beside all that goes on: the kernel waits for whoever has one.
 async fn asleep(pci: &Pci, work: impl FnOnce(&Pci) -> Result<()> + Send + 'static) -> Result<()> {
     let pci = pci.clone();
-    let done = tokio::task::spawn_blocking(move || work(&pci)).await;
-    done.map_err(|error| Error::new(Class::Bug, "a device was not dealt with").with_source(error))?
+    aside("a device was not dealt with", move || work(&pci)).await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! it. What is written down, looked at and decided is in the rooms beside this one.
 
 mod addresses;
+mod aside;
 mod asked;
 mod attached;
 mod clone;
@@ -164,11 +165,16 @@ impl Local {
         self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
     }
 
+    /// Where the directories of VMs are.
+    fn vms(&self) -> PathBuf {
+        self.options().state.join("vms")
+    }
+
     /// The files of a VM.
     fn places(&self, vm: &Vm) -> Places {
         let uuid = vm.uuid.simple().to_string();
         Places {
-            state: self.options().state.join("vms").join(vm.uuid.to_string()),
+            state: self.vms().join(vm.uuid.to_string()),
             // Eight signs of a random number and the VMID are short, and nobody else's.
             run: self.options().run.join(format!("{}-{}", vm.vmid, &uuid[..8])),
         }
@@ -189,19 +195,24 @@ impl Local {
 
     /// Takes the lock of a VM, waiting so long for whoever holds it.
     async fn lock(&self, vm: &Vm, what: &str, patience: Option<Duration>) -> Result<OperationLock> {
-        let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
-        let directory = self.places(vm).state;
-        let lock = OperationLock::take(&directory, &holder, patience).await?;
+        let lock = self.lock_whatever(vm, what, patience).await?;
         let there = self.state().vm(vm.vmid);
         if there.as_ref().is_ok_and(|there| there.uuid == vm.uuid) {
             return Ok(lock);
         }
         // It was removed while we waited, and its directory is there because we did.
-        let _ = fs::remove_dir_all(&directory);
+        let _ = fs::remove_dir_all(self.places(vm).state);
         Err(match there {
             Ok(_) => Error::conflict(format!("VM {} was replaced by another one meanwhile", vm.vmid)),
             Err(error) => error,
         })
+    }
+
+    /// The same, whatever became of the VM meanwhile. Its directory is made if it is missing.
+    async fn lock_whatever(&self, vm: &Vm, what: &str, patience: Option<Duration>) -> Result<OperationLock> {
+        let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
+        left::make_directory(&self.vms())?;
+        OperationLock::take(&self.places(vm).state, &holder, patience).await
     }
 
     /// The type of the task that an action is on Proxmox; `None` for the one that is answered at once.

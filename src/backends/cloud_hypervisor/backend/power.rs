@@ -87,9 +87,7 @@ impl Local {
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
                     self.end_vmm(&vm, &process).await?;
                 }
-                self.release(&vm).await?;
-                self.return_devices(vm.uuid, None).await?;
-                self.tell_kept(&vm, job)?;
+                self.release_all(&vm, job).await?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
                 self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
                 Err(explained(error))
@@ -144,7 +142,7 @@ impl Local {
         let started = host::spawn(&launch)?;
         logs::drop_old(&places, launch.generation);
         self.state().record_process(vm.vmid, &started, None)?;
-        let group = self.enter_group(vm, &started)?;
+        let group = self.enter_group(vm, &config, &started)?;
         let vmm = Vmm::connect(places.api_socket())?;
         let ping = vmm.ping(SLOW).await?;
         if ping.pid != started.pid {

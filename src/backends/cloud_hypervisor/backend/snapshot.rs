@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Job, Local,
+    aside::{DISK, aside},
     clone::of_snapshot,
     create::Told,
     look::SLOW,
@@ -260,9 +261,7 @@ impl Local {
                 log.check()
             })
         };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| Error::new(Class::Bug, "the work on a disk ended early").with_source(error))?
+        aside(DISK, work).await
     }
 
     /// From here on an intent is finished: with these changes of what is set now, not of what was set when it began.

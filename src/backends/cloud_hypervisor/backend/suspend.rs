@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{
     Job, Local,
+    aside::aside,
     look::SLOW,
     power::{Launched, explained},
 };
@@ -88,11 +89,8 @@ impl Local {
             })?;
             self.keep_said(vm).await;
             self.end_vmm(vm, &process).await?;
-            for action in [Action::RemoveSockets, Action::RemoveTaps] {
-                self.carry_out(vm, &action).await?;
-            }
-            self.return_devices(vm.uuid, None).await?;
-            self.tell_kept(vm, job)?;
+            self.carry_out(vm, &Action::RemoveSockets).await?;
+            self.release_all(vm, job).await?;
             self.state().settle(vm.vmid, &Settle::stopped(End::Suspended).ending(intent.id, Outcome::Finished))
         };
         let saved: Result<()> = saved.await;
@@ -128,11 +126,8 @@ impl Local {
         if let Some(process) = self.state().vm(vm.vmid)?.process {
             self.end_vmm(&vm, &process).await?;
         }
-        for action in [Action::RemoveSockets, Action::RemoveTaps] {
-            self.carry_out(&vm, &action).await?;
-        }
-        self.return_devices(vm.uuid, None).await?;
-        self.tell_kept(&vm, job)?;
+        self.carry_out(&vm, &Action::RemoveSockets).await?;
+        self.release_all(&vm, job).await?;
         let end = End::FailedStart { error: Some(error.to_string()) };
         self.state().settle(vm.vmid, &Settle::stopped(end).ending(intent.id, Outcome::RolledBack))?;
         Err(explained(error))
@@ -194,9 +189,7 @@ impl Local {
             fs::rename(&unfinished, &folder).map_err(|error| failed("put in place", &folder, error))?;
             disk::sync_entries(&places.state)
         };
-        tokio::task::spawn_blocking(whole)
-            .await
-            .map_err(|error| Error::new(Class::Bug, "the work on a VM's memory ended early").with_source(error))?
+        aside("the work on a VM's memory ended early", whole).await
     }
 
     /// Refuses where the memory has no room on the disk: asked before the VM stands still for it.

@@ -261,6 +261,7 @@ mod tests {
         let _second = second.unwrap();
         OperationLock::try_take(room.path(), &holder("third")).unwrap_err();
     }
+
     #[test]
     fn a_directory_that_goes_away_makes_nobody_fail() {
         let room = tempfile::tempdir().unwrap();

@@ -1,18 +1,12 @@
 //! What was left behind, removed: looked at once more, with the lock of its VM held if that is there.
 
-use std::{
-    fs::{self, DirBuilder},
-    io::ErrorKind,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, io::ErrorKind, path::Path, time::Duration};
 
 use super::{Known, Local, Orphan, OrphanKind, failed, is_free, is_listened_to, resolved};
 use crate::{
     backends::cloud_hypervisor::{
         host::{self, network::Mark, network::Network},
-        state::{Holder, OperationLock, Vm},
+        state::Vm,
     },
     model::{Class, Error, Result},
 };
@@ -25,14 +19,8 @@ impl Local {
             None => None,
         };
         let _lock = match &owner {
-            Some(vm) => {
-                let holder = Holder::new(vm.vmid, "gc", &*self.options().user)?;
-                let directory = self.places(vm).state;
-                // A VM that was never started has no directory, and nobody who starts it has one yet.
-                let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
-                made.map_err(|error| failed("make", &directory, error))?;
-                Some(OperationLock::take(&directory, &holder, self.options().patience).await?)
-            }
+            // One that is gone meanwhile is no matter: it is looked at what is there.
+            Some(vm) => Some(self.lock_whatever(vm, "gc", self.options().patience).await?),
             None => None,
         };
         let known = self.known()?;

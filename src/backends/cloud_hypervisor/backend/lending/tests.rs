@@ -10,7 +10,7 @@ use crate::{
         },
         state::{Draft, End, NewVm, Outcome, Settle, Task, Verb},
     },
-    model::{GuestKind, GuestRef, Params},
+    model::{Class, GuestKind, GuestRef, Params},
 };
 
 /// A host with a disk that nobody uses, and VMs that are to have it.
