@@ -253,6 +253,8 @@ async fn requests_it_does_not_take() {
             held.extend((0..10).map(|_| std::os::unix::net::UnixStream::connect(vmm.socket()).unwrap()));
             match vmm.ping(SOON).await {
                 Ok(_) if held.len() < 1000 => tokio::time::sleep(Duration::from_millis(10)).await,
+                // Its reason went unread, twice.
+                Err(error) if error.why == Why::Lost && held.len() < 1000 => {}
                 answer => break answer,
             }
         };

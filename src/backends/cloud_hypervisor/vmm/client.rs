@@ -1,6 +1,6 @@
 //! The client: one call, one connection, one answer within a deadline.
 //!
-//! A connection is not kept: a VMM takes ten of them, and a new one costs microseconds. Nothing is sent twice.
+//! A connection is not kept: a VMM takes ten of them, and a new one costs microseconds. Only what reads is sent again.
 
 use std::{
     path::{Path, PathBuf},
@@ -63,8 +63,6 @@ impl Vmm {
             .pool_max_idle_per_host(0)
             .no_proxy()
             .no_gzip()
-            // There is no TLS on a socket; reading this host's certificates would cost more than all that is asked.
-            .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             // There is no TLS on this socket, and reading the system's certificates takes longer than the call.
             .tls_certs_only([])
@@ -103,7 +101,19 @@ impl Vmm {
         Err(Error::from_answer(verb, status, &answer, state))
     }
 
+    /// What reads and got no answer is asked once more: a VMM without a place for one more connection closes it with
+    /// its reason unread, and one that has ended is told from it by the second call.
     async fn exchange(&self, verb: Verb, body: Option<Vec<u8>>, within: Duration) -> Result<(u16, Vec<u8>)> {
+        let deadline = Instant::now() + within;
+        match self.exchange_once(verb, body.clone(), within).await {
+            Err(error) if verb.reads && error.why == Why::Lost => {
+                self.exchange_once(verb, body, deadline.saturating_duration_since(Instant::now())).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn exchange_once(&self, verb: Verb, body: Option<Vec<u8>>, within: Duration) -> Result<(u16, Vec<u8>)> {
         let (size, limit) = (body.as_ref().map_or(0, Vec::len), self.limit.load(Ordering::Relaxed));
         if size > limit {
             return Err(Error::new(verb, Why::TooLarge { size, limit }));
