@@ -10,6 +10,7 @@ mod console;
 mod proxmox;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -112,8 +113,8 @@ pub struct QueuedStep {
     pub params: Params,
     /// For whom.
     pub user: String,
-    /// Since when, in seconds since 1970.
-    pub added: u64,
+    /// Since when.
+    pub added: Timestamp,
     /// `waiting`, `applying`, or `failed`: then it stands in the way of those behind it.
     pub status: &'static str,
     /// Why it failed.

@@ -33,12 +33,7 @@ impl Row for QueuedStep {
                 params.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join("; ")
             }),
             Column::new("STATUS", "status", |row: &QueuedStep| row.status.to_owned()).coloured(status_colour),
-            Column::new("QUEUED", "added", |row: &QueuedStep| {
-                i64::try_from(row.added)
-                    .ok()
-                    .and_then(|at| jiff::Timestamp::from_second(at).ok())
-                    .map_or(String::new(), ago)
-            }),
+            Column::new("QUEUED", "added", |row: &QueuedStep| ago(row.added)),
             Column::new("ERROR", "error", |row: &QueuedStep| row.error.clone().unwrap_or_default()),
             Column::new("USER", "user", |row: &QueuedStep| row.user.clone()).wide(),
             Column::new("UPID", "upid", |row: &QueuedStep| row.upid.to_string()).wide(),

@@ -19,6 +19,8 @@ const BEFORE: &[&str] = &[
     "vm resume 102",
     "vm create --name sleeper --start",
     "vm suspend sleeper",
+    "--context local vm create --name later --memory 64",
+    "--context local vm add disk later --volume local:1 --queue",
 ];
 
 /// A table of keys and the commands whose output it describes.

@@ -54,7 +54,6 @@ impl Local {
                 (None, false) => "waiting",
             };
             let Queued { id, vmid, user, added, error, .. } = item;
-            let added = u64::try_from(added.as_second()).unwrap_or(0);
             Ok(QueuedStep { id: id.0, vmid, params, user, added, status, error, upid })
         };
         self.state().queue(vmid)?.into_iter().map(row).collect()
