@@ -36,7 +36,8 @@ fn what_cannot_be_is_refused_before_there_is_a_task() {
         ("--args -S", 2, "x-ch-config"),
         ("--boot order=scsi3", 2, "scsi3"),
         ("--scsi0 local:1,format=vmdk", 2, "vmdk"),
-        ("--cicustom user=local:snippets/a", 2, "cicustom"),
+        ("--cicustom user=local:snippets/a", 3, "storage/local/snippets/a"),
+        ("--cicustom vendor=nfs:snippets/a", 2, "vendor: nfs:snippets/a is no snippet of this host"),
         ("--scsi0 /nowhere/disk.raw", 3, "/nowhere/disk.raw"),
         ("--scsi0 local:100/vm-100-disk-7.raw", 3, "vm-100-disk-7.raw"),
         ("--image nowhere", 3, "nowhere"),
@@ -115,6 +116,32 @@ fn a_password_is_kept_as_its_hash_only() {
         assert!(!found, "the password is in {}", file.display());
     }
     assert_eq!(host.status("a")["config"]["cipassword"], "**********");
+}
+
+#[test]
+fn texts_of_ones_own_are_what_the_guest_finds() {
+    let host = Host::new(&stand_in());
+    let env = &host.env;
+    let folder = host.state().join("storage/local/snippets");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("user.yaml"), "#cloud-config\nruncmd: [touch /one]\n").unwrap();
+    fs::write(folder.join("vendor.yaml"), "#cloud-config\npackages: [qemu-guest-agent]\n").unwrap();
+    let parts = "user=local:snippets/user.yaml,vendor=local:snippets/vendor.yaml";
+    let create = format!("vm create --name a --memory 256 --kernel kernel --cicustom {parts}");
+    let _ = env.run(&format!("{create} --start")).ok();
+    let seed = files_below(&host.state()).into_iter().find(|file| file.ends_with("seed.img")).unwrap();
+    let has = |text: &str| String::from_utf8_lossy(&fs::read(&seed).unwrap()).contains(text);
+    assert!(has("touch /one") && has("qemu-guest-agent") && has("instance-id"));
+
+    // They are read at each start; one that is gone by then is named, and nothing runs.
+    fs::write(folder.join("user.yaml"), "#cloud-config\nruncmd: [touch /two]\n").unwrap();
+    let _ = env.run("vm stop a").ok();
+    let _ = env.run("vm start a").ok();
+    assert!(has("touch /two") && !has("touch /one"));
+    let _ = env.run("vm stop a").ok();
+    fs::remove_file(folder.join("vendor.yaml")).unwrap();
+    let _ = env.run("vm start a").exits(9).says(&["cicustom: vendor: there is no file", "snippets/vendor.yaml"]);
+    assert_eq!(host.status("a")["status"], "stopped");
 }
 
 /// Whether somebody else takes the password.

@@ -23,7 +23,11 @@ use crate::{
         mapping::{SeedFacts, is_seed},
         state::{Config, NetworkRow, Vm},
     },
-    model::{Class, Error, Hint, PropertyString, Result, Vmid, config::qemu::IpConfig, is_disk_key},
+    model::{
+        Class, Error, Hint, PropertyString, Result, Vmid,
+        config::{QemuConfig, qemu::IpConfig},
+        is_disk_key,
+    },
 };
 
 /// Keys that are for cloud-init alone: who gives one wants a seed.
@@ -204,9 +208,10 @@ impl Local {
     }
 
     /// What a seed needs beside the configuration.
-    pub(super) fn seed_facts(&self, vm: &Vm) -> SeedFacts {
+    pub(super) fn seed_facts(&self, vm: &Vm, config: &QemuConfig) -> Result<SeedFacts> {
         let Resolver { nameservers, searchdomains } = Resolver::of_this_host();
-        SeedFacts { uuid: vm.uuid.to_string(), nameservers, searchdomains, ..SeedFacts::default() }
+        let custom = self.custom_texts(config)?;
+        Ok(SeedFacts { uuid: vm.uuid.to_string(), nameservers, searchdomains, custom })
     }
 }
 

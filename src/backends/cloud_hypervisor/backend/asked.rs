@@ -21,7 +21,7 @@ use crate::{
             vmm::config::ImageType,
         },
     },
-    model::{ConfigView, Error, Hint, Result, config::QemuConfig},
+    model::{ConfigView, Error, Result, config::QemuConfig},
 };
 
 /// Parameters of a create that are no keys of the configuration.
@@ -127,9 +127,8 @@ impl Local {
     /// Asks the mapping, with what is there and what would be made. Of the drives that are not `new` the volumes may be
     /// gone: that is for the next start to say.
     fn possible(&self, config: &Config, image: Option<Image>, new: impl Fn(&str) -> bool) -> Result<()> {
-        if let Some(text) = config.get("cicustom") {
-            return Err(Error::usage(format!("cicustom={text}: texts of one's own are not read on this host yet"))
-                .with_hint(Hint::Text("use ciuser, sshkeys, cipassword and ipconfig0".to_owned())));
+        if new("cicustom") {
+            self.custom_texts(&typed(config))?;
         }
         let (mut config, mut facts) = (config.clone(), self.host_facts());
         let supposed = |key: &str, format| mapping::Volume { path: key.into(), format, ..mapping::Volume::default() };

@@ -28,6 +28,7 @@ mod networks;
 mod power;
 mod queued;
 mod snapshot;
+mod snippets;
 mod suspend;
 mod template;
 mod volumes;

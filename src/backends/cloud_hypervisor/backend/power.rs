@@ -170,12 +170,13 @@ impl Local {
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
         let mut facts = self.facts_beside(vm, config)?;
         let places = self.places(vm);
-        if let Some(seed) = mapping::seed(config, &self.seed_facts(vm))? {
+        if let Some(seed) = mapping::seed(config, &self.seed_facts(vm, config)?)? {
             let path = places.state.join("seed.img");
             let image = disk::Seed {
                 user_data: seed.user_data,
                 meta_data: seed.meta_data,
                 network_config: seed.network_config,
+                vendor_data: seed.vendor_data,
             };
             image.write(&path)?;
             self.attach_seed(vm, &path, &mut facts.volumes)?;

@@ -28,9 +28,14 @@ use crate::{
 pub(super) const STORAGE: &str = "local";
 
 impl Local {
-    /// Where the storage's disks are.
+    /// Where the storage is.
+    pub(super) fn storage_folder(&self) -> PathBuf {
+        self.options().state.join("storage").join(STORAGE)
+    }
+
+    /// Where its disks are.
     pub(super) fn images(&self) -> PathBuf {
-        self.options().state.join("storage").join(STORAGE).join("images")
+        self.storage_folder().join("images")
     }
 
     /// Where a VM's own disks are.
@@ -190,10 +195,11 @@ impl Local {
         if storage != STORAGE {
             return Err(Error::not_found(format!("storage '{storage}' does not exist")));
         }
-        if content.is_some_and(|content| content != "images") {
-            return Ok(Vec::new());
+        let wanted = |kind| content.is_none_or(|content| content == kind);
+        let mut volumes = if wanted("snippets") { self.list_snippets() } else { Vec::new() };
+        if !wanted("images") {
+            return Ok(volumes);
         }
-        let mut volumes = Vec::new();
         for (vm, _) in self.state().vms()? {
             for drive in vm.settings.guest_config(ConfigView::Pending).disks().values() {
                 let volid = volume_of(drive);

@@ -31,6 +31,8 @@ pub struct Seed {
     pub meta_data: String,
     /// `network-config`, if the guest should not just ask for an address.
     pub network_config: Option<String>,
+    /// `vendor-data`: what to set up beside the rest, if there is anything.
+    pub vendor_data: Option<String>,
 }
 
 impl fmt::Debug for Seed {
@@ -41,11 +43,12 @@ impl fmt::Debug for Seed {
 }
 
 impl Seed {
-    fn files(&self) -> [(&'static str, Option<&str>); 3] {
+    fn files(&self) -> [(&'static str, Option<&str>); 4] {
         [
             ("user-data", Some(&self.user_data)),
             ("meta-data", Some(&self.meta_data)),
             ("network-config", self.network_config.as_deref()),
+            ("vendor-data", self.vendor_data.as_deref()),
         ]
     }
 
@@ -118,6 +121,7 @@ mod tests {
             user_data: user_data.to_owned(),
             meta_data: "instance-id: i-1\nlocal-hostname: web\n".to_owned(),
             network_config: Some("version: 2\n".to_owned()),
+            vendor_data: Some("#cloud-config\n".to_owned()),
         }
     }
 
@@ -141,7 +145,8 @@ mod tests {
             let want = seed.files().map(|(name, text)| (name.to_owned(), text.unwrap().to_owned()));
             assert!(files == want, "{length}");
         }
-        assert_eq!(read_back(Seed { network_config: None, ..seed("a") }.image().unwrap()).len(), 2);
+        let few = Seed { network_config: None, vendor_data: None, ..seed("a") };
+        assert_eq!(read_back(few.image().unwrap()).len(), 2);
         assert_eq!(seed(&"x".repeat(LARGEST + 1)).image().unwrap_err().class(), Class::Usage);
     }
 
