@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 /// How long to wait while others write. Each of them holds the lock for one or two writes to the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -119,9 +119,15 @@ pub(crate) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connec
     Ok(connection)
 }
 
-/// Lets readers not wait for writers.
+/// Lets readers not wait for writers, and leaves the log (`-wal`) where it is at the end: a command writes a few pages,
+/// and to bring them into the file, remove the log and make it anew the next time costs more than all else it does. The
+/// log is short, for whoever opens the file reads it.
 pub(crate) fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
-    patiently(|| connection.pragma_update(None, "journal_mode", "wal"))
+    /// Pages of 4 KiB after which they are brought into the file.
+    const LOG_PAGES: u32 = 128;
+    patiently(|| connection.pragma_update(None, "journal_mode", "wal"))?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// Whether something failed because there is no room for it.

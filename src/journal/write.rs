@@ -78,7 +78,8 @@ impl Journal {
 impl Recorder for Journal {
     fn plan(&self, intent: &Intent) -> Result<OperationId> {
         let planned = Planned { host: self.host.clone(), pid: std::process::id(), intent: intent.clone() };
-        self.write(Safety::Power, |transaction| {
+        // Nothing is sent before the event that says so is safe, and with it this one.
+        self.write(Safety::Process, |transaction| {
             let operation = next_number(transaction, "operation")?;
             self.append(transaction, operation, &planned)?;
             Ok(OperationId(operation))

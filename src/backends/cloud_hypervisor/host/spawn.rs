@@ -92,7 +92,7 @@ pub struct Launch<'a> {
     pub binary: &'a Path,
     /// The VM's files.
     pub places: &'a Places,
-    /// Which start of this VM it is, counted up; its files must not be there yet.
+    /// Which start of this VM it is, counted up.
     pub generation: u64,
     /// What else stands on the command line. Secrets must not: everybody on this host can read it.
     pub args: &'a [&'a str],
@@ -118,8 +118,8 @@ pub fn short_socket(path: &Path) -> Result<()> {
 /// While this process lives, it waits for the VMM's end in a thread, so that no zombie remains.
 ///
 /// # Errors
-/// [`Class::Usage`] when a socket's path is too long, [`Class::Conflict`] when a VMM lives or the generation was there
-/// before, [`Class::NotFound`] without the executable.
+/// [`Class::Usage`] when a socket's path is too long, [`Class::Conflict`] when a VMM lives, [`Class::NotFound`] without
+/// the executable.
 pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     let places = launch.places;
     places.sockets().iter().try_for_each(|socket| short_socket(socket))?;
@@ -217,15 +217,15 @@ struct Made {
 }
 
 impl Made {
-    /// A file that was not there, to which is only added.
+    /// A new file, to which is only added. No VMM lives, so one that is there is of a start that the row has forgotten: it
+    /// was lost with the power.
     fn file(&mut self, path: PathBuf) -> Result<File> {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at("remove", &path, error)),
+            _ => {}
+        }
         let opened = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
-        let file = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Error::conflict(format!("`{}` is there already: this generation was started before", path.display()))
-            }
-            _ => at("make", &path, error),
-        })?;
+        let file = opened.map_err(|error| at("make", &path, error))?;
         self.paths.push(path);
         Ok(file)
     }

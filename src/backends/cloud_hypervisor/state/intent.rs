@@ -184,6 +184,15 @@ impl Draft {
         self.work = work;
         self
     }
+
+    /// What writing it down promises. Without power nothing runs: of what only starts or ends processes nothing would be
+    /// left to finish.
+    fn safety(&self) -> Safety {
+        match self.verb {
+            Verb::Start | Verb::Stop if self.work.drops.is_empty() => Safety::Process,
+            _ => Safety::Power,
+        }
+    }
 }
 
 /// What is being done to a VM.
@@ -259,7 +268,7 @@ impl State {
     /// something is being done already, or was left: it is to be reconciled first.
     pub fn begin(&self, vmid: Vmid, draft: Draft) -> Result<Intent> {
         let verb = draft.verb;
-        self.write(Safety::Power, |transaction| {
+        self.write(draft.safety(), |transaction| {
             let vm = vm::find(transaction, &self.0.node, vmid)?;
             let intent = self.insert_intent(transaction, vmid, draft)?;
             if let Some(phase) = verb.phase() {

@@ -63,7 +63,8 @@ impl Task {
         let Log { state, id, .. } = &self.log;
         reach(Point::TaskEnding);
         state
-            .write(Safety::Power, |transaction| {
+            // What it did is safe by now. Of a task that lost its last line with the power nobody knows how it ended.
+            .write(Safety::Process, |transaction| {
                 let exit = match result {
                     Err(error) => ExitStatus::Failed(one_line(&chain(error))),
                     Ok(()) => match warnings(transaction, *id)? {

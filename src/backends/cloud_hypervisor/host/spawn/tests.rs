@@ -143,14 +143,15 @@ fn nothing_is_left_of_a_start_that_fails() {
 }
 
 #[test]
-fn a_generation_is_started_once() {
+fn files_of_a_start_that_was_forgotten_make_way() {
     let (_directory, binary, places) = fixture("exec sleep 600");
+    fs::create_dir_all(&places.state).unwrap();
+    fs::write(places.log(1), "of a start before the power went").unwrap();
+    fs::write(places.log(0), "of another").unwrap();
     let id = spawn_patiently(&launch(&binary, &places));
+    assert_eq!(fs::read(places.log(1)).unwrap(), b"");
+    assert_eq!(fs::read(places.log(0)).unwrap(), b"of another");
     end(&id, &places);
-    let log = fs::read(places.log(1)).unwrap();
-    assert_eq!(spawn(&launch(&binary, &places)).unwrap_err().class(), Class::Conflict);
-    assert!(places.events(1).exists());
-    assert_eq!(fs::read(places.log(1)).unwrap(), log);
 }
 
 #[test]
