@@ -2,6 +2,8 @@
 //!
 //! Only the shape is here; what a command does is in its own file.
 
+use std::ffi::OsString;
+
 use clap::{
     Arg, ArgAction, Command,
     builder::{PossibleValuesParser, StyledStr},
@@ -28,6 +30,16 @@ More: pvectl help exit-codes, pvectl help environment";
 
 /// The whole command line.
 pub(crate) fn command() -> Command {
+    command_of(&|_| true)
+}
+
+/// As much of the command line as these words speak of. What it takes, the whole one takes in the same way; what it
+/// refuses, the whole one has to be asked about. To build all verbs of all kinds takes longer than most of them do.
+pub(crate) fn command_for(words: &[OsString]) -> Command {
+    command_of(&|name| words.iter().any(|word| word == name))
+}
+
+fn command_of(is_wanted: &dyn Fn(&str) -> bool) -> Command {
     let mut app = Command::new("pvectl")
         .about(ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
@@ -37,10 +49,10 @@ pub(crate) fn command() -> Command {
         .disable_help_subcommand(true)
         .max_term_width(120)
         .args(global_args());
-    for kind in KINDS {
-        app = app.subcommand(noun(kind));
+    for kind in KINDS.iter().filter(|kind| kind.names().any(is_wanted)) {
+        app = app.subcommand(noun(kind, is_wanted));
     }
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| is_wanted(command.name)) {
         app = app.subcommand(command.command());
     }
     app
@@ -75,7 +87,7 @@ pub(crate) fn help(app: &mut Command, all: bool) -> StyledStr {
 }
 
 /// `pvectl vm …`.
-fn noun(kind: &'static Kind) -> Command {
+fn noun(kind: &'static Kind, is_wanted: &dyn Fn(&str) -> bool) -> Command {
     let mut noun = Command::new(kind.noun)
         .about(kind.about)
         .visible_alias(kind.plural)
@@ -83,7 +95,7 @@ fn noun(kind: &'static Kind) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true);
-    for verb in (kind.verbs)() {
+    for verb in (kind.verbs)().into_iter().filter(|verb| is_wanted(verb.name())) {
         noun = noun.subcommand(verb_command(kind, &*verb));
     }
     noun
@@ -129,4 +141,40 @@ fn global_args() -> Vec<Arg> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ArgMatches;
+
+    use super::*;
+
+    /// The commands on the way to the one that was typed, and what it was given.
+    fn chosen(mut matches: ArgMatches) -> (Vec<String>, ArgMatches) {
+        let mut path = Vec::new();
+        while let Some((name, below)) = matches.remove_subcommand() {
+            path.push(name);
+            matches = below;
+        }
+        (path, matches)
+    }
+
+    #[test]
+    fn what_is_built_for_a_line_takes_it_as_the_whole_does() {
+        let of_kinds = KINDS.iter().flat_map(|kind| (kind.verbs)().into_iter().flat_map(|verb| verb.examples(kind)));
+        let of_commands = COMMANDS.iter().flat_map(|command| command.examples.iter().map(|line| (*line).to_owned()));
+        let (whole, mut taken) = (command(), 0);
+        for line in of_kinds.chain(of_commands) {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            let part = command_for(&words).try_get_matches_from(&words);
+            match (part, whole.clone().try_get_matches_from(&words)) {
+                (Ok(part), Ok(whole)) => {
+                    assert!(chosen(part) == chosen(whole), "{line}");
+                    taken += 1;
+                }
+                (part, whole) => assert!(part.is_err() && whole.is_err(), "{line}: {part:?} {whole:?}"),
+            }
+        }
+        assert!(taken > 100, "{taken}");
+    }
 }

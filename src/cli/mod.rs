@@ -41,12 +41,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     if let Some(shell) = env.get(complete::VARIABLE) {
         return ExitCode::from(complete::main(shell, &args, &env));
     }
-    let mut app = app::command();
-    let matches = match app.try_get_matches_from_mut(&args) {
+    let matches = match app::command_for(&args).try_get_matches_from(&args) {
         Ok(matches) => matches,
-        Err(error) => return ExitCode::from(not_parsed(error, app, &args, &env)),
+        Err(_) => {
+            let mut app = app::command();
+            match app.try_get_matches_from_mut(&args) {
+                Ok(matches) => matches,
+                Err(error) => return ExitCode::from(not_parsed(error, app, &args, &env)),
+            }
+        }
     };
-    drop(app);
     let cx = Cx::new(env, &matches);
     start_tracing(&cx);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

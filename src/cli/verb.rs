@@ -62,9 +62,14 @@ impl Of {
 }
 
 impl Kind {
+    /// The words that mean this kind.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        [self.noun, self.plural].into_iter().chain(self.aliases.iter().copied())
+    }
+
     /// Whether a word means this kind.
     pub(crate) fn is_called(&self, word: &str) -> bool {
-        self.noun == word || self.plural == word || self.aliases.contains(&word)
+        self.names().any(|name| name == word)
     }
 
     /// The verb of this name.
