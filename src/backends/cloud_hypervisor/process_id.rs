@@ -3,7 +3,11 @@
 //! What rows and locks say of their writers and what this host signals and waits for is the same; only that is here, and
 //! nothing is done to anybody.
 
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    sync::OnceLock,
+};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -54,11 +58,21 @@ impl Stat {
     /// # Errors
     /// [`Class::Failed`] when `/proc` cannot be read.
     pub fn of(pid: u32) -> Result<Option<Self>> {
+        let unknown = || Error::new(Class::Failed, format!("`/proc/{pid}/stat` has an unknown form"));
+        Self::line(pid)?.map(|line| Self::parse(&line).ok_or_else(unknown)).transpose()
+    }
+
+    /// The line itself.
+    ///
+    /// # Errors
+    /// [`Class::Failed`] when `/proc` cannot be read.
+    pub fn line(pid: u32) -> Result<Option<Vec<u8>>> {
+        /// More than any line has: the kernel writes it anew for every read.
+        const LONGEST: u64 = 4096;
         let path = format!("/proc/{pid}/stat");
-        match fs::read(&path) {
-            Ok(line) => Self::parse(&line)
-                .map(Some)
-                .ok_or_else(|| Error::new(Class::Failed, format!("`{path}` has an unknown form"))),
+        let mut line = Vec::with_capacity(1024);
+        match File::open(&path).and_then(|file| file.take(LONGEST).read_to_end(&mut line)) {
+            Ok(_) => Ok(Some(line)),
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(unreadable(&path, error)),
         }
@@ -81,7 +95,13 @@ pub(in crate::backends::cloud_hypervisor) fn is_gone(error: &io::Error) -> bool 
 /// [`Class::Failed`] when `/proc` cannot be read.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    fs::read_to_string(PATH).map(|text| text.trim().to_owned()).map_err(|error| unreadable(PATH, error))
+    // It does not change while anybody lives who could ask, and lists ask for every VM.
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let text = fs::read_to_string(PATH).map_err(|error| unreadable(PATH, error))?;
+    Ok(KNOWN.get_or_init(|| text.trim().to_owned()).clone())
 }
 
 impl ProcessId {

@@ -224,9 +224,9 @@ impl Seen {
 /// Asks a VMM who it is, how its VM is and what that has.
 async fn ask(vmm: &Vmm, patience: Duration) -> Seen {
     let answer = async {
-        let ping = vmm.ping(patience).await?;
+        let (ping, info) = vmm.look(patience).await?;
         let (pid, mut seen) = (ping.pid, Seen::of(Socket::Closed));
-        let machine = match vmm.info(patience).await {
+        let machine = match info {
             Ok(info) => {
                 seen.sizes = sizes(&info.config);
                 let VmConfig { disks, net, fs, devices, .. } = info.config;

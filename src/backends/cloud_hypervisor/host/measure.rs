@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{Stat, at, is_gone};
+use super::{Stat, at};
 use crate::model::{Class, Error, Result};
 
 /// What a process has used so far.
@@ -33,12 +33,7 @@ pub fn host_uptime() -> Result<f64> {
 /// # Errors
 /// [`Class::Failed`] when `/proc` cannot be read.
 pub fn used(pid: u32, starttime: u64, now: f64) -> Result<Option<Used>> {
-    let path = format!("/proc/{pid}/stat");
-    let line = match fs::read(&path) {
-        Ok(line) => line,
-        Err(error) if is_gone(&error) => return Ok(None),
-        Err(error) => return Err(at("read", Path::new(&path), error)),
-    };
+    let Some(line) = Stat::line(pid)? else { return Ok(None) };
     if Stat::parse(&line).is_none_or(|stat| stat.starttime != starttime || stat.has_ended()) {
         return Ok(None);
     }

@@ -17,6 +17,7 @@ use super::{
         VdpaConfig, VmConfig, VsockConfig,
     },
     error::{Error, Result, Why},
+    exchange::{Answer, Ask, exchange, request},
     request::{Counters, Info, PciDevice, Ping, ReceiveMigration, Resize, Restore, SendMigration, file_url},
     verb::{State, Verb},
 };
@@ -40,7 +41,6 @@ pub const PATH_LIMIT: usize = 107;
 #[derive(Debug)]
 pub struct Vmm {
     socket: PathBuf,
-    http: reqwest::Client,
     limit: AtomicUsize,
 }
 
@@ -58,19 +58,7 @@ impl Vmm {
                 socket.display()
             )));
         }
-        let http = reqwest::Client::builder()
-            .unix_socket(socket.clone())
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .no_gzip()
-            .redirect(reqwest::redirect::Policy::none())
-            // There is no TLS on this socket, and reading the system's certificates takes longer than the call.
-            .tls_certs_only([])
-            .build()
-            .map_err(|error| {
-                model::Error::new(model::Class::Failed, "cannot make an HTTP client").with_source(error)
-            })?;
-        Ok(Self { socket, http, limit: AtomicUsize::new(BODY_LIMIT) })
+        Ok(Self { socket, limit: AtomicUsize::new(BODY_LIMIT) })
     }
 
     /// The socket.
@@ -101,32 +89,28 @@ impl Vmm {
         Err(Error::from_answer(verb, status, &answer, state))
     }
 
-    /// What reads and got no answer is asked once more: a VMM without a place for one more connection closes it with
-    /// its reason unread, and one that has ended is told from it by the second call.
-    async fn exchange(&self, verb: Verb, body: Option<Vec<u8>>, within: Duration) -> Result<(u16, Vec<u8>)> {
-        let deadline = Instant::now() + within;
-        match self.exchange_once(verb, body.clone(), within).await {
-            Err(error) if verb.reads && error.why == Why::Lost => {
-                self.exchange_once(verb, body, deadline.saturating_duration_since(Instant::now())).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn exchange_once(&self, verb: Verb, body: Option<Vec<u8>>, within: Duration) -> Result<(u16, Vec<u8>)> {
+    async fn exchange(&self, verb: Verb, body: Option<Vec<u8>>, within: Duration) -> Result<Answer> {
         let (size, limit) = (body.as_ref().map_or(0, Vec::len), self.limit.load(Ordering::Relaxed));
         if size > limit {
             return Err(Error::new(verb, Why::TooLarge { size, limit }));
         }
-        let method = if verb.reads { reqwest::Method::GET } else { reqwest::Method::PUT };
-        let mut request = self.http.request(method, format!("http://localhost/api/v1/{}", verb.path)).timeout(within);
-        if let Some(body) = body {
-            request = request.header("Content-Type", "application/json").body(body);
+        let [answer] = self.exchange_all([(verb, request(verb, body)?)], within).await?;
+        Ok(answer)
+    }
+
+    /// Asks one thing after another over one connection; gives status and body of each answer.
+    ///
+    /// If all of it only reads and an answer is lost, it is asked once more: a VMM without a place for one more
+    /// connection closes it with its reason unread, and one that has ended is told from it by the second call.
+    async fn exchange_all<const N: usize>(&self, asks: [Ask; N], within: Duration) -> Result<[Answer; N]> {
+        let deadline = Instant::now() + within;
+        let again = asks.iter().all(|(verb, _)| verb.reads).then(|| asks.clone());
+        match (exchange(&self.socket, asks, within).await, again) {
+            (Err(error), Some(asks)) if error.why == Why::Lost => {
+                exchange(&self.socket, asks, deadline.saturating_duration_since(Instant::now())).await
+            }
+            (answers, _) => answers,
         }
-        let failed = |error| Error::from_transport(verb, &error, within);
-        let answer = request.send().await.map_err(failed)?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.bytes().await.map_err(failed)?.to_vec()))
     }
 
     async fn act(&self, verb: Verb, within: Duration) -> Result<()> {
@@ -153,7 +137,26 @@ impl Vmm {
 
     /// Who serves here. Always. What it says of its version decides how large later requests may be.
     pub async fn ping(&self, within: Duration) -> Result<Ping> {
-        let ping: Ping = self.read(Verb::PING, within).await?;
+        let answer = self.call(Verb::PING, None, within).await?;
+        self.met(&answer)
+    }
+
+    /// [`ping`](Self::ping) and [`info`](Self::info) over one connection, for whoever looks at many.
+    pub async fn look(&self, within: Duration) -> Result<(Ping, Result<Info>)> {
+        let asks = [(Verb::PING, request(Verb::PING, None)?), (Verb::INFO, request(Verb::INFO, None)?)];
+        let [(status, ping), (found, info)] = self.exchange_all(asks, within).await?;
+        if status != 200 {
+            return Err(Error::from_answer(Verb::PING, status, &ping, None));
+        }
+        let info = match found {
+            200 => serde_json::from_slice(&info).map_err(|error| Error::malformed(Verb::INFO, error)),
+            _ => Err(Error::from_answer(Verb::INFO, found, &info, None)),
+        };
+        Ok((self.met(&ping)?, info))
+    }
+
+    fn met(&self, answer: &[u8]) -> Result<Ping> {
+        let ping: Ping = serde_json::from_slice(answer).map_err(|error| Error::malformed(Verb::PING, error))?;
         let newer = ping.major().is_some_and(|major| major > 53);
         self.limit.store(if newer { NEWER_BODY_LIMIT } else { BODY_LIMIT }, Ordering::Relaxed);
         Ok(ping)

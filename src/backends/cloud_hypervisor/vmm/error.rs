@@ -7,7 +7,10 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use serde_json::Value;
 
-use super::verb::{Needs, State, Verb};
+use super::{
+    exchange::Failure,
+    verb::{Needs, State, Verb},
+};
 use crate::model;
 
 /// Why a call failed.
@@ -98,22 +101,27 @@ impl Error {
     }
 
     /// No answer, for this reason.
-    pub(super) fn from_transport(verb: Verb, error: &reqwest::Error, within: Duration) -> Self {
-        let causes = || std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
-        let kind = causes().find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-        let why = match kind {
-            _ if error.is_timeout() => Why::Unresponsive(within),
-            // The queue of those who wait to be let in is full.
-            Some(io::ErrorKind::WouldBlock) => Why::Unresponsive(within),
-            Some(io::ErrorKind::PermissionDenied) => Why::Forbidden,
-            Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Why::Nobody,
-            // It spoke before it was asked, as it does only to those for whom it has no place.
-            _ if causes().any(|cause| cause.to_string().contains("unexpected message")) => Why::Busy,
-            _ if error.is_connect() => Why::Nobody,
-            _ if error.is_builder() => Why::Malformed,
-            _ => Why::Lost,
+    pub(super) fn from_failure(verb: Verb, failure: &Failure, within: Duration) -> Self {
+        let (why, cause) = match failure {
+            Failure::TimedOut => (Why::Unresponsive(within), None),
+            Failure::Connect(error) => {
+                let why = match error.kind() {
+                    // The queue of those who wait to be let in is full.
+                    io::ErrorKind::WouldBlock => Why::Unresponsive(within),
+                    io::ErrorKind::PermissionDenied => Why::Forbidden,
+                    _ => Why::Nobody,
+                };
+                (why, Some(error.to_string()))
+            }
+            Failure::Exchange { error, ended } => {
+                let early = |error: &hyper::Error| error.to_string().contains("unexpected message");
+                // It spoke before it was asked, as it does only to those for whom it has no place.
+                let busy = early(error) || ended.as_ref().is_some_and(early);
+                let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
+                (if busy { Why::Busy } else { Why::Lost }, causes.last().map(ToString::to_string))
+            }
         };
-        Self { chain: causes().last().map(ToString::to_string).into_iter().collect(), ..Self::new(verb, why) }
+        Self { chain: cause.into_iter().collect(), ..Self::new(verb, why) }
     }
 
     /// Whether the call may have been carried out all the same.

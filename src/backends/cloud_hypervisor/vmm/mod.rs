@@ -7,6 +7,7 @@ mod client;
 pub mod config;
 mod error;
 pub mod events;
+mod exchange;
 mod request;
 pub mod serial;
 mod verb;
