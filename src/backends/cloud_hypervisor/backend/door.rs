@@ -1,7 +1,7 @@
 //! The door of this backend: what is asked of it, handed to the room that does it or knows it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{MutexGuard, PoisonError},
 };
 
@@ -14,13 +14,13 @@ use crate::{
         Action, Backend, Capabilities, Console, LogReader, LogRequest, QueuedStep, Step, TaskQuery,
         cloud_hypervisor::{
             host, mapping,
-            state::{Phase, Vm},
+            state::{Phase, Task, Vm},
         },
     },
     client::Reply,
     model::{
-        Call, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName, Pending,
-        Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
+        Call, ConfigView, Error, ExitStatus, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName,
+        Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -61,7 +61,7 @@ impl Backend for Local {
         let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), &self.options().user)?;
         let upid = task.upid().clone();
         let (me, step) = (self.clone(), step.clone());
-        self.tasks().insert(upid.to_string());
+        self.tasks().insert(upid.to_string(), None);
         let work = tokio::spawn(async move {
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
             let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, &job));
@@ -71,9 +71,16 @@ impl Backend for Local {
                     let _ = job.line(&format!("hint: {text}"));
                 }
             }
-            // What cannot be written down is noticed by whoever asks for the task's end.
-            let _ = task.end(result.as_ref().copied());
-            me.tasks().remove(&job.upid.to_string());
+            let unwritten = task.end(result.as_ref().copied()).err();
+            let name = job.upid.to_string();
+            match unwritten {
+                None => drop(me.tasks().remove(&name)),
+                // Whoever asks this process is told all the same; the next one settles it.
+                Some(error) => {
+                    let end = Task::failure(&result.err().unwrap_or(error));
+                    me.tasks().insert(name, Some(end));
+                }
+            }
             me.0.ended.notify_waiters();
         });
         self.add_work(work);
@@ -206,7 +213,7 @@ impl Local {
     }
 
     /// The tasks that this process works on.
-    fn tasks(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn tasks(&self) -> MutexGuard<'_, HashMap<String, Option<ExitStatus>>> {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,7 +229,11 @@ impl Local {
 #[async_trait]
 impl TaskSource for Local {
     async fn task_status(&self, upid: &Upid) -> Result<TaskStatus> {
-        self.state().task_status(upid).await
+        let status = self.state().task_status(upid).await?;
+        Ok(match self.tasks().get(&upid.to_string()) {
+            Some(Some(end)) => TaskStatus { status: "stopped".to_owned(), exitstatus: Some(end.clone()), ..status },
+            _ => status,
+        })
     }
 
     async fn task_log(&self, upid: &Upid, start: u64, limit: u64) -> Result<LogPage> {
@@ -238,7 +249,7 @@ impl TaskSource for Local {
             let mut ended = std::pin::pin!(self.0.ended.notified());
             // From here on no end is missed.
             ended.as_mut().enable();
-            if !self.tasks().contains(&upid.to_string()) {
+            if !matches!(self.tasks().get(&upid.to_string()), Some(None)) {
                 return;
             }
             ended.await;

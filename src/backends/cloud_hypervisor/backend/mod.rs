@@ -36,7 +36,7 @@ mod volumes;
 pub use gc::{Orphan, OrphanKind};
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt, fs,
     ops::Deref,
     path::PathBuf,
@@ -54,7 +54,7 @@ use super::{
 };
 use crate::{
     backends::{Action, Backend, Step},
-    model::{Class, Clock, Error, NodeName, Result, Upid},
+    model::{Class, Clock, Error, ExitStatus, NodeName, Result, Upid},
 };
 
 /// Where things are on this host, and who works on it.
@@ -107,8 +107,8 @@ struct Inner {
     options: Options,
     state: State,
     works: Mutex<Vec<JoinHandle<()>>>,
-    /// The tasks that this process works on, and who waits for their ends.
-    tasks: Mutex<HashSet<String>>,
+    /// The tasks that this process works on, those with an end whose end could not be written down, and who waits for them.
+    tasks: Mutex<HashMap<String, Option<ExitStatus>>>,
     ended: Notify,
 }
 

@@ -137,10 +137,13 @@ impl State {
             connection.pragma_update(None, "synchronous", safety.word())?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
+            Ok((result, transaction.commit()))
         };
-        attempt(&mut connection).map_err(|trouble: Trouble| trouble.at("cannot write to", &self.0.path))
+        let attempted: Done<(T, rusqlite::Result<()>)> = attempt(&mut connection);
+        // What was made of a write that failed may itself write when it is dropped, as a task does.
+        drop(connection);
+        let done = attempted.and_then(|(result, committed)| Ok(committed.map(|()| result)?));
+        done.map_err(|trouble| trouble.at("cannot write to", &self.0.path))
     }
 }
 

@@ -54,6 +54,11 @@ impl Task {
         self.ended = true;
     }
 
+    /// The end of a task that failed because of this.
+    pub fn failure(error: &Error) -> ExitStatus {
+        ExitStatus::Failed(chain(error))
+    }
+
     /// Ends it: `TASK OK`, `TASK WARNINGS: n` or `TASK ERROR: …` is its last line.
     ///
     /// # Errors
@@ -66,7 +71,7 @@ impl Task {
             // What it did is safe by now. Of a task that lost its last line with the power nobody knows how it ended.
             .write(Safety::Process, |transaction| {
                 let exit = match result {
-                    Err(error) => ExitStatus::Failed(one_line(&chain(error))),
+                    Err(error) => Self::failure(error),
                     Ok(()) => match warnings(transaction, *id)? {
                         0 => ExitStatus::Ok,
                         count => ExitStatus::Warnings(count),
@@ -94,7 +99,7 @@ impl Drop for Task {
     }
 }
 
-/// An error with its causes, as far as they say something new.
+/// An error with its causes, as far as they say something new: one line.
 fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -105,7 +110,7 @@ fn chain(error: &Error) -> String {
         }
         cause = error.source();
     }
-    text
+    one_line(&text)
 }
 
 fn one_line(text: &str) -> String {
