@@ -351,7 +351,7 @@ pub(super) fn shown(key: &str, value: Option<String>) -> Option<String> {
 }
 
 /// Whether two spellings mean the same: property strings may differ in the order of their parts, tags in separators.
-fn same_value(key: &str, before: &str, after: &str) -> bool {
+pub(super) fn same_value(key: &str, before: &str, after: &str) -> bool {
     if before == after {
         return true;
     }
@@ -368,6 +368,22 @@ fn same_value(key: &str, before: &str, after: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        backends::{Proxmox, Support},
+        model::GuestKind,
+        ops::POWER_VERBS,
+    };
+
+    #[test]
+    fn no_power_verb_needs_a_parameter() {
+        for verb in POWER_VERBS {
+            let can = |kind: &&GuestKind| Proxmox::CAPABILITIES.support(**kind, verb.action) == Support::Yes;
+            for kind in verb.kinds.iter().filter(can) {
+                let none = check_params(*kind, verb.action, Params::new(), &Beyond::default());
+                assert_eq!(none.unwrap(), Params::new(), "{} {kind:?}", verb.words.name);
+            }
+        }
+    }
 
     #[test]
     fn order_of_parts_is_no_difference() {
