@@ -85,6 +85,19 @@ pub struct Break {
 }
 
 impl Journal {
+    /// Whether an event has, or had before it was pruned, this hash (64 hex digits): whether a [`Verification::head`] that
+    /// was noted earlier is part of this history. Of a stretch that was pruned the last hash alone is known.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn has_hash(&self, hash: &str) -> Result<bool> {
+        self.read(|transaction| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM event WHERE hash = unhex(?1))
+                           OR EXISTS (SELECT 1 FROM checkpoint WHERE hash = unhex(?1) OR prev_hash = unhex(?1))";
+            transaction.query_row(sql, [hash], |row| row.get(0))
+        })
+    }
+
     /// Reads everything and checks the chain, and that the rows of the list are what the events say. Takes seconds for
     /// a million events.
     ///

@@ -20,6 +20,19 @@ const BATCH: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl Journal {
+    /// How many operations [`prune`](Self::prune) would take out.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn ended_before(&self, moment: Timestamp) -> Result<u64> {
+        let count: i64 = self.read(|transaction| {
+            transaction
+                .prepare_cached("SELECT count(*) FROM operation WHERE ended < ?1")?
+                .query_row([moment.as_microsecond()], |row| row.get(0))
+        })?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Takes out the operations that ended before a moment, with their events and configuration backups, and says how
     /// many they were. Operations in flight stay, however old. The file keeps its size; its room is used again.
     ///

@@ -39,9 +39,29 @@ impl Journal {
     /// # Errors
     /// If the file cannot be read.
     pub fn operations(&self, filter: &Filter) -> Result<Vec<Operation>> {
-        let (sql, values) = select(filter);
+        let (sql, values) = select(filter, "DESC");
         self.read(|transaction| {
             transaction.prepare_cached(&sql)?.query_map(params_from_iter(values), operation)?.collect()
+        })
+    }
+
+    /// Everything about the operations that a filter lets through, oldest first, one by one; `visit` says whether to go
+    /// on. All of it is one state of the file, however long it takes.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn walk(&self, filter: &Filter, mut visit: impl FnMut(Details) -> bool) -> Result<()> {
+        let (sql, values) = select(filter, "ASC");
+        self.read(|transaction| {
+            let mut statement = transaction.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                let found = details_of(transaction, operation(row)?)?;
+                if !visit(found) {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -124,7 +144,7 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
 ///
 /// One index is named: the one whose leading column most likely leaves the fewest rows. SQLite, which has no idea how
 /// many operations failed, would guess. Each arm reads its index backwards and stops at the limit.
-fn select(filter: &Filter) -> (String, Vec<SqlValue>) {
+fn select(filter: &Filter, order: &str) -> (String, Vec<SqlValue>) {
     let text = |text: &String| SqlValue::from(text.clone());
     let time = |time: Timestamp| SqlValue::from(time.as_microsecond());
     let tests = [
@@ -155,7 +175,7 @@ fn select(filter: &Filter) -> (String, Vec<SqlValue>) {
         }
         None => vec![(index(filter), "true".to_owned())],
     };
-    let order = format!("ORDER BY started DESC, id DESC LIMIT {limit}");
+    let order = format!("ORDER BY started {order}, id {order} LIMIT {limit}");
     let shared = shared.join(" AND ");
     let arm = |(index, test)| {
         format!("SELECT * FROM (SELECT {COLUMNS} FROM operation INDEXED BY {index} WHERE {test} AND {shared} {order})")
@@ -180,13 +200,16 @@ fn details(transaction: &Transaction<'_>, id: OperationId) -> rusqlite::Result<O
         .prepare_cached(&format!("SELECT {COLUMNS} FROM operation WHERE id = ?1"))?
         .query_row([id.0], operation)
         .optional()?;
-    let Some(operation) = row else { return Ok(None) };
-    let events = events(transaction, id)?;
+    row.map(|operation| details_of(transaction, operation)).transpose()
+}
+
+fn details_of(transaction: &Transaction<'_>, operation: Operation) -> rusqlite::Result<Details> {
+    let events = events(transaction, operation.id)?;
     let planned = events.first().ok_or_else(|| damaged("an operation without events"))?;
     let Planned { pid, intent, .. } = parse(planned.payload.clone())?;
     let planned = (1..).zip(intent.steps).map(|(step, call)| Step::planned(step, Some(call))).collect();
     let steps = steps(planned, &events[1..])?;
-    Ok(Some(Details { operation, kind: intent.kind, pid, steps, config_before: intent.config_before, events }))
+    Ok(Details { operation, kind: intent.kind, pid, steps, config_before: intent.config_before, events })
 }
 
 fn events(transaction: &Transaction<'_>, id: OperationId) -> rusqlite::Result<Vec<EventRow>> {

@@ -8,6 +8,7 @@ mod clone;
 mod create;
 mod devices;
 mod disks;
+mod history;
 mod labels;
 mod metrics;
 mod observe;
@@ -26,6 +27,7 @@ mod startup;
 mod targets;
 mod task;
 mod verbs;
+mod wait;
 
 use std::sync::Arc;
 
@@ -35,6 +37,7 @@ pub use clone::CloneRequest;
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use disks::Growth;
+pub use history::config_changes;
 pub use labels::LabelChange;
 pub use metrics::Metrics;
 pub use observe::{Interrupt, Observer, Silent};
@@ -47,9 +50,11 @@ pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CLONE, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME, RESIZE_DISK,
-    ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
+    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME,
+    RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
 };
+
+pub use wait::{UNTIL, Until, Waited};
 
 use crate::{
     backends::Backend,

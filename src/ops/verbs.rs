@@ -90,6 +90,8 @@ impl Words {
 pub const CREATE: Words = Words::new("create", "creating", "created");
 /// The verb that changes a guest's configuration.
 pub const UPDATE: Words = Words::new("update", "updating", "updated");
+/// The verb that gives a guest a configuration that it had.
+pub const CONFIG_ROLLBACK: Words = Words::new("config-rollback", "changing back", "changed back");
 /// The verb that adds a device to a guest.
 pub const ADD: Words = Words::new("add", "adding a device to", "changed");
 /// The verb that takes a device away from a guest.

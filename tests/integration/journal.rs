@@ -126,7 +126,7 @@ fn an_operation_is_shown_with_its_calls_and_the_configuration_before() {
     assert_snapshot!(env.run("operation list --since yesterday"), @"
     exit 2
     --- stderr
-    error: `yesterday` is not a time: 2h, 7d, 2026-11-01 or TIME is expected
+    error: `yesterday` is not a time: 2h, 7d, 1y, 2026-11-01 or TIME is expected
     ");
     for file in fs::read_dir(env.journal().parent().unwrap()).unwrap().map(Result::unwrap) {
         let bytes = fs::read(file.path()).unwrap();
@@ -247,4 +247,61 @@ fn a_vmid_that_was_taken_meanwhile_is_replaced() {
     assert_eq!(field(&rows, "status"), [&json!("ok"), &json!("ok")]);
     let vmid = |name: &str| rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["vmid"].clone();
     assert_eq!((vmid("slow"), vmid("quick")), (slow["vmid"].clone(), quick["vmid"].clone()));
+}
+
+#[test]
+fn the_record_is_written_out_shortened_and_checked() {
+    let env = Env::new();
+    assert_eq!(env.run("operation export").ok().stdout, "");
+    assert_snapshot!(env.run("operation verify").ok().stdout, @r"
+    events  0, each follows the one before it
+    head    none
+    ");
+    env.write("secret", "hunter2");
+    let _ = env.run("vm update 101 --cores 4 --set cipassword=@secret").ok();
+    let _ = env.run("vm stop 100").ok();
+    let _ = env.run("container start dns").ok();
+    let lines = env.run("operation export").ok().raw;
+    let all: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(field(&Value::from(all.clone()), "id"), [1, 2, 3]);
+    assert_eq!(all[0], env.json("operation show 1"));
+    assert!(!lines.contains("hunter2"));
+    let csv = env.run("operation export --format csv --since 1h").ok().stdout;
+    let mut rows = csv.lines();
+    assert!(rows.next().unwrap().starts_with("id,verb,target,vmid,name,node,context,user,host,upid,status,"));
+    for start in ["1,update,101,101,", "2,stop,100,100,", "3,start,dns,111,"] {
+        assert!(rows.next().unwrap().starts_with(start), "{csv}");
+    }
+    let _ = env.run("operation export --format xml").exits(2);
+
+    let head = env.json("operation verify")["head"].as_str().unwrap().to_owned();
+    let _ = env.run("vm update 101 --cores 2").ok();
+    let _ = env.run(&format!("operation verify --head {head}")).ok();
+    let _ = env
+        .run(&format!("operation verify --head {}", "0".repeat(64)))
+        .exits(1)
+        .says(&["that head is not in the history"]);
+    let _ = env.run("operation verify --head 12").exits(2).says(&["64 hex digits"]);
+
+    // Nothing is that old; then all but the latest goes.
+    let _ = env.run("operation prune --older-than 1y --confirm").ok().says(&["no operation ended before"]);
+    let _ = env.run("operation prune --older-than 2h").exits(2).says(&["--confirm"]);
+    let later = "--older-than 2999-01-01";
+    let _ = env.run(&format!("operation prune {later} --dry-run")).ok().says(&["4 operations", "would be taken out"]);
+    assert_eq!(env.json("operation list").as_array().unwrap().len(), 4);
+    let _ = env.run(&format!("operation prune {later} --confirm")).ok().says(&["4 operations were taken out"]);
+    assert_eq!(env.json("operation list"), json!([]));
+    let _ = env.run("vm update 101 --cores 4").ok();
+    let found = env.json("operation verify");
+    assert_eq!(found["broken"], Value::Null);
+    assert!(found["pruned"].as_u64() > Some(4) && found["events"].as_u64() > Some(1), "{found}");
+
+    // Somebody makes it look better than it was.
+    let file = rusqlite::Connection::open(env.path(".local/state/pvectl/journal.db")).unwrap();
+    file.execute_batch(
+        "DROP TRIGGER event_never_changes; UPDATE event SET payload = replace(payload, '\"ok\"', '\"failed\"')",
+    )
+    .unwrap();
+    drop(file);
+    let _ = env.run("operation verify").exits(1).says(&["the journal is not as it was written", "it was changed"]);
 }

@@ -20,6 +20,7 @@ mod flags;
 mod fuzz;
 mod harness;
 #[cfg(target_os = "linux")]
+mod history;
 mod host;
 mod house;
 #[cfg(target_os = "linux")]
@@ -63,3 +64,4 @@ mod typing;
 #[cfg(target_os = "linux")]
 mod vmm;
 mod vms;
+mod waiting;

@@ -9,6 +9,7 @@ mod delete;
 mod describe;
 mod disks;
 mod get;
+mod history;
 mod host;
 mod list;
 mod metrics;
@@ -19,6 +20,7 @@ mod row;
 mod snapshot;
 mod touched;
 mod update;
+mod wait;
 
 pub(crate) use config::UnknownFlag;
 pub(crate) use delete::{delete_args, delete_from_file};
@@ -51,11 +53,13 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     }
     verbs.push(Box::new(delete::Delete));
     verbs.push(Box::new(snapshot::GROUP));
+    verbs.push(Box::new(history::GROUP));
     verbs.push(Box::new(clone::Clone { starts: false }));
     verbs.push(Box::new(clone::Clone { starts: true }));
     verbs.push(Box::new(disks::Template));
     verbs.push(Box::new(disks::ResizeDisk));
     verbs.push(Box::new(metrics::Metrics));
+    verbs.push(Box::new(wait::Wait));
     if kind == GuestKind::Qemu {
         verbs.push(Box::new(console::Console));
         verbs.push(Box::new(console::Logs));

@@ -1,9 +1,11 @@
 //! `operation`: what was done, by whom, with what result, from the journal.
 
+mod record;
+
 use std::{io::Write, sync::Arc};
 
-use clap::{Arg, ArgMatches, builder::PossibleValuesParser, value_parser};
-use jiff::{SignedDuration, Timestamp};
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use jiff::{Span, Timestamp, Zoned};
 
 use crate::{
     cli::{
@@ -27,7 +29,15 @@ pub(super) const KIND: Kind = Kind {
     paths: &[],
     of: Of::Account,
     columns: headings::<Operation>,
-    verbs: || vec![Box::new(LIST), Box::new(SHOW)],
+    verbs: || {
+        vec![
+            Box::new(LIST),
+            Box::new(SHOW),
+            Box::new(record::EXPORT),
+            Box::new(record::PRUNE),
+            Box::new(record::VERIFY),
+        ]
+    },
 };
 
 impl Row for Operation {
@@ -90,23 +100,27 @@ const LIST: Entry = Entry {
         "pvectl operation list --status failed --since 7d -o json",
     ],
     args: |command| {
-        command
-            .visible_alias("ls")
-            .arg(value("target", "TARGET", "Only about this VMID, name, or text typed as target"))
-            .arg(
-                value("status", "STATUS", "Only with this status")
-                    .value_parser(PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str()))),
-            )
-            .arg(value("verb", "VERB", "Only of this verb"))
-            .arg(value("since", "TIME", "Only since then: 2h, 7d, or 2026-11-01"))
-            .arg(value("until", "TIME", "Only before then"))
+        filter_args(command.visible_alias("ls"))
             .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("50"))
     },
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
 
-async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let filter = Filter {
+/// Which operations.
+fn filter_args(command: Command) -> Command {
+    command
+        .arg(value("target", "TARGET", "Only about this VMID, name, or text typed as target"))
+        .arg(
+            value("status", "STATUS", "Only with this status")
+                .value_parser(PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str()))),
+        )
+        .arg(value("verb", "VERB", "Only of this verb"))
+        .arg(value("since", "TIME", "Only since then: 2h, 7d, or 2026-11-01"))
+        .arg(value("until", "TIME", "Only before then"))
+}
+
+fn filter_of(cx: &Cx, matches: &ArgMatches) -> Result<Filter> {
+    Ok(Filter {
         target: text(matches, "target").map(str::to_owned),
         status: text(matches, "status").map(str::parse).transpose()?,
         verb: text(matches, "verb").map(str::to_owned),
@@ -114,8 +128,13 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         context: cx.flags.get("context").map(str::to_owned),
         since: text(matches, "since").map(moment).transpose()?,
         until: text(matches, "until").map(moment).transpose()?,
-        limit: matches.get_one::<u64>("limit").map(|limit| usize::try_from(*limit).unwrap_or(usize::MAX)),
-    };
+        limit: None,
+    })
+}
+
+async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    let limit = matches.get_one::<u64>("limit").map(|limit| usize::try_from(*limit).unwrap_or(usize::MAX));
+    let filter = Filter { limit, ..filter_of(cx, matches)? };
     let style = cx.plain_style()?;
     let mut rows = match journal(cx).await? {
         Some(journal) => journal.operations(&filter)?,
@@ -127,12 +146,9 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 
 /// A moment: so long ago, a date, or a time.
 fn moment(text: &str) -> Result<Timestamp> {
-    let spaced = text
-        .strip_suffix('d')
-        .and_then(|days| days.parse::<i64>().ok())
-        .map(|days| SignedDuration::from_hours(24 * days));
-    if let Some(ago) = spaced.or_else(|| text.parse::<SignedDuration>().ok()) {
-        return Timestamp::now().checked_sub(ago).map_err(|_| bad_moment(text));
+    if let Ok(ago) = text.parse::<Span>() {
+        // Days, months and years are those of the calendar here.
+        return Zoned::now().checked_sub(ago.abs()).map(|moment| moment.timestamp()).map_err(|_| bad_moment(text));
     }
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp);
@@ -143,7 +159,7 @@ fn moment(text: &str) -> Result<Timestamp> {
 }
 
 fn bad_moment(text: &str) -> Error {
-    Error::usage(format!("`{text}` is not a time: 2h, 7d, 2026-11-01 or 2026-11-01T12:00:00Z is expected"))
+    Error::usage(format!("`{text}` is not a time: 2h, 7d, 1y, 2026-11-01 or 2026-11-01T12:00:00Z is expected"))
 }
 
 const SHOW: Entry = Entry {

@@ -1,0 +1,357 @@
+//! Waiting until a guest is as somebody wants it: its power, its agent, an address, its tasks, its lock.
+//!
+//! Looks and changes nothing. Tasks that were started from here are followed by `tasks`, which notices their end sooner.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, future::try_join, stream};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{Interrupt, Ops, Power};
+use crate::{
+    backends::TaskQuery,
+    client::path,
+    model::{Call, Class, ConfigView, Error, Guest, GuestKind, Hint, Method, NodeName, Result, Vmid},
+    tasks::Limits,
+};
+
+/// How many guests are looked at at once.
+const AT_ONCE: usize = 8;
+/// How long the first pause between two looks at a guest is; each is half as long again as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// And the longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What is waited for.
+#[derive(Clone)]
+pub enum Until {
+    /// Its power.
+    Power(Power),
+    /// Its guest agent answers.
+    Agent,
+    /// It has an address that others can reach.
+    Address,
+    /// It is gone.
+    Deleted,
+    /// No task of its runs.
+    Idle,
+    /// It is not locked.
+    Unlocked,
+    /// Its data, as `get` prints it, passes a test; with how that was said.
+    Data(String, Arc<dyn Fn(&Value) -> bool + Send + Sync>),
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Power(Power::Suspended) => f.write_str("status=suspended"),
+            Self::Power(power) => write!(f, "status={power}"),
+            Self::Agent => f.write_str("agent"),
+            Self::Address => f.write_str("ip"),
+            Self::Deleted => f.write_str("deleted"),
+            Self::Idle => f.write_str("task"),
+            Self::Unlocked => f.write_str("lock-free"),
+            Self::Data(text, _) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Until({self})")
+    }
+}
+
+/// The words for all but tests of data.
+pub const UNTIL: &[(&str, Until)] = &[
+    ("status=running", Until::Power(Power::Running)),
+    ("status=stopped", Until::Power(Power::Stopped)),
+    ("status=paused", Until::Power(Power::Paused)),
+    ("status=suspended", Until::Power(Power::Suspended)),
+    ("agent", Until::Agent),
+    ("ip", Until::Address),
+    ("deleted", Until::Deleted),
+    ("task", Until::Idle),
+    ("lock-free", Until::Unlocked),
+];
+
+impl FromStr for Until {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        UNTIL.iter().find(|(word, _)| *word == text).map(|(_, until)| until.clone()).ok_or_else(|| {
+            let known: Vec<&str> = UNTIL.iter().map(|(word, _)| *word).collect();
+            Error::usage(format!("`{text}` is nothing to wait for; there are {}", known.join(", ")))
+        })
+    }
+}
+
+/// How the waiting for a guest ended.
+#[derive(Debug, Serialize)]
+pub struct Waited {
+    /// The guest.
+    pub vmid: Vmid,
+    /// Its name.
+    pub name: Option<String>,
+    /// `qemu` or `lxc`.
+    #[serde(rename = "type")]
+    pub kind: GuestKind,
+    /// Its node.
+    pub node: NodeName,
+    /// What was waited for.
+    #[serde(rename = "for")]
+    pub until: Vec<String>,
+    /// Whether it is so.
+    pub met: bool,
+    /// The address that was found, where one was waited for.
+    pub address: Option<String>,
+    /// Seconds.
+    pub waited: f64,
+    /// Why it is not so.
+    #[serde(skip)]
+    pub error: Option<Error>,
+}
+
+/// What a look at a guest told.
+enum Look {
+    Met { address: Option<String> },
+    NotYet(String),
+}
+
+impl Ops {
+    /// Waits for guests, each until all of it is so. Ends early where it cannot become so, when the limit is over, and when
+    /// somebody wishes.
+    pub async fn wait_until(
+        &self,
+        guests: &[Guest],
+        until: &[Until],
+        limits: &Limits,
+        interrupt: &Interrupt,
+    ) -> Vec<Waited> {
+        let _minding = interrupt.mind();
+        let began = Instant::now();
+        let waits = guests.iter().map(async |guest| {
+            let mut told = Waited {
+                vmid: guest.vmid,
+                name: guest.name.clone(),
+                kind: guest.kind,
+                node: guest.node.clone(),
+                until: until.iter().map(ToString::to_string).collect(),
+                met: false,
+                address: None,
+                waited: 0.0,
+                error: None,
+            };
+            match self.wait_one(guest, until, limits, interrupt, began).await {
+                Ok(address) => (told.met, told.address) = (true, address),
+                Err(error) => told.error = Some(error),
+            }
+            told.waited = began.elapsed().as_secs_f64();
+            told
+        });
+        // All of them wait; the pauses are long enough for those that look.
+        stream::iter(waits).buffered(guests.len().max(AT_ONCE)).collect().await
+    }
+
+    async fn wait_one(
+        &self,
+        guest: &Guest,
+        until: &[Until],
+        limits: &Limits,
+        interrupt: &Interrupt,
+        began: Instant,
+    ) -> Result<Option<String>> {
+        let end = limits.timeout.map(|timeout| began + timeout);
+        let label = format!("{}/{}", guest.kind.noun(), guest.vmid);
+        let (mut pause, mut missing, mut silent) = (FIRST_PAUSE, String::new(), None);
+        loop {
+            let look = self.look(guest, until);
+            let looked = match end {
+                Some(end) => timeout_at(end, look).await.unwrap_or_else(|_| Ok(Look::NotYet(missing.clone()))),
+                None => look.await,
+            };
+            match looked {
+                Ok(Look::Met { address }) => return Ok(address),
+                Ok(Look::NotYet(what)) => (missing, silent) = (what, None),
+                // A server that restarts is waited for; one that stays away is not.
+                Err(error) if error.class() == Class::Unreachable => {
+                    let since = *silent.get_or_insert_with(Instant::now);
+                    if end.is_none() && since.elapsed() >= limits.silence {
+                        return Err(error);
+                    }
+                    missing = error.to_string();
+                }
+                Err(error) => return Err(error),
+            }
+            let now = Instant::now();
+            if end.is_some_and(|end| now >= end) {
+                return Err(Error::new(
+                    Class::Unfinished,
+                    format!("waited for {label}, which is still without: {missing}"),
+                ));
+            }
+            tokio::select! {
+                () = sleep_until((now + pause).min(end.unwrap_or(now + pause))) => {}
+                () = interrupt.raised() => {
+                    return Err(Error::new(Class::Interrupted, format!("no longer waiting for {label}: {missing}")));
+                }
+            }
+            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Looks at a guest once. Says what is missing first.
+    async fn look(&self, guest: &Guest, until: &[Until]) -> Result<Look> {
+        let there = self.there(guest).await?;
+        let mut address = None;
+        for until in until {
+            let met = match (until, &there) {
+                (Until::Deleted, there) => there.is_none(),
+                (_, None) => return Err(Error::not_found(format!("{}/{} is gone", guest.kind.noun(), guest.vmid))),
+                (Until::Power(power), Some((status, _))) => Power::of(status) == *power,
+                (Until::Unlocked, Some((status, config))) => {
+                    !status.contains_key("lock") && config.as_object().is_none_or(|config| !config.contains_key("lock"))
+                }
+                (Until::Data(_, test), Some((status, config))) => {
+                    let mut data = serde_json::to_value(guest).unwrap_or_default();
+                    if let Some(data) = data.as_object_mut() {
+                        data.extend(status.clone());
+                        data.insert("config".to_owned(), config.clone());
+                    }
+                    test(&data)
+                }
+                (Until::Idle, _) => self.is_idle(guest).await?,
+                (Until::Agent, _) => self.agent_answers(guest).await?,
+                (Until::Address, _) => {
+                    address = self.address(guest).await?;
+                    address.is_some()
+                }
+            };
+            if !met {
+                return Ok(Look::NotYet(until.to_string()));
+            }
+        }
+        Ok(Look::Met { address })
+    }
+
+    /// What a guest says of itself, and its configuration; `None` if it is gone.
+    async fn there(&self, guest: &Guest) -> Result<Option<(Map<String, Value>, Value)>> {
+        let reference = guest.reference();
+        let backend = self.backend();
+        match try_join(backend.guest_status(&reference), backend.guest_config(&reference, ConfigView::Pending)).await {
+            Ok((status, config)) => Ok(Some((status, Value::Object(config.0)))),
+            Err(error) if error.class() == Class::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_idle(&self, guest: &Guest) -> Result<bool> {
+        let query = TaskQuery {
+            node: Some(guest.node.clone()),
+            vmid: Some(guest.vmid),
+            running: true,
+            limit: 1,
+            ..TaskQuery::default()
+        };
+        Ok(self.backend().tasks(&query).await?.is_empty())
+    }
+
+    /// Refuses where no guest is asked anything.
+    fn can_ask(&self, guest: &Guest) -> Result<()> {
+        if !self.backend().capabilities().here {
+            return Ok(());
+        }
+        let message = format!("{}/{}: guests of this host are not asked by an agent", guest.kind.noun(), guest.vmid);
+        Err(Error::usage(message).with_hint(Hint::Text("wait for status=running".to_owned())))
+    }
+
+    async fn agent_answers(&self, guest: &Guest) -> Result<bool> {
+        self.can_ask(guest)?;
+        if guest.kind == GuestKind::Lxc {
+            return Err(
+                Error::usage("containers have no guest agent").with_hint(Hint::Text("wait for `ip`".to_owned()))
+            );
+        }
+        let vmid = guest.vmid.to_string();
+        let path = path::segments(&["nodes", guest.node.as_str(), "qemu", &vmid, "agent", "ping"]);
+        not_yet(self.backend().send(&Call::new(Method::Post, path)).await.map(|_| true), guest, false)
+    }
+
+    async fn address(&self, guest: &Guest) -> Result<Option<String>> {
+        self.can_ask(guest)?;
+        let vmid = guest.vmid.to_string();
+        let base = ["nodes", guest.node.as_str(), guest.kind.api(), &vmid];
+        let below: &[&str] = match guest.kind {
+            GuestKind::Qemu => &["agent", "network-get-interfaces"],
+            GuestKind::Lxc => &["interfaces"],
+        };
+        let path = path::segments(&[&base, below].concat());
+        let answer = self.backend().send(&Call::new(Method::Get, path)).await.map(|reply| address_in(&reply.data));
+        not_yet(answer, guest, None)
+    }
+}
+
+/// Takes for "not yet" what a server says of a guest that does not answer yet.
+fn not_yet<T>(answer: Result<T>, guest: &Guest, none: T) -> Result<T> {
+    match answer {
+        Err(error) if ["not running", "got timeout"].iter().any(|text| error.message().contains(text)) => Ok(none),
+        Err(error) if error.message().contains("No QEMU guest agent configured") => {
+            let hint = format!("pvectl vm update {} --set agent=1, and an agent in the guest", guest.vmid);
+            Err(error.with_hint(Hint::Text(hint)))
+        }
+        answer => answer,
+    }
+}
+
+/// The first address in what a guest says of its interfaces that others can reach.
+fn address_in(data: &Value) -> Option<String> {
+    let interfaces = data.get("result").unwrap_or(data).as_array()?;
+    let texts = interfaces.iter().flat_map(|interface| {
+        let listed = interface.get("ip-addresses").and_then(Value::as_array).into_iter().flatten();
+        let listed = listed.filter_map(|address| address.get("ip-address")?.as_str());
+        let plain = ["inet", "inet6"].into_iter().filter_map(|key| interface.get(key)?.as_str());
+        listed.chain(plain)
+    });
+    let addresses = texts.filter_map(|text| text.split('/').next()?.parse::<std::net::IpAddr>().ok());
+    let reachable = |address: &std::net::IpAddr| match address {
+        std::net::IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        std::net::IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    };
+    addresses.filter(reachable).map(|address| address.to_string()).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for (word, until) in UNTIL {
+            assert_eq!(
+                (until.to_string().as_str(), word.parse::<Until>().unwrap().to_string()),
+                (*word, until.to_string())
+            );
+        }
+        let error = "status=on".parse::<Until>().unwrap_err();
+        assert!(error.message().contains("status=running") && error.class() == Class::Usage, "{error}");
+    }
+
+    #[test]
+    fn an_address_is_one_that_others_can_reach() {
+        let agent = |addresses: &[&str]| {
+            let addresses: Vec<Value> = addresses.iter().map(|text| json!({"ip-address": text})).collect();
+            address_in(&json!({"result": [{"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1"}]},
+                {"name": "eth0", "ip-addresses": addresses}]}))
+        };
+        assert_eq!(agent(&[]), None);
+        assert_eq!(agent(&["169.254.3.4", "fe80::1"]), None);
+        assert_eq!(agent(&["fe80::1", "10.0.0.7", "2001:db8::7"]).as_deref(), Some("10.0.0.7"));
+        let container = json!([{"name": "lo", "inet": "127.0.0.1/8"}, {"name": "eth0", "inet6": "2001:db8::7/64"}]);
+        assert_eq!(address_in(&container).as_deref(), Some("2001:db8::7"));
+        assert_eq!(address_in(&json!(null)), None);
+    }
+}
