@@ -4,6 +4,7 @@
 //! flags, no terminal, and no backend by name.
 
 mod attach;
+mod choose;
 mod clone;
 mod create;
 mod devices;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
+pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
 pub use devices::Device;

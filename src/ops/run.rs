@@ -2,6 +2,11 @@
 //!
 //! Knows what steps mean to a guest; how one request is recorded, sent and followed is in `recorded`.
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -26,11 +31,27 @@ pub struct RunOptions {
     pub limits: Limits,
     /// How many plans are at work at once.
     pub parallel: usize,
+    /// So many plans, and the next ones when all of them have ended; all at once if it is `None`.
+    pub batch: Option<usize>,
+    /// Between two batches.
+    pub pause: Duration,
+    /// When more plans than this failed, nothing more is begun.
+    pub max_failures: Option<usize>,
+    /// How many of the same work failed before: guests for which there is no plan.
+    pub failed: usize,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { wait: true, limits: Limits::default(), parallel: 8 }
+        Self {
+            wait: true,
+            limits: Limits::default(),
+            parallel: 8,
+            batch: None,
+            pause: Duration::ZERO,
+            max_failures: None,
+            failed: 0,
+        }
     }
 }
 
@@ -42,7 +63,8 @@ struct Run<'a> {
 }
 
 impl Ops {
-    /// Runs plans, several at once, and gives an outcome for each, in the order of the plans.
+    /// Runs plans, several at once or batch by batch, and gives an outcome for each, in the order of the plans. What was not
+    /// begun because too many failed, or because somebody wished it, is [`Status::Cancelled`].
     pub async fn run(
         &self,
         plans: Vec<Plan>,
@@ -52,14 +74,31 @@ impl Ops {
     ) -> Vec<Outcome> {
         // As long as this lives, an interrupt is minded, also between two waits.
         let _minding = interrupt.mind();
-        let runs = plans.into_iter().enumerate().map(async |(index, plan)| {
-            let outcome = self.run_one(index, plan, options, observer, interrupt).await;
-            observer.outcome(index, &outcome);
-            (index, outcome)
-        });
-        // A slow guest must not hold up those that come after it; the order is restored at the end.
-        let mut outcomes: Vec<(usize, Outcome)> =
-            stream::iter(runs).buffer_unordered(options.parallel.max(1)).collect().await;
+        let failures = AtomicUsize::new(options.failed);
+        let mut outcomes = Vec::with_capacity(plans.len());
+        let size = options.batch.unwrap_or(plans.len()).max(1);
+        let mut plans = plans.into_iter().enumerate().peekable();
+        while plans.peek().is_some() {
+            let runs = plans.by_ref().take(size).map(async |(index, plan)| {
+                let halted =
+                    || interrupt.is_raised() || options.max_failures.is_some_and(|most| failures.load(Relaxed) > most);
+                let outcome = self.run_one(index, plan, options, observer, interrupt, &halted).await;
+                let failed = matches!(outcome.status, Status::Failed | Status::Unknown);
+                failures.fetch_add(usize::from(failed), Relaxed);
+                observer.outcome(index, &outcome);
+                (index, outcome)
+            });
+            let first = outcomes.len();
+            // A slow guest must not hold up those that come after it; the order is restored at the end.
+            outcomes.extend(stream::iter(runs).buffer_unordered(options.parallel.max(1)).collect::<Vec<_>>().await);
+            let worked = outcomes[first..].iter().any(|(_, outcome): &(usize, Outcome)| outcome.changed);
+            if worked && plans.peek().is_some() && !options.pause.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(options.pause) => {}
+                    () = interrupt.raised() => {}
+                }
+            }
+        }
         // What was left alone may be work of this very process.
         self.backend.leave().await;
         outcomes.sort_by_key(|(index, _)| *index);
@@ -73,12 +112,13 @@ impl Ops {
         options: &RunOptions,
         observer: &dyn Observer,
         interrupt: &Interrupt,
+        halted: &(dyn Fn() -> bool + Sync),
     ) -> Outcome {
         let mut recorded = Recorded::new(self, options, observer, interrupt);
         let steps = plan.steps.len();
         let ready = if steps == 0 {
             Err((Status::Ok, None))
-        } else if interrupt.is_raised() {
+        } else if halted() {
             Err((Status::Cancelled, None))
         } else {
             let planned = self.intent(&plan).and_then(|intent| recorded.plan(&intent));

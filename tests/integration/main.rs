@@ -6,6 +6,7 @@
 
 mod api;
 mod api_dry_run;
+mod bulk;
 mod changes;
 mod completion;
 mod containers;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command};
 
 use super::{
+    choose::{Meant, chosen_args, paced},
     config::{file_arg, read_file},
-    get::targets_arg,
     mutate::{mutate, require_somebody_to_confirm},
 };
 use crate::{
@@ -40,18 +40,18 @@ impl Verb for Delete {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(targets_arg(false)).args(delete_args())
+        chosen_args(command).args(delete_args())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         require_somebody_to_confirm(cx)?;
-        let targets = texts(matches, "targets");
-        if targets.is_empty() {
+        if !texts(matches, "file").is_empty() {
             return delete_from_file(cx, matches, Some(kind.guest())).await;
         }
-        let targets = Target::parse_all(&targets)?;
-        let session = cx.session(Access::Write).await?;
-        let found = session.ops.find(&targets, kind.guest()).await?;
+        let meant = Meant::read(matches, "say what to delete: a VMID, a name, or -f FILE")?;
+        let mut session = cx.session(Access::Write).await?;
+        session.options = paced(matches, session.options)?;
+        let found = meant.find(cx, &session, kind).await?;
         delete(cx, &session, &found, matches).await
     }
 }

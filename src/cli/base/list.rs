@@ -14,7 +14,7 @@ use crate::{
         verb::{Exit, Kind, Verb, value},
     },
     model::Result,
-    select::LabelSelector,
+    ops::Choice,
 };
 
 pub(super) struct List;
@@ -71,27 +71,20 @@ pub(crate) fn selector_arg() -> Arg {
 }
 
 pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-    let selectors: Vec<LabelSelector> =
-        texts(matches, "selector").iter().map(|text| text.parse()).collect::<Result<_>>()?;
+    let owned = |name| text(matches, name).map(str::to_owned);
+    let choice = Choice {
+        status: owned("status"),
+        node: owned("node"),
+        pool: owned("pool"),
+        tag: owned("tag"),
+        template: text(matches, "template").map(|template| template == "true"),
+        labels: texts(matches, "selector").iter().map(|text| text.parse()).collect::<Result<_>>()?,
+    };
     let session = cx.session(Access::Read).await?;
     let context: Arc<str> = session.ops.context().into();
-    let mut guests = session.ops.backend().guests().await?;
-    let wanted = kind.guest();
-    let [status, node, pool, template, tag] =
-        ["status", "node", "pool", "template", "tag"].map(|filter| text(matches, filter));
-    let is = |filter: Option<&str>, value: Option<&str>| filter.is_none() || filter == value;
-    guests.retain(|guest| {
-        guest.kind == wanted
-            && is(status, Some(&guest.status))
-            && is(node, Some(guest.node.as_str()))
-            && is(pool, guest.pool.as_deref())
-            && is(template, Some(if guest.template { "true" } else { "false" }))
-            && tag.is_none_or(|tag| guest.tags.contains(tag))
-            && selectors.iter().all(|selector| selector.matches(&guest.tags))
-    });
+    let found = session.ops.choose(kind.guest(), &choice).await?;
     let mut rows: Vec<GuestRow> =
-        guests.into_iter().map(|guest| GuestRow { guest, context: context.clone() }).collect();
-    rows.sort_by_key(|row| row.guest.vmid);
+        found.into_iter().map(|found| GuestRow { guest: found.guest, context: context.clone() }).collect();
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
 mod add;
+mod choose;
 mod clone;
 mod config;
 mod console;

@@ -91,7 +91,8 @@ pub(super) async fn mutate_and(
             Err(error) => Some(Outcome::refused(words, found, session.ops.context(), error)),
         });
     }
-    let Some(outcomes) = run_plans(cx, session, plans).await? else { return Ok(Class::Failed.exit_code()) };
+    let failed = refused.iter().flatten().count();
+    let Some(outcomes) = run_plans(cx, session, plans, failed).await? else { return Ok(Class::Failed.exit_code()) };
     tell(&outcomes).await;
     // Rows come in the order in which the guests were named.
     let mut ran = outcomes.into_iter();
@@ -101,7 +102,7 @@ pub(super) async fn mutate_and(
 
 /// Carries out plans that stand on their own.
 pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Exit> {
-    match run_plans(cx, session, plans).await? {
+    match run_plans(cx, session, plans, 0).await? {
         Some(outcomes) => finish(cx, session, outcomes),
         None => Ok(Class::Failed.exit_code()),
     }
@@ -117,7 +118,7 @@ pub(crate) async fn in_turn(cx: &Cx, session: &Session, turns: Vec<Turn>) -> Res
         if cx.interrupt.is_raised() {
             break;
         }
-        rows.extend(run_plans(cx, session, turn.plans).await?.unwrap_or_default());
+        rows.extend(run_plans(cx, session, turn.plans, 0).await?.unwrap_or_default());
         tokio::select! {
             () = tokio::time::sleep(turn.pause) => {}
             () = cx.interrupt.raised() => {}
@@ -126,8 +127,8 @@ pub(crate) async fn in_turn(cx: &Cx, session: &Session, turns: Vec<Turn>) -> Res
     finish(cx, session, rows)
 }
 
-/// Shows, asks and runs; nothing if a person said no.
-async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Option<Vec<Outcome>>> {
+/// Shows, asks and runs; nothing if a person said no. `failed`: how many guests have no plan.
+async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>, failed: usize) -> Result<Option<Vec<Outcome>>> {
     for plan in &plans {
         for note in &plan.notes {
             cx.ui.say(format_args!("{}: {note}", plan.label()));
@@ -151,7 +152,7 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Optio
     let show = Show::new(cx.ui.clone());
     let queued = plans.iter().any(|plan| plan.queue);
     // Who queues something does not want to wait for whoever does it.
-    let options = RunOptions { wait: session.options.wait && !queued, ..session.options };
+    let options = RunOptions { wait: session.options.wait && !queued, failed, ..session.options };
     Ok(Some(session.ops.run(plans, &options, &show, &cx.interrupt).await))
 }
 

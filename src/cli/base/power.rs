@@ -3,15 +3,19 @@
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{get::targets_arg, mutate::mutate};
+use super::{
+    choose::{Meant, chosen_args, paced},
+    mutate::{mutate, require_somebody_to_confirm},
+};
 use crate::{
+    backends::Action,
     cli::{
-        cx::{Cx, flag, text, texts},
+        cx::{Cx, flag, text},
         session::Access,
         verb::{Exit, Kind, Verb},
     },
-    model::{Params, Result},
-    ops::{PowerVerb, Target},
+    model::{Class, Params, Result},
+    ops::PowerVerb,
 };
 
 /// Flags for what a verb does anyway, since scripts like to say it: the verb, the flag, what it contradicts, its help.
@@ -19,6 +23,9 @@ const SAID: &[(&str, &str, &[&str], &str)] = &[
     ("shutdown", "graceful", &["force"], "Leave it to the guest, however long it takes; the default"),
     ("suspend", "to-disk", &[], "Save the memory to disk; the default"),
 ];
+
+/// What takes a guest's power or its work away: over guests that nobody named it asks.
+const TAKES_POWER: [Action; 5] = [Action::Stop, Action::Shutdown, Action::Reboot, Action::Reset, Action::Suspend];
 
 pub(super) struct Power(pub(super) &'static PowerVerb);
 
@@ -38,11 +45,12 @@ impl Verb for Power {
             format!("pvectl {} {name} 100", kind.noun),
             format!("pvectl {} {name} 100,101 web-1 --timeout 2m", kind.noun),
             format!("pvectl {} {name} 100 --no-wait", kind.noun),
+            format!("pvectl {} {name} --selector app=web --batch 2 --pause 10s --dry-run", kind.noun),
         ]
     }
 
     fn args(&self, command: Command, kind: &Kind) -> Command {
-        let mut command = command.arg(targets_arg(true)).arg(
+        let mut command = chosen_args(command).arg(
             Arg::new("strict")
                 .long("strict")
                 .action(ArgAction::SetTrue)
@@ -63,7 +71,11 @@ impl Verb for Power {
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let targets = Target::parse_all(&texts(matches, "targets"))?;
+        let meant = Meant::read(matches, &format!("say which {} to {}", kind.noun, self.name()))?.without_templates();
+        let asks = meant.is_choice() && TAKES_POWER.contains(&self.0.action);
+        if asks {
+            require_somebody_to_confirm(cx)?;
+        }
         let mut params = Params::new();
         for option in self.0.options.iter().filter(|option| option.kinds.contains(&kind.guest())) {
             match option.value {
@@ -72,8 +84,17 @@ impl Verb for Power {
             }
         }
         let strict = flag(matches, "strict");
-        let session = cx.session(Access::Write).await?;
-        let found = session.ops.find(&targets, kind.guest()).await?;
+        let mut session = cx.session(Access::Write).await?;
+        session.options = paced(matches, session.options)?;
+        let mut found = meant.find(cx, &session, kind).await?;
+        if asks {
+            // Those that are off already lose nothing.
+            found.retain(|found| found.guest.status != "stopped");
+            let act = format!("{}{}", self.name()[..1].to_uppercase(), &self.name()[1..]);
+            if !meant.agrees(cx, kind, &act, &found)? {
+                return Ok(Class::Failed.exit_code());
+            }
+        }
         let plan = async |found: &_| session.ops.plan_power(self.0, found, &params, strict).await;
         mutate(cx, &session, self.0.words, &found, plan).await
     }

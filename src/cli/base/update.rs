@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{
+    choose::{Meant, chosen_args, paced},
     config::{self, Typed, at_line, config_args, file_arg, read_file, swallowed},
-    get::targets_arg,
     host::{host_args, on_this_host, refuse_elsewhere},
     mutate::mutate_and,
     touched::Touched,
@@ -21,7 +21,7 @@ use crate::{
     },
     manifest::Manifest,
     model::{Error, Hint, Result},
-    ops::{Beyond, Outcome, Target, UPDATE, UpdateRequest},
+    ops::{Beyond, Outcome, UPDATE, UpdateRequest},
 };
 
 pub(super) struct Update;
@@ -46,8 +46,7 @@ impl Verb for Update {
     }
 
     fn args(&self, command: Command, kind: &Kind) -> Command {
-        let command = command
-            .arg(targets_arg(false))
+        let command = chosen_args(command)
             .arg(file_arg("Take the keys from a JSON or YAML file; null unsets a key; - is stdin"))
             .arg(
                 Arg::new("unset")
@@ -63,9 +62,10 @@ impl Verb for Update {
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let file = one_manifest(read_file(matches)?)?;
-        let targets = targets(texts(matches, "targets"), file.as_ref()).map_err(|error| {
+        let targets = targets(matches, file.as_ref()).map_err(|error| {
             swallowed(matches, kind.guest(), config::Verb::Update).into_iter().fold(error, Error::with_hint)
         })?;
+        let meant = Meant::of(&targets, matches, "say which guest to update")?;
         let typed = Typed::read(cx, matches, kind.guest(), config::Verb::Update)?;
         let mut request = UpdateRequest {
             set: typed.over(file.as_ref()),
@@ -86,9 +86,10 @@ impl Verb for Update {
             request.beyond.described = description::kept(cx).await.map(Arc::new);
             request.check(kind.guest()).map_err(in_file)?;
         }
-        let session = cx.session(Access::Write).await?;
+        let mut session = cx.session(Access::Write).await?;
         refuse_elsewhere(matches, &session)?;
-        let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
+        session.options = paced(matches, session.options)?;
+        let found = meant.find(cx, &session, kind).await?;
         let touched = Touched::default();
         let plan = async |found: &_| {
             let plan = session.ops.plan_update(found, &request).await.map_err(in_file)?;
@@ -110,9 +111,12 @@ fn one_manifest(files: Option<Vec<Manifest>>) -> Result<Option<Manifest>> {
 }
 
 /// The targets typed, or the one of the file.
-fn targets(typed: Vec<String>, file: Option<&Manifest>) -> Result<Vec<String>> {
+fn targets(matches: &ArgMatches, file: Option<&Manifest>) -> Result<Vec<String>> {
+    let (typed, chosen) = (texts(matches, "targets"), Meant::is_chosen(matches));
     let in_file = file.and_then(|file| file.vmid).map(|vmid| vmid.to_string());
     match (typed.as_slice(), in_file) {
+        (_, Some(vmid)) if chosen => Err(Error::usage(format!("the file is about VMID {vmid}, and no other guest"))),
+        _ if chosen => Ok(Vec::new()),
         ([], Some(vmid)) => Ok(vec![vmid]),
         ([], None) => Err(Error::usage("say which guest to update").with_hint(Hint::Text("a VMID or a name".into()))),
         ([one], Some(vmid)) if one.bytes().all(|b| b.is_ascii_digit()) && *one != vmid => {
