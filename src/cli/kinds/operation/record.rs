@@ -41,6 +41,31 @@ pub(super) const EXPORT: Entry = Entry {
     run: |cx, matches| Box::pin(export(cx, matches)),
 };
 
+/// Where operations are written to, and how.
+enum Sink<'a> {
+    Lines(&'a mut dyn Write),
+    Csv(Box<csv::Writer<&'a mut dyn Write>>),
+}
+
+impl Sink<'_> {
+    fn write(&mut self, details: &Details) -> io::Result<()> {
+        match self {
+            Self::Csv(csv) => Ok(csv.serialize(&details.operation)?),
+            Self::Lines(out) => {
+                serde_json::to_writer(&mut *out, details)?;
+                out.write_all(b"\n")
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Csv(csv) => csv.flush(),
+            Self::Lines(out) => out.flush(),
+        }
+    }
+}
+
 async fn export(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let filter = filter_of(cx, matches)?;
     let journal = reader(cx)?;
@@ -48,24 +73,18 @@ async fn export(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let mut failed = Ok(());
     // What cannot be read is told as such; what cannot be written ends it, quietly where a reader went away.
     cx.ui.data(|out| {
-        let mut write: Box<dyn FnMut(&Details) -> io::Result<()>> = match as_csv {
-            true => {
-                let mut csv = csv::Writer::from_writer(out);
-                Box::new(move |details| Ok(csv.serialize(&details.operation)?))
-            }
-            false => Box::new(|details| {
-                serde_json::to_writer(&mut *out, details)?;
-                out.write_all(b"\n")
-            }),
+        let mut sink = match as_csv {
+            true => Sink::Csv(Box::new(csv::Writer::from_writer(out))),
+            false => Sink::Lines(out),
         };
         let mut written = Ok(());
         if let Some(journal) = &journal {
             failed = journal.walk(&filter, |details| {
-                written = write(&details);
+                written = sink.write(&details);
                 written.is_ok()
             });
         }
-        written
+        written.and_then(|()| sink.flush())
     })?;
     failed.map(|()| 0)
 }
