@@ -31,6 +31,8 @@ pub struct CloneRequest {
     pub target: Option<NodeName>,
     /// Where its disks go; beside those of its source if nothing is said.
     pub storage: Option<String>,
+    /// What its disks are to be, `raw` or `qcow2`, in a full clone; as those of its source if nothing is said.
+    pub format: Option<String>,
     /// As this snapshot of the source was, not as the source is.
     pub snapshot: Option<String>,
     /// The pool it goes into.
@@ -95,6 +97,7 @@ impl Ops {
             .with("newid", vmid)
             .with_some(kind.name_key(), name.as_deref())
             .with_some("storage", request.storage.as_deref())
+            .with_some("format", request.format.as_deref())
             .with_some("snapname", request.snapshot.as_deref())
             .with_some("pool", request.pool.as_deref())
             .with_some("description", request.description.as_deref());

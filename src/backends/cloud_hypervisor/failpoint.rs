@@ -4,9 +4,14 @@
 //! left, and nothing can arm one. A new point is a line in the table below and a `reach(Point::…)` where it is; the
 //! tests that kill at all of them read the table.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 /// Whether this build has them.
@@ -83,16 +88,55 @@ points! {
     FileBegun = "file-begun",
     /// It is whole, and in its place.
     FilePlaced = "file-placed",
+    /// A piece of a copy or of a download is written.
+    PieceWritten = "piece-written",
+    /// An image is in its place, and the index does not have it.
+    ImagePlaced = "image-placed",
+    /// The reference counts of a disk that grows are set.
+    CountsSet = "counts-set",
+    /// All that a disk needs to be larger is there, but that it says so.
+    GrowthReady = "growth-ready",
+    /// It says so.
+    Grown = "grown",
+    /// One of several files is moved.
+    FileMoved = "file-moved",
+    /// One of several files is gone.
+    FileGone = "file-gone",
+    /// The tap of a card is there.
+    TapMade = "tap-made",
+    /// It is gone.
+    TapGone = "tap-gone",
+    /// The VMM has changed something of a VM that runs.
+    LiveDone = "live-done",
+    /// What it has now is kept.
+    LiveKept = "live-kept",
+    /// A VM stands still, to be copied or saved.
+    Paused = "paused",
+    /// It goes on.
+    Resumed = "resumed",
+    /// Its memory is on the disk, whole.
+    MemoryKept = "memory-kept",
+    /// It is read back, and the VM has not run.
+    MemoryRead = "memory-read",
+    /// Something is in the queue.
+    Queued = "queued",
+    /// The task of something that waited is taken up.
+    TaskTaken = "task-taken",
 }
 
 /// The armed one, and how many times it is still passed before it kills.
 static ARMED: OnceLock<(Point, AtomicU32)> = OnceLock::new();
 
-/// Arms one: its word, and after a colon at which passing it kills if that is not the first (`settled:2`). Does nothing
-/// for other words, and in builds without them.
+/// The file into which the words of all that are passed are written.
+static TELLING: OnceLock<PathBuf> = OnceLock::new();
+
+/// Arms one: its word, and after a colon at which passing it kills if that is not the first (`settled:2`). `tell:FILE`
+/// kills nobody, and writes down which are passed. Does nothing for other words, and in builds without them.
 pub fn arm(order: &str) {
     let (word, count) = order.split_once(':').unwrap_or((order, "1"));
-    if ARE_HERE
+    if ARE_HERE && word == "tell" {
+        let _ = TELLING.set(count.into());
+    } else if ARE_HERE
         && let Some(point) = Point::ALL.iter().find(|point| point.word() == word)
         && let Ok(count) = count.parse()
     {
@@ -110,6 +154,11 @@ pub(super) fn reach(point: Point) {
 }
 
 fn passed(point: Point) {
+    if let Some(file) = TELLING.get() {
+        // A test that misses a line notices.
+        let opened = OpenOptions::new().create(true).append(true).open(file);
+        let _ = opened.and_then(|mut file| writeln!(file, "{}", point.word()));
+    }
     let Some((armed, left)) = ARMED.get() else { return };
     if *armed == point && left.fetch_sub(1, Ordering::Relaxed) == 1 {
         // As a loss of power would: nothing is unwound or flushed.

@@ -19,6 +19,13 @@ pub(super) struct Clone {
     pub(super) starts: bool,
 }
 
+impl Clone {
+    /// Whether the disks of the copy may be of another format: what only a VM's are.
+    fn takes_format(&self, kind: &Kind) -> bool {
+        !self.starts && kind.guest() == GuestKind::Qemu
+    }
+}
+
 #[async_trait(?Send)]
 impl Verb for Clone {
     fn name(&self) -> &'static str {
@@ -63,9 +70,14 @@ impl Verb for Clone {
         if self.starts {
             return command;
         }
-        command
-            .arg(switch("full", "Copy all data; what is done unless the source is a template"))
-            .arg(switch("linked", "Keep only what differs from the template, which has to stay").conflicts_with("full"))
+        let command = command.arg(switch("full", "Copy all data; what is done unless the source is a template")).arg(
+            switch("linked", "Keep only what differs from the template, which has to stay").conflicts_with("full"),
+        );
+        let format = "What the disks of a full clone are to be, raw or qcow2; else as those of the source";
+        match self.takes_format(kind) {
+            true => command.arg(value("format", "FORMAT", format).conflicts_with("linked")),
+            false => command,
+        }
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -82,6 +94,7 @@ impl Verb for Clone {
             full,
             target: text(matches, "target").map(NodeName::new).transpose().map_err(usage)?,
             storage: owned("storage"),
+            format: if self.takes_format(kind) { owned("format") } else { None },
             snapshot: owned("snapname"),
             pool: owned("pool"),
             description: owned("description"),

@@ -1,5 +1,5 @@
-//! Copies of VMs: full ones share blocks with their source where the file system can and are copies of the data where not;
-//! linked ones hold only what differs from a template.
+//! Copies of VMs: full ones stand alone, share blocks with their source where the file system can and are copies of the
+//! data where not; linked ones hold only what differs from a template.
 //!
 //! A source that runs stands still while its disks are copied, so a copy is as after a power cut and never of two moments
 //! at once. Who the copy is (uuid, address on vsock, MAC addresses, instance id) is fresh.
@@ -10,18 +10,17 @@ use super::{
     Job, Local,
     aside::{DISK, aside},
     create::Told,
-    grow::unchanged,
-    look::SLOW,
     volumes::{STORAGE, format_of, volume_of, volumes_in},
 };
 use crate::{
     backends::{
         Step,
         cloud_hypervisor::{
-            disk::{self, Format, Method},
+            disk::{self, Format, Layer, Method},
             mapping::is_seed,
-            state::{Config, Draft, End, Log, NewVm, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
-            vmm::Vmm,
+            state::{
+                Config, Draft, End, Log, NewVm, Outcome, Phase, Settings, Settle, Verb, Vm, Work, reconcile::Sight,
+            },
         },
     },
     model::{Error, Hint, Params, PropertyString, Result, Vmid},
@@ -39,7 +38,17 @@ struct Copying {
     from: PathBuf,
     to: PathBuf,
     format: Format,
-    linked: bool,
+    how: How,
+}
+
+/// How a disk is copied.
+enum How {
+    /// As it is.
+    Same,
+    /// What its guest sees of it, through these images, into another form.
+    Whole(Vec<Layer>, Format),
+    /// Only what differs from it.
+    Linked,
 }
 
 /// A copy, thought through.
@@ -98,13 +107,14 @@ impl Local {
         let work = Work { resumes: true, ..Work::default() };
         let intent = self.state().begin(source.vmid, Draft::new(Verb::Clone).task(&job.upid).work(work))?;
         job.line(&format!("VM {} stands still while its disks are copied", source.vmid))?;
-        let vmm = Vmm::connect(self.places(source).api_socket())?;
-        let copied = match vmm.pause(SLOW).await {
+        let copied = match self.pause_running(source).await {
             Ok(()) => self.copy_all(copies, job).await,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
-        match vmm.resume(SLOW).await {
-            Ok(()) => self.state().settle(source.vmid, &unchanged(source).ending(intent.id, Outcome::Finished))?,
+        match self.resume_paused(source).await {
+            Ok(()) => {
+                self.state().settle(source.vmid, &Settle::unchanged(source).ending(intent.id, Outcome::Finished))?;
+            }
             // The next look says how it is, and lets it go on if it can.
             Err(_) => drop(self.mend(source.vmid, job).await?),
         }
@@ -120,13 +130,13 @@ impl Local {
     /// The configuration of the copy, and what is to be copied for it.
     fn plan_clone(&self, source: &Vm, params: &Params) -> Result<Planned> {
         let newid = new_id(params)?;
-        if self.state().vm(newid).is_ok() {
+        if self.is_taken(newid)? {
             let text = format!("VM {newid} already exists on node '{}'", self.options().node);
             return Err(Error::conflict(text.clone()).with_hint(Hint::VmidTaken(text)));
         }
         let template = source.settings.is_on("template");
         let linked = params.get("full").map_or(template, |full| full != "1");
-        self.check_place(params, linked)?;
+        let wanted = self.check_place(params, linked)?;
         let snapshot = params.get("snapname");
         let from = match snapshot {
             None => &source.settings.config,
@@ -147,25 +157,38 @@ impl Local {
             if let Some(name) = snapshot.filter(|_| volume.starts_with(&format!("{STORAGE}:{}/", source.vmid))) {
                 file = of_snapshot(&file, name);
             }
-            self.measure(&file, format).map_err(|error| error.context(&key))?;
+            let (_, backing) = self.measure(&file, format).map_err(|error| error.context(&key))?;
             let is_base = volume.starts_with(&format!("{STORAGE}:{0}/base-{0}-", source.vmid));
             if linked && !(template && is_base && snapshot.is_none()) {
                 let text = format!("Linked clone feature is not supported for '{volume}' ({key})");
                 return Err(Error::usage(text).with_hint(Hint::Text("make a full clone".to_owned())));
             }
             let taken: Vec<PathBuf> = copies.iter().map(|copy| copy.to.clone()).collect();
-            let new_format = if linked { Format::Qcow2 } else { format };
+            let new_format = if linked { Format::Qcow2 } else { wanted.unwrap_or(format) };
+            let how = match linked {
+                true => How::Linked,
+                // A copy stands alone, whatever its source stands on.
+                false if backing || new_format != format => How::Whole(self.layers(&file, format)?, new_format),
+                false => How::Same,
+            };
             let (id, to) = self.new_volume(newid, new_format, &taken);
             let mut parts = PropertyString::lenient(&drive.to_string());
             parts.remove("format");
             config.insert(key.clone(), parts.to_string().replacen(&volume, &id, 1));
-            copies.push(Copying { key, volume, from: file, to, format, linked });
+            copies.push(Copying { key, volume, from: file, to, format, how });
         }
         Ok(Planned { config, copies })
     }
 
-    /// Refuses places that are not here.
-    fn check_place(&self, params: &Params, linked: bool) -> Result<()> {
+    /// Whether a VM has the number. One that was half made by a command that is gone has not: it goes before the copy is
+    /// made.
+    fn is_taken(&self, vmid: Vmid) -> Result<bool> {
+        let Ok(vm) = self.state().vm(vmid) else { return Ok(false) };
+        Ok(vm.phase != Phase::Creating || !self.is_left(vmid)?)
+    }
+
+    /// Refuses places and forms that are not here. Gives the form that is asked for.
+    fn check_place(&self, params: &Params, linked: bool) -> Result<Option<Format>> {
         let here = &self.options().node;
         if let Some(node) = params.get("target").filter(|node| *node != here.as_str()) {
             return Err(Error::not_found(format!("no such node: `{node}`"))
@@ -181,10 +204,13 @@ impl Local {
         if let Some(pool) = params.get("pool") {
             return Err(Error::not_found(format!("pool '{pool}' does not exist")));
         }
-        match params.get("format") {
-            Some(format) => Err(Error::usage(format!("format={format}: a copy has the format of its source"))
-                .with_hint(Hint::Text("leave format out".to_owned()))),
-            None => Ok(()),
+        let Some(text) = params.get("format") else { return Ok(None) };
+        if linked {
+            return Err(Error::usage("parameter 'format' not allowed for linked clones"));
+        }
+        match text.parse() {
+            Ok(format @ (Format::Raw | Format::Qcow2)) => Ok(Some(format)),
+            _ => Err(Error::usage(format!("format={text}: disks of a copy are raw or qcow2 on this host"))),
         }
     }
 
@@ -222,19 +248,17 @@ impl Copying {
         log.check()?;
         super::create::folder_of(&self.to)?;
         let Self { key, volume, .. } = self;
-        if self.linked {
-            log.line(&format!("create linked clone of drive {key} ({volume})"))?;
-            return disk::overlay(&self.to, &self.from, self.format, None, managed).map(drop);
-        }
-        log.line(&format!("create full clone of drive {key} ({volume})"))?;
-        let copied = disk::copy(&self.from, &self.to, &Told { log, key })?;
-        if copied.method == Method::Reflink {
-            log.line(&format!("{key}: shares its blocks with {volume} until one of them writes"))?;
-        }
-        let layers = disk::chain(&self.to, self.format, managed)?;
-        match layers.get(1) {
-            Some(below) => log.line(&format!("{key}: stands on {}, as its source does", below.path.display())),
-            None => Ok(()),
+        let kind = if matches!(self.how, How::Linked) { "linked" } else { "full" };
+        log.line(&format!("create {kind} clone of drive {key} ({volume})"))?;
+        match &self.how {
+            How::Linked => disk::overlay(&self.to, &self.from, self.format, None, managed).map(drop),
+            How::Whole(layers, format) => disk::flatten(layers, &self.to, *format, &Told { log, key }).map(drop),
+            How::Same => match disk::copy(&self.from, &self.to, &Told { log, key })?.method {
+                Method::Reflink => {
+                    log.line(&format!("{key}: shares its blocks with {volume} until one of them writes"))
+                }
+                Method::Data => Ok(()),
+            },
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Changes of a VM's settings, under its lock: at once while it is off or where they are only data of ours; what a VM
 //! that runs takes at once is done in [`live`](super::live), and everything else waits for its next start.
 
-use super::{Job, Local, asked::change_of, create::asked_disks, grow::unchanged, live::Planned, volumes::STORAGE};
+use super::{
+    Job, Local, asked::change_of, check_read, create::asked_disks, digest_of, live::Planned, volumes::STORAGE,
+};
 use crate::{
     backends::{
         Action, Step,
         cloud_hypervisor::{
             mapping::{self, Apply},
-            state::{Change, Draft, Intent, Outcome, Settings, Verb, Vm, Work, reconcile::Sight},
+            state::{Change, Draft, Intent, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
         },
     },
     model::{Digest, Result},
@@ -34,7 +36,7 @@ impl Asked {
     pub(super) fn of(local: &Local, step: &Step) -> Result<Self> {
         let mut change = change_of(step)?;
         local.fresh_macs(&mut change.set, false)?;
-        Ok(Self { change, digest: step.params.get("digest").map(|text| Digest(text.to_owned())) })
+        Ok(Self { change, digest: digest_of(step) })
     }
 
     /// What can be said against it before anything is begun.
@@ -64,9 +66,10 @@ impl Local {
         let asked = Asked::of(self, step)?;
         let vm = self.state().vm(step.guest.vmid)?;
         let _lock = self.lock(&vm, "update", self.options().patience).await?;
-        // What comes next may change the settings itself.
-        asked.check(&self.state().vm(vm.vmid)?)?;
+        let before = self.state().vm(vm.vmid)?;
         let (vm, sight) = self.mend(vm.vmid, job).await?;
+        vm.check_lock_for(&asked.change)?;
+        check_read(asked.digest.as_ref(), &before, &vm)?;
         self.apply_queue(&vm, sight, job).await?;
         let vm = self.state().vm(vm.vmid)?;
         if !asked_disks(&asked.change.set, None)?.is_empty() {
@@ -111,7 +114,7 @@ impl Local {
         };
         intent.work.settings = Some(prepared.settings.clone());
         self.state().revise(&intent)?;
-        self.state().settle(vm.vmid, &unchanged(vm).ending(intent.id, Outcome::Finished))?;
+        self.state().settle(vm.vmid, &Settle::unchanged(vm).ending(intent.id, Outcome::Finished))?;
         self.carry_on(sight, prepared, job).await
     }
 
@@ -163,7 +166,6 @@ impl Local {
     pub(super) async fn destroy_unused(&self, vm: &Vm, step: &Step, job: &Job) -> Result<()> {
         let change = change_of(step)?;
         vm.check_lock()?;
-        vm.settings.check_digest(step.params.get("digest").map(|text| Digest(text.to_owned())).as_ref())?;
         for key in change.delete.iter().filter(|key| key.starts_with("unused")) {
             vm.check_protection(&format!("can't remove unused disk '{key}'"))?;
         }

@@ -155,11 +155,10 @@ impl Local {
     }
 
     pub(super) async fn open_console(&self, guest: &GuestRef) -> Result<Console> {
-        let vm = self.find(guest)?;
-        let sight = self.glance(vm.clone(), self.state().intent(vm.vmid)?).await?.sight;
+        let (vm, seen) = self.look(guest).await?;
         let vmid = vm.vmid;
         let hint = |text: String| Hint::Text(text);
-        match sight {
+        match seen.sight {
             Sight::Running | Sight::Paused | Sight::Unresponsive => {}
             _ => {
                 return Err(Error::from_exit_status(&format!("VM {vmid} not running")).with_hint(hint(format!(

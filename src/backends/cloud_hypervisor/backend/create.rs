@@ -133,8 +133,8 @@ impl Local {
     }
 
     pub(super) async fn make(&self, makings: Vec<Making>, job: &Job) -> Result<()> {
-        let log = job.log.clone();
-        let work = move || makings.iter().try_for_each(|making| making.make(&log));
+        let (log, managed) = (job.log.clone(), self.managed());
+        let work = move || makings.iter().try_for_each(|making| making.make(&log, &managed));
         aside(DISK, work).await
     }
 }
@@ -148,13 +148,13 @@ impl Making {
         format!("{}{rest},size={}", self.volume, Size(self.size).to_config())
     }
 
-    fn make(&self, log: &Log) -> Result<()> {
+    fn make(&self, log: &Log, managed: &[PathBuf]) -> Result<()> {
         folder_of(&self.path)?;
         match &self.from {
             None => disk::create(&self.path, self.format, self.size).map(drop),
             Some(image) => {
                 disk::copy(image, &self.path, &Told { log, key: &self.key })?;
-                disk::grow(&self.path, self.format, self.size).map(drop)
+                disk::grow(&self.path, self.format, self.size, managed).map(drop)
             }
         }
     }

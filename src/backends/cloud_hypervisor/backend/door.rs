@@ -14,7 +14,7 @@ use crate::{
         Action, Backend, Capabilities, Console, LogReader, LogRequest, QueuedStep, Step, TaskQuery,
         cloud_hypervisor::{
             host, mapping,
-            state::{Phase, Task, Vm},
+            state::{Phase, Task, Vm, reconcile::Conclusion},
         },
     },
     client::Reply,
@@ -43,12 +43,12 @@ impl Backend for Local {
     async fn submit(&self, step: &Step) -> Result<Submitted> {
         self.refuse(step)?;
         let Some(kind) = Self::task_type(step.action) else {
-            self.describe_snapshot(&self.state().vm(step.guest.vmid)?, &step.params).await?;
+            self.describe_snapshot(&self.find(&step.guest).await?, &step.params).await?;
             return Ok(Submitted::Done(Value::Null));
         };
         if step.action != Action::Create {
             // As on a server: what is not there, or was changed in between, is no task's business.
-            let vm = self.state().vm(step.guest.vmid)?;
+            let vm = self.find(&step.guest).await?;
             if matches!(step.action, Action::Configure | Action::ConfigureInTask) {
                 let asked = Asked::of(self, step)?;
                 asked.check(&vm)?;
@@ -125,7 +125,7 @@ impl Backend for Local {
         let rows = self.state().vms()?;
         let now = host::host_uptime()?;
         let looks = rows.into_iter().map(async |(vm, intent)| {
-            let seen = self.glance(vm.clone(), intent).await?;
+            let (vm, seen) = self.glance(vm, intent).await?;
             // What a killed command half made is no VM: the next command that changes something takes it away.
             let left = vm.phase == Phase::Creating && !seen.actions.is_empty();
             let usage = self.usage(&vm, seen.sight, now)?;
@@ -135,27 +135,26 @@ impl Backend for Local {
     }
 
     async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
-        let vm = self.find(guest)?;
-        let seen = self.glance(vm.clone(), self.state().intent(vm.vmid)?).await?;
+        let (vm, seen) = self.look(guest).await?;
         self.measured(&vm, seen.sight).await
     }
 
     async fn guest_config(&self, guest: &GuestRef, view: ConfigView) -> Result<GuestConfig> {
-        Ok(self.find(guest)?.settings.guest_config(view))
+        Ok(self.find(guest).await?.settings.guest_config(view))
     }
 
     async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>> {
-        Ok(self.find(guest)?.settings.pending_rows())
+        Ok(self.find(guest).await?.settings.pending_rows())
     }
 
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>> {
-        let mut snapshots = self.find(guest)?.settings.snapshot_rows();
+        let mut snapshots = self.find(guest).await?.settings.snapshot_rows();
         snapshots.retain(|snapshot| !snapshot.is_current());
         Ok(snapshots)
     }
 
     async fn guest_here(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
-        self.describe(&self.find(guest)?)
+        self.describe(&self.find(guest).await?)
     }
 
     async fn console(&self, guest: &GuestRef) -> Result<Console> {
@@ -167,7 +166,7 @@ impl Backend for Local {
     }
 
     async fn snapshot_config(&self, guest: &GuestRef, snapshot: &str) -> Result<GuestConfig> {
-        self.find(guest)?.settings.snapshot_config(snapshot)
+        self.find(guest).await?.settings.snapshot_config(snapshot)
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {
@@ -217,8 +216,24 @@ impl Local {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The VM of a guest.
-    pub(super) fn find(&self, guest: &GuestRef) -> Result<Vm> {
+    /// The VM of a guest, with the settings that it came up with.
+    async fn find(&self, guest: &GuestRef) -> Result<Vm> {
+        let vm = self.row(guest)?;
+        match self.state().intent(vm.vmid)? {
+            None => Ok(vm),
+            intent => Ok(self.glance(vm, intent).await?.0),
+        }
+    }
+
+    /// The same, with how it is.
+    pub(super) async fn look(&self, guest: &GuestRef) -> Result<(Vm, Conclusion)> {
+        let vm = self.row(guest)?;
+        let intent = self.state().intent(vm.vmid)?;
+        self.glance(vm, intent).await
+    }
+
+    /// The row of a guest's VM.
+    pub(super) fn row(&self, guest: &GuestRef) -> Result<Vm> {
         match guest.kind {
             GuestKind::Qemu => self.state().vm(guest.vmid),
             GuestKind::Lxc => Err(Error::not_found(format!("there are no containers on this host: {}", guest.vmid))),

@@ -6,6 +6,7 @@
 use super::{
     Job, Local,
     aside::{DISK, aside},
+    digest_of,
     look::SLOW,
     volumes::{drives, format_of},
 };
@@ -14,12 +15,13 @@ use crate::{
         Step,
         cloud_hypervisor::{
             disk::{self, Format},
+            failpoint::{Point, reach},
             mapping,
-            state::{Desired, Draft, Grows, Outcome, Phase, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
+            state::{Draft, Grows, Outcome, Process, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
             vmm::Vmm,
         },
     },
-    model::{Class, Digest, Error, Hint, Params, PropertyString, Result, Size},
+    model::{Class, Error, Hint, Params, PropertyString, Result, Size},
 };
 
 /// The granularity of a disk's size.
@@ -37,15 +39,32 @@ struct Growing {
 
 impl Local {
     /// Makes a disk larger: `disk` is its key, `size` how large it is to be, or with a plus by how much it grows. The VM's
-    /// lock is held.
+    /// lock is held. `before` are its settings as they were before anything was mended.
     ///
     /// # Errors
     /// In Proxmox's words.
-    pub(super) async fn resize_disk(&self, vm: &Vm, sight: Sight, params: &Params, job: &Job) -> Result<()> {
+    pub(super) async fn resize_disk(
+        &self,
+        vm: &Vm,
+        before: &Settings,
+        sight: Sight,
+        params: &Params,
+        job: &Job,
+    ) -> Result<()> {
         let Growing { key, volume, format, size } = self.growing(vm, params)?;
+        let is_relative = params.get("size").is_some_and(|text| text.starts_with('+'));
+        if is_relative && before.get(&key) != vm.settings.get(&key) {
+            // Perhaps that was this very wish, and a disk never shrinks again.
+            let text = format!("{key} has {} now: an earlier command has changed it", Size(volume.size).to_config());
+            let hint = "ask again if it is to become larger still";
+            return Err(Error::conflict(text).with_hint(Hint::Text(hint.to_owned())));
+        }
         match sight {
             Sight::Stopped | Sight::Running | Sight::Paused => {}
             other => return Err(Error::conflict(format!("VM {} is {}", vm.vmid, other.qmpstatus()))),
+        }
+        if sight != Sight::Stopped && volume.backing {
+            return Err(while_it_runs(vm, &key));
         }
         let settings = with_size(&vm.settings, &key, size);
         let grows = Some(Grows { file: volume.path.clone(), format: format.to_string(), size });
@@ -53,8 +72,8 @@ impl Local {
         let intent = self.state().begin(vm.vmid, Draft::new(Verb::Resize).task(&job.upid).work(work))?;
         let grown = match sight {
             Sight::Stopped => {
-                let path = volume.path.clone();
-                aside(DISK, move || disk::grow(&path, format, size).map(drop)).await
+                let (path, managed) = (volume.path.clone(), self.managed());
+                aside(DISK, move || disk::grow(&path, format, size, &managed).map(drop)).await
             }
             _ => self.grow_running(vm, &key, size).await,
         };
@@ -64,7 +83,7 @@ impl Local {
         });
         match grown {
             Ok(()) => {
-                self.state().settle(vm.vmid, &unchanged(vm).ending(intent.id, Outcome::Finished))?;
+                self.state().settle(vm.vmid, &Settle::unchanged(vm).ending(intent.id, Outcome::Finished))?;
                 job.line(&format!("{key}: {} is {} now", Size(volume.size), Size(size)))
             }
             Err(error) => {
@@ -80,12 +99,21 @@ impl Local {
     /// # Errors
     /// As [`resize_disk`](Self::resize_disk).
     pub(super) fn refuse_growth(&self, step: &Step) -> Result<()> {
-        self.growing(&self.state().vm(step.guest.vmid)?, &step.params).map(drop)
+        let vm = self.state().vm(step.guest.vmid)?;
+        if self.is_left(vm.vmid)? {
+            // What that changes is known once it is mended, and all of this is asked again then.
+            return Ok(());
+        }
+        vm.settings.check_digest(digest_of(step).as_ref())?;
+        let Growing { key, volume, .. } = self.growing(&vm, &step.params)?;
+        match vm.process.as_ref().is_some_and(Process::is_alive) && volume.backing {
+            true => Err(while_it_runs(&vm, &key)),
+            false => Ok(()),
+        }
     }
 
     fn growing(&self, vm: &Vm, params: &Params) -> Result<Growing> {
         vm.check_lock()?;
-        vm.settings.check_digest(params.get("digest").map(|text| Digest(text.to_owned())).as_ref())?;
         let key = params.get("disk").unwrap_or_default().to_owned();
         let drive = drives(&vm.settings.config).remove(&key);
         let drive = drive.ok_or_else(|| Error::from_exit_status(&format!("disk '{key}' does not exist")))?;
@@ -101,12 +129,17 @@ impl Local {
         if size < volume.size {
             return Err(Error::usage("shrinking disks is not supported"));
         }
-        grows(&key, format, volume.backing)?;
+        if matches!(format, Format::Vhd | Format::Vhdx) {
+            return Err(Error::usage(format!("{key} cannot be grown: its format does not grow"))
+                .with_hint(Hint::Text("`qemu-img convert -O raw` makes a disk that does".to_owned())));
+        }
         Ok(Growing { key, volume, format, size })
     }
 
     async fn grow_running(&self, vm: &Vm, key: &str, size: u64) -> Result<()> {
-        Ok(Vmm::connect(self.places(vm).api_socket())?.resize_disk(key, size, SLOW).await?)
+        Vmm::connect(self.places(vm).api_socket())?.resize_disk(key, size, SLOW).await?;
+        reach(Point::LiveDone);
+        Ok(())
     }
 
     /// Whether a disk has become as large as it was to be.
@@ -116,16 +149,10 @@ impl Local {
     }
 }
 
-/// Refuses what neither the VMM nor we can grow.
-fn grows(key: &str, format: Format, backing: bool) -> Result<()> {
-    let why = match format {
-        Format::Raw => return Ok(()),
-        Format::Qcow2 if !backing => return Ok(()),
-        Format::Qcow2 => "it lies over another image",
-        Format::Vhd | Format::Vhdx => "its format does not grow",
-    };
-    Err(Error::usage(format!("{key} cannot be grown: {why}"))
-        .with_hint(Hint::Text("a full clone of the VM has a disk that can".to_owned())))
+/// A VMM does not grow what lies over another image, and nobody else may while it has it.
+fn while_it_runs(vm: &Vm, key: &str) -> Error {
+    Error::conflict(format!("{key} lies over another image and does not grow while VM {} runs", vm.vmid))
+        .with_hint(Hint::Text(format!("shut it down first: pvectl vm shutdown {}", vm.vmid)))
 }
 
 /// The size that is asked for, in whole sectors: `50G`, or `+10G` beside what there is.
@@ -155,14 +182,6 @@ fn with_size(settings: &Settings, key: &str, size: u64) -> Settings {
         *waiting = resized(waiting);
     }
     settings
-}
-
-/// The VM goes on as it is.
-pub(super) fn unchanged(vm: &Vm) -> Settle {
-    match &vm.process {
-        Some(process) => Settle::running(process.clone()),
-        None => Settle { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None },
-    }
 }
 
 #[cfg(test)]

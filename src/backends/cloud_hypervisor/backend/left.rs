@@ -26,6 +26,11 @@ impl Local {
         })
     }
 
+    /// Whether something that was begun of a VM was left by a command that is gone.
+    pub(super) fn is_left(&self, vmid: Vmid) -> Result<bool> {
+        Ok(self.state().intent(vmid)?.is_some_and(|intent| !intent.worker.is_alive()))
+    }
+
     /// Finishes or rolls back what killed commands left of all VMs but this one. A VM that somebody holds is his, and one
     /// that cannot be brought to rest is told of and no reason to stop.
     pub(super) async fn take_up(&self, but: Option<Vmid>, job: &Job) -> Result<()> {
@@ -35,7 +40,7 @@ impl Local {
             }
             let vmid = intent.vmid;
             let Ok(vm) = self.state().vm(vmid) else { continue };
-            if self.glance(vm.clone(), Some(intent)).await?.actions.is_empty() {
+            if self.glance(vm.clone(), Some(intent)).await?.1.actions.is_empty() {
                 continue;
             }
             job.line(&format!("VM {vmid} was left by a command that ended early"))?;

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     backends::cloud_hypervisor::{
+        failpoint::{Point, reach},
         host::{self, Limits},
         mapping::{self, Changes, Facts, Live, LiveCall},
         state::{Draft, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
@@ -157,7 +158,9 @@ impl Local {
         };
         let outcome = match &done {
             Ok(()) => {
+                reach(Point::LiveDone);
                 fs::rename(&next, &now).map_err(|error| cannot("keep what was sent to the VMM", error))?;
+                reach(Point::LiveKept);
                 *sent = then;
                 Outcome::Finished
             }

@@ -38,7 +38,7 @@ const CHUNK: usize = 64 * 1024;
 
 impl Local {
     pub(super) async fn open_log(&self, guest: &GuestRef, request: &LogRequest) -> Result<LogReader> {
-        let vm = self.find(guest)?;
+        let vm = self.row(guest)?;
         let places = self.places(&vm);
         let generation = u64::from(vm.generation);
         if generation == 0 {

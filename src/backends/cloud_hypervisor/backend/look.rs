@@ -16,7 +16,7 @@ use crate::{
         failpoint::{Point, reach},
         host,
         state::{
-            Holder, Intent, LOCK_FILE, Process, Vm,
+            Holder, Intent, LOCK_FILE, Phase, Process, Vm,
             reconcile::{Action, Conclusion, LastEvent, Lock, Machine, Observation, Recorded, Sight, Socket, conclude},
         },
         vmm::{self, Vmm, Why, config::VmConfig, events::EventFile},
@@ -24,10 +24,10 @@ use crate::{
     model::{Class, Error, Result, Vmid},
 };
 
-/// How long a VMM may take to say how it is before a list calls it one that does not answer.
-const GLANCE: Duration = Duration::from_secs(1);
+/// How long a VMM may take to say how it is before a list calls it one that does not answer, and before its power is cut.
+pub(super) const GLANCE: Duration = Duration::from_secs(1);
 /// The same for whoever wants something of it: on a busy host a second is nothing.
-const ASK: Duration = Duration::from_secs(10);
+pub(super) const ASK: Duration = Duration::from_secs(10);
 /// How long a process on whose socket nobody listens may take to be gone: one that ends closes its files first.
 const ENDING: Duration = Duration::from_millis(250);
 /// How long a VMM may take over what it does: the time that a large memory needs.
@@ -46,21 +46,35 @@ pub(super) const BALLOON: &str = "balloon";
 const LOOKS: usize = 4;
 
 impl Local {
-    /// How a VM is, for whoever only wants to know. Takes no lock and does nothing.
-    pub(super) async fn glance(&self, vm: Vm, intent: Option<Intent>) -> Result<Conclusion> {
+    /// How a VM is, for whoever only wants to know, and its row, with the settings that it came up with. Takes no lock and
+    /// does nothing.
+    pub(super) async fn glance(&self, vm: Vm, intent: Option<Intent>) -> Result<(Vm, Conclusion)> {
         let lock = match Holder::of(&self.places(&vm).state) {
             Some(holder) => Lock::Held(Some(holder)),
             None => Lock::Free,
         };
-        Ok(conclude(&self.observe(vm, intent, lock).await?))
+        let mut seen = self.observe(vm, intent, lock, GLANCE).await?;
+        let conclusion = conclude(&seen);
+        if let Some(settings) = conclusion.came_up_with(seen.intent.as_ref()) {
+            seen.vm.settings = settings.clone();
+        }
+        Ok((seen.vm, conclusion))
     }
 
     /// Finishes or rolls back what an earlier command left, and says so in the log. The VM's lock is held.
     pub(super) async fn mend(&self, vmid: Vmid, job: &Job) -> Result<(Vm, Sight)> {
+        self.mend_within(vmid, ASK, job).await
+    }
+
+    /// The same, and so long its VMM may take to say how it is.
+    pub(super) async fn mend_within(&self, vmid: Vmid, patience: Duration, job: &Job) -> Result<(Vm, Sight)> {
         for _ in 0..LOOKS {
             let vm = self.state().vm(vmid)?;
             let intent = self.state().intent(vmid)?;
-            let conclusion = conclude(&self.observe(vm.clone(), intent, Lock::Ours).await?);
+            // One that is to end ends, whatever it says.
+            let ends = matches!(vm.phase, Phase::Stopping | Phase::Deleting);
+            let patience = if ends { GLANCE } else { patience };
+            let conclusion = conclude(&self.observe(vm.clone(), intent, Lock::Ours, patience).await?);
             for finding in &conclusion.findings {
                 job.line(&format!("found: {finding}"))?;
             }
@@ -83,9 +97,8 @@ impl Local {
         Err(Error::conflict(format!("VM {vmid} does not come to rest")))
     }
 
-    async fn observe(&self, vm: Vm, intent: Option<Intent>, lock: Lock) -> Result<Observation> {
+    async fn observe(&self, vm: Vm, intent: Option<Intent>, lock: Lock, patience: Duration) -> Result<Observation> {
         let places = self.places(&vm);
-        let patience = if lock == Lock::Ours { ASK } else { GLANCE };
         let mut alive = host::probe(&places.alive())? == host::Lock::Held;
         let recorded = match &vm.process {
             None => Recorded::None,
@@ -114,7 +127,7 @@ impl Local {
             if let Some(process) = ending
                 && process.ended(Some(ENDING)).await?
             {
-                return Box::pin(self.observe(vm, intent, lock)).await;
+                return Box::pin(self.observe(vm, intent, lock, patience)).await;
             }
         }
         let Seen { socket, files, devices, sizes } = seen;
@@ -151,16 +164,19 @@ impl Local {
         let places = self.places(vm);
         match action {
             Action::EndVmm(process) => self.end_vmm(vm, process).await,
-            Action::Resume(_) => Vmm::connect(places.api_socket())?.resume(SLOW).await.map_err(Error::from),
+            Action::Resume(_) => self.resume_paused(vm).await,
             Action::RemoveSockets => {
                 places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
             }
             Action::RemoveTaps => self.release(vm).await,
+            Action::RemoveOtherTaps(devices) => self.unplug_others(vm, devices).await,
             Action::ReturnDevices(ids) => self.return_devices(vm.uuid, Some(ids)).await,
             Action::MoveFiles(moves) => moves.iter().try_for_each(|(from, to)| {
                 gone(fs::rename(from, to), from)?;
                 gone(seal(to), to)?;
-                disk::sync_entries(to.parent().unwrap_or(Path::new("/")))
+                disk::sync_entries(to.parent().unwrap_or(Path::new("/")))?;
+                reach(Point::FileMoved);
+                Ok(())
             }),
             Action::RemoveFiles(files) => files.iter().try_for_each(|file| {
                 gone(removed(file), file)?;
@@ -169,6 +185,7 @@ impl Local {
                 gone(removed(&half), &half)?;
                 // The folder of a VM's disks goes with the last of them; one that is not empty stays.
                 let _ = file.parent().map(fs::remove_dir);
+                reach(Point::FileGone);
                 Ok(())
             }),
             Action::RemoveDirectory => {
@@ -186,6 +203,20 @@ impl Local {
                 Ok(())
             }
         }
+    }
+
+    /// Lets a VM stand still.
+    pub(super) async fn pause_running(&self, vm: &Vm) -> Result<()> {
+        Vmm::connect(self.places(vm).api_socket())?.pause(SLOW).await?;
+        reach(Point::Paused);
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub(super) async fn resume_paused(&self, vm: &Vm) -> Result<()> {
+        Vmm::connect(self.places(vm).api_socket())?.resume(SLOW).await?;
+        reach(Point::Resumed);
+        Ok(())
     }
 
     /// Ends a VMM: as it wants first, with a signal if it is not gone in time. On return it is dead.

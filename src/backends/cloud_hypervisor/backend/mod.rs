@@ -54,7 +54,7 @@ use super::{
 };
 use crate::{
     backends::{Action, Backend, Step},
-    model::{Class, Clock, Error, ExitStatus, NodeName, Result, Upid},
+    model::{Class, Clock, Digest, Error, ExitStatus, NodeName, Result, Upid},
 };
 
 /// Where things are on this host, and who works on it.
@@ -183,9 +183,13 @@ impl Local {
 
     /// Takes the lock of a VM, brings it in line with what runs before anything else is done to it, and does what waits
     /// in its queue.
-    async fn hold(&self, vm: &Vm, what: &str, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
+    async fn hold(&self, vm: &Vm, step: &Step, job: &Job) -> Result<(OperationLock, Vm, Sight)> {
+        let what = &format!("{:?}", step.action).to_lowercase();
         let lock = self.lock(vm, what, self.options().patience).await?;
-        let (mut vm, sight) = self.mend(vm.vmid, job).await?;
+        let before = self.state().vm(vm.vmid)?;
+        let patience = if step.action == Action::Stop { look::GLANCE } else { look::ASK };
+        let (mut vm, sight) = self.mend_within(vm.vmid, patience, job).await?;
+        check_read(digest_of(step).as_ref(), &before, &vm)?;
         // What goes away needs nothing added to it any more.
         if what != "destroy" {
             self.apply_queue(&vm, sight, job).await?;
@@ -258,8 +262,9 @@ impl Local {
             }
             _ => {}
         }
-        let vm = self.state().vm(step.guest.vmid)?;
-        let (_lock, vm, sight) = self.hold(&vm, &format!("{:?}", step.action).to_lowercase(), job).await?;
+        let found = self.state().vm(step.guest.vmid)?;
+        let (_lock, vm, sight) = self.hold(&found, step, job).await?;
+        let before = &found.settings;
         match step.action {
             Action::Start => self.start(&vm, sight, job).await,
             Action::Stop => self.stop(&vm, sight, job).await,
@@ -275,13 +280,26 @@ impl Local {
             Action::Destroy => self.destroy(&vm, sight, &step.params, job).await,
             Action::Configure | Action::ConfigureInTask => self.destroy_unused(&vm, step, job).await,
             Action::Clone => self.clone_vm(&vm, sight, &step.params, job).await,
+            // An earlier command had got so far that it was finished just now.
+            Action::Template if vm.settings.is_on("template") && !before.is_on("template") => Ok(()),
             Action::Template => self.make_template(&vm, sight, job).await,
-            Action::ResizeDisk => self.resize_disk(&vm, sight, &step.params, job).await,
+            Action::ResizeDisk => self.resize_disk(&vm, before, sight, &step.params, job).await,
             Action::Create | Action::SnapshotUpdate => {
                 Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action)))
             }
         }
     }
+}
+
+/// What was read of the settings before a step was asked for.
+fn digest_of(step: &Step) -> Option<Digest> {
+    step.params.get("digest").map(|text| Digest(text.to_owned()))
+}
+
+/// Refuses where the settings were changed since they were read. Who read them before what was left was mended has read
+/// the same; what waits in the queue comes after.
+fn check_read(digest: Option<&Digest>, before: &Vm, mended: &Vm) -> Result<()> {
+    before.settings.check_digest(digest).or_else(|_| mended.settings.check_digest(digest))
 }
 
 impl fmt::Debug for Local {

@@ -12,6 +12,7 @@ use crate::{
     backends::{
         Action, Step,
         cloud_hypervisor::{
+            failpoint::{Point, reach},
             host::{
                 facts::may_change_network,
                 network::{self, Link, Mark, Network, bridge_to_join, links_now, tap_name},
@@ -118,6 +119,7 @@ impl Local {
         check_tap(&links, key, &tap, bridge)?;
         if may_change_network() {
             network.ensure_tap(&tap).await?;
+            reach(Point::TapMade);
         }
         Ok(fact(&tap.name, bridge))
     }
@@ -129,7 +131,9 @@ impl Local {
     /// [`Class::Conflict`] when it is not this VM's.
     pub(super) async fn unplug(&self, vm: &Vm, key: &str) -> Result<()> {
         let removed = Network::open()?.remove(&tap_of(vm.vmid, key)?, &mark(vm)?).await;
-        unless_prepared(removed.map(drop))
+        unless_prepared(removed.map(drop))?;
+        reach(Point::TapGone);
+        Ok(())
     }
 
     /// Makes the taps of all cards of a configuration.
@@ -165,6 +169,19 @@ impl Local {
         let (network, mark) = (Network::open()?, mark(vm)?);
         for (_, link) in network.marked().await?.into_iter().filter(|(whose, _)| *whose == mark) {
             unless_prepared(network.remove(&link.name, &mark).await.map(drop))?;
+        }
+        unless_prepared(network.remove_unfinished().await.map(drop))
+    }
+
+    /// Removes the taps of a VM that runs but those of the devices that its VMM has: what was made for a card that it never
+    /// got, or that it let go of.
+    pub(super) async fn unplug_others(&self, vm: &Vm, devices: &[String]) -> Result<()> {
+        let (network, mark) = (Network::open()?, mark(vm)?);
+        let kept: BTreeSet<String> = devices.iter().filter_map(|key| tap_of(vm.vmid, key).ok()).collect();
+        for (_, link) in network.marked().await?.into_iter().filter(|(whose, _)| *whose == mark) {
+            if !kept.contains(&link.name) {
+                unless_prepared(network.remove(&link.name, &mark).await.map(drop))?;
+            }
         }
         unless_prepared(network.remove_unfinished().await.map(drop))
     }

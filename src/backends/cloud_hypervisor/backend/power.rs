@@ -210,7 +210,15 @@ impl Local {
         if sight == Sight::Stopped {
             return job.line("VM not running");
         }
-        self.keep_said(vm).await;
+        match (&vm.process, sight, self.state().intent(vm.vmid)?) {
+            // Only its VMM could tell how what was left ends. Without one that is certain.
+            (Some(process), Sight::Unresponsive, Some(_)) => {
+                self.end_vmm(vm, process).await?;
+                return self.mend(vm.vmid, job).await.map(drop);
+            }
+            (_, Sight::Unresponsive, _) => {}
+            _ => self.keep_said(vm).await,
+        }
         self.state().begin(vm.vmid, Draft::new(Verb::Stop).task(&job.upid))?;
         // A stop that was begun is what a stop is: it is carried out like one that was left.
         self.mend(vm.vmid, job).await.map(drop)

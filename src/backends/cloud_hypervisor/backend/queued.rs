@@ -11,7 +11,10 @@ use super::{Job, Local, configure::Asked};
 use crate::{
     backends::{
         Action, QueuedStep, Step,
-        cloud_hypervisor::state::{Draft, QueueId, Queued, Verb, Vm, reconcile::Sight},
+        cloud_hypervisor::{
+            failpoint::{Point, reach},
+            state::{Draft, QueueId, Queued, Verb, Vm, reconcile::Sight},
+        },
     },
     model::{Class, Error, GuestKind, GuestRef, Params, Result, Submitted, Upid, Vmid, is_secret_key},
 };
@@ -106,6 +109,7 @@ impl Local {
     async fn apply(&self, vm: &Vm, sight: Sight, first: &Queued) -> Result<Upid> {
         let (upid, params) = read(first)?;
         let task = self.state().take_up_task(&upid)?;
+        reach(Point::TaskTaken);
         let mine = Job { log: task.log().clone(), upid: upid.clone() };
         let node = self.options().node.clone();
         let guest = GuestRef { node, kind: GuestKind::Qemu, vmid: vm.vmid };

@@ -11,7 +11,6 @@ use super::{
     aside::{DISK, aside},
     clone::of_snapshot,
     create::Told,
-    look::SLOW,
     volumes::{STORAGE, drives, volume_of},
 };
 use crate::{
@@ -19,8 +18,7 @@ use crate::{
         disk,
         mapping::is_seed,
         state::{
-            Config, Desired, Draft, Holder, Intent, OperationLock, Outcome, Phase, Settings, Settle, SnapshotRow, Verb,
-            Vm, Work,
+            Config, Draft, Holder, Intent, OperationLock, Outcome, Settings, Settle, SnapshotRow, Verb, Vm, Work,
             reconcile::{Action, Sight},
         },
         vmm::Vmm,
@@ -74,8 +72,8 @@ impl Local {
         let work = Work { made: made.collect(), resumes: sight == Sight::Running, ..Work::default() };
         let mut intent = self.state().begin(vm.vmid, Draft::new(Verb::Snapshot).task(&job.upid).work(work))?;
         let taken = async {
-            if let Some(vmm) = vmm.as_ref().filter(|_| sight == Sight::Running) {
-                vmm.pause(SLOW).await?;
+            if sight == Sight::Running {
+                self.pause_running(vm).await?;
             }
             if let (Some(vmm), Some(memory)) = (&vmm, &memory) {
                 job.line("saving memory and the state of devices")?;
@@ -95,10 +93,10 @@ impl Local {
                 settings.snapshots.insert(name.to_owned(), row);
                 settings.config.insert("parent".to_owned(), name.to_owned());
             })?;
-            if let Some(vmm) = vmm.as_ref().filter(|_| sight == Sight::Running) {
-                vmm.resume(SLOW).await?;
+            if sight == Sight::Running {
+                self.resume_paused(vm).await?;
             }
-            self.state().settle(vm.vmid, &as_it_was(vm).ending(intent.id, Outcome::Finished))
+            self.state().settle(vm.vmid, &Settle::unchanged(vm).ending(intent.id, Outcome::Finished))
         };
         let taken: Result<()> = taken.await;
         self.or_mended(vm, taken, job).await
@@ -134,7 +132,7 @@ impl Local {
             self.copy_kept(copies, job).await?;
             self.commit(&mut intent, |settings| self.go_back(&vm, settings, name, &row))?;
             self.carry_out(&vm, &Action::MoveFiles(moves)).await?;
-            self.state().settle(vm.vmid, &as_it_was(&vm).ending(intent.id, Outcome::Finished))
+            self.state().settle(vm.vmid, &Settle::unchanged(&vm).ending(intent.id, Outcome::Finished))
         };
         let back: Result<()> = back.await;
         self.or_mended(&vm, back, job).await?;
@@ -155,7 +153,7 @@ impl Local {
         let gone = async {
             self.commit(&mut intent, |settings| forget(settings, name))?;
             self.carry_out(vm, &Action::RemoveFiles(drops)).await?;
-            self.state().settle(vm.vmid, &as_it_was(vm).ending(intent.id, Outcome::Finished))
+            self.state().settle(vm.vmid, &Settle::unchanged(vm).ending(intent.id, Outcome::Finished))
         };
         let gone: Result<()> = gone.await;
         self.or_mended(vm, gone, job).await
@@ -167,6 +165,14 @@ impl Local {
         vm.settings.snapshot(name)?;
         let holder = Holder::new(vm.vmid, "update-snapshot", &*self.options().user)?;
         let _lock = OperationLock::take(&self.places(vm).state, &holder, self.options().patience).await?;
+        if self.state().intent(vm.vmid)?.is_some() {
+            // This is answered at once; to mend what was left is a task.
+            let task = self.state().begin_task("qmconfig", &vm.vmid.to_string(), &self.options().user)?;
+            let job = Job { log: task.log().clone(), upid: task.upid().clone() };
+            let mended = self.mend(vm.vmid, &job).await.map(drop);
+            task.end(mended.as_ref().copied())?;
+            mended?;
+        }
         let Some(description) = params.get("description") else { return Ok(()) };
         self.state().configure(vm.vmid, None, |vm| {
             vm.check_lock()?;
@@ -361,17 +367,6 @@ fn forget(settings: &mut Settings, name: &str) {
         match gone.parent {
             Some(parent) => drop(settings.config.insert("parent".to_owned(), parent)),
             None => drop(settings.config.remove("parent")),
-        }
-    }
-}
-
-/// On or off as before.
-pub(super) fn as_it_was(vm: &Vm) -> Settle {
-    match &vm.process {
-        Some(process) => Settle::running(process.clone()),
-        None => {
-            let (phase, desired) = (Phase::Stopped, Desired::Stopped);
-            Settle { phase, desired, process: None, end: None, intent: None }
         }
     }
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     backends::cloud_hypervisor::{
         disk,
+        failpoint::{Point, reach},
         host::{self, Places},
         state::{
             Draft, End, Intent, Outcome, Process, Settle, Verb, Vm, Work,
@@ -77,7 +78,7 @@ impl Local {
         let mut intent = self.state().begin(vm.vmid, Draft::new(Verb::Suspend).task(&job.upid).work(work))?;
         let saved = async {
             if resumes {
-                vmm.pause(SLOW).await?;
+                self.pause_running(vm).await?;
             }
             job.line("saving memory and the state of devices")?;
             self.keep_memory(vm, &vmm, &memory, job).await?;
@@ -143,13 +144,14 @@ impl Local {
         let restore = vmm::Restore { source_url: vmm::file_url(folder), ..vmm::Restore::default() };
         vmm.restore(&restore, patience(bytes)).await?;
         group.done(job).await?;
+        reach(Point::MemoryRead);
         self.commit(intent, |settings| {
             for key in ["lock", "vmstate"] {
                 settings.config.remove(key);
             }
         })?;
         self.pull_cables(vm).await?;
-        vmm.resume(SLOW).await?;
+        self.resume_paused(vm).await?;
         match vmm.info(SLOW).await?.state {
             State::Running => Ok(process),
             other => Err(Error::new(Class::Failed, format!("the VM is {other:?} after it was resumed"))),
@@ -187,7 +189,9 @@ impl Local {
             fs::write(&build, &ping.build_version).map_err(|error| failed("write", &build, error))?;
             disk::sync_folder(&unfinished)?;
             fs::rename(&unfinished, &folder).map_err(|error| failed("put in place", &folder, error))?;
-            disk::sync_entries(&places.state)
+            disk::sync_entries(&places.state)?;
+            reach(Point::MemoryKept);
+            Ok(())
         };
         aside("the work on a VM's memory ended early", whole).await
     }

@@ -105,15 +105,20 @@ impl Local {
         if format == Format::Raw {
             return Ok((length(path)?, false));
         }
-        // Somebody else's image may lie over an image of the store, but not over the disk of a VM.
-        let managed = self.managed();
-        let managed = if path.starts_with(self.images()) { &managed[..] } else { &managed[1..] };
-        let layers = disk::chain(path, format, managed)?;
+        let layers = self.layers(path, format)?;
         let size = layers.first().map_or(0, |top| top.virtual_size);
         if size == 0 {
             return Err(Error::usage(format!("nothing is known of the size of the disk in {}", path.display())));
         }
         Ok((size, layers.len() > 1))
+    }
+
+    /// A disk and the images below it.
+    pub(super) fn layers(&self, path: &Path, format: Format) -> Result<Vec<disk::Layer>> {
+        // Somebody else's image may lie over an image of the store, but not over the disk of a VM.
+        let managed = self.managed();
+        let managed = if path.starts_with(self.images()) { &managed[..] } else { &managed[1..] };
+        disk::chain(path, format, managed)
     }
 
     /// Puts the seed in the place of the drive that is for it.

@@ -16,10 +16,13 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use super::{Watch, cancelled, directory_of, failed, making::Making, require_space};
-use crate::model::{Error, Result};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Error, Result},
+};
 
 /// How much is copied between two looks at whether to go on.
-const STEP: u64 = 16 << 20;
+pub(super) const STEP: u64 = 16 << 20;
 
 /// How a copy was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +115,7 @@ pub(super) fn fill(
                 moved => {
                     at += moved;
                     done += moved;
+                    reach(Point::PieceWritten);
                 }
             }
             watch.moved(done.min(data), Some(data));
@@ -122,7 +126,7 @@ pub(super) fn fill(
 }
 
 /// The next stretch of data from a place on.
-fn next_data(file: &File, at: u64, length: u64) -> io::Result<Option<(u64, u64)>> {
+pub(super) fn next_data(file: &File, at: u64, length: u64) -> io::Result<Option<(u64, u64)>> {
     if at >= length {
         return Ok(None);
     }

@@ -4,6 +4,7 @@
 
 mod chain;
 mod copy;
+mod flat;
 mod format;
 mod grow;
 mod images;
@@ -12,11 +13,13 @@ mod making;
 mod overlay;
 mod qcow2;
 mod seed;
+mod seen;
 
 use std::{fmt::Display, io, path::Path};
 
 pub use chain::{Layer, chain};
 pub use copy::{Abilities, Copied, Method, allocated, copy, probe, shares_blocks};
+pub use flat::flatten;
 pub use format::{Format, Inspected, inspect};
 pub use grow::grow;
 pub use images::{Checksum, Image, Images, Pull, Source, Users};

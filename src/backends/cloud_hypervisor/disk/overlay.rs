@@ -18,13 +18,15 @@ use crate::model::{Error, Result, Size};
 
 /// Clusters of 64 KiB, as everybody's.
 const CLUSTER_BITS: u32 = 16;
-const CLUSTER: u64 = 1 << CLUSTER_BITS;
+pub(super) const CLUSTER: u64 = 1 << CLUSTER_BITS;
 /// What an entry of the first table stands for.
-const PER_L1_ENTRY: u64 = CLUSTER / 8 * CLUSTER;
+pub(super) const PER_L1_ENTRY: u64 = CLUSTER / 8 * CLUSTER;
+/// How many clusters a block of reference counts is for.
+pub(super) const PER_REFCOUNT_BLOCK: u64 = CLUSTER / 2;
 /// The table of reference counts, its first block, and the first table, by cluster.
-const REFCOUNT_TABLE: u64 = 1;
-const REFCOUNT_BLOCK: u64 = 2;
-const L1_TABLE: u64 = 3;
+pub(super) const REFCOUNT_TABLE: u64 = 1;
+pub(super) const REFCOUNT_BLOCK: u64 = 2;
+pub(super) const L1_TABLE: u64 = 3;
 const HEADER: usize = 104;
 
 /// Makes an empty overlay over an image in one of the `managed` folders, as large as that image or of a larger `size`.
@@ -89,14 +91,14 @@ fn write(path: &Path, image: &Image) -> Result<()> {
 }
 
 /// The parts of an empty image that are not zeros.
-struct Image {
-    header: Vec<u8>,
+pub(super) struct Image {
+    pub(super) header: Vec<u8>,
     refcounts: Vec<u8>,
-    clusters: u64,
+    pub(super) clusters: u64,
 }
 
 impl Image {
-    fn new(size: u64, backing: Option<(&str, Format)>) -> Result<Self> {
+    pub(super) fn new(size: u64, backing: Option<(&str, Format)>) -> Result<Self> {
         let l1_entries = size.div_ceil(PER_L1_ENTRY);
         let clusters = L1_TABLE + (l1_entries * 8).div_ceil(CLUSTER);
         let Some(l1_size) = u32::try_from(l1_entries).ok().filter(|_| size <= 1 << 44) else {
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(create(&path, Format::Qcow2, (3 << 30) - 1).unwrap(), 3 << 30);
         let header = inspect(&path).unwrap().qcow2.unwrap();
         assert_eq!((header.virtual_size, header.backing), (3 << 30, None));
-        assert_eq!(grow(&path, Format::Qcow2, 4 << 40).unwrap(), 4 << 40);
+        assert_eq!(grow(&path, Format::Qcow2, 4 << 40, &[]).unwrap(), 4 << 40);
         assert_eq!(inspect(&path).unwrap().virtual_size, Some(4 << 40));
         assert_eq!(create(&path, Format::Vhdx, 1).unwrap_err().class(), Class::Usage);
         match Command::new("qemu-img").arg("check").arg(&path).output() {

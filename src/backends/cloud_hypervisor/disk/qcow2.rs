@@ -24,6 +24,7 @@ const FEATURES: [&str; 5] = ["dirty", "corrupt", "external data file", "compress
 pub(super) const DIRTY: u64 = 1;
 pub(super) const CORRUPT: u64 = 1 << 1;
 pub(super) const EXTERNAL_DATA: u64 = 1 << 2;
+pub(super) const COMPRESSION: u64 = 1 << 3;
 pub(super) const EXTENDED_L2: u64 = 1 << 4;
 
 /// The kinds of extension that we know.

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Draft, Intent, IntentId, Safety, State, json, parse, timestamp, vm};
-use crate::model::{Error, Result, Vmid};
+use crate::{
+    backends::cloud_hypervisor::failpoint::{Point, reach},
+    model::{Error, Result, Vmid},
+};
 
 /// The number of a queued item, never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,6 +74,7 @@ impl State {
                 .execute(params![vmid.get(), action, json(params)?, user, self.now().as_microsecond()])?;
             Ok(QueueId(transaction.last_insert_rowid()))
         })
+        .inspect(|_| reach(Point::Queued))
     }
 
     /// What waits, of one VM or of all, in order.
@@ -108,6 +112,7 @@ impl State {
             first.applying = true;
             Ok(Some((first, intent)))
         })
+        .inspect(|_| reach(Point::IntentBegun))
     }
 
     /// Notes why an item could not be applied; after its intent was rolled back. `None` lets it wait again.

@@ -80,8 +80,14 @@ impl Settings {
             Some(value) => self.config.insert(key.to_owned(), value.clone()),
             None => self.config.remove(key),
         };
-        let Some(left) = before.filter(|_| is_disk_key(key) && !key.starts_with("unused")) else { return };
-        let drive = PropertyString::lenient(&left);
+        if let Some(left) = before.filter(|_| is_disk_key(key) && !key.starts_with("unused")) {
+            self.leave(&left);
+        }
+    }
+
+    /// A drive that was taken out stays as an unused one, unless something that counts now names its disk.
+    fn leave(&mut self, left: &str) {
+        let drive = PropertyString::lenient(left);
         let volume = volume_of(&drive);
         let is_disk = volume.contains(':') && !volume.contains("cloudinit") && drive.get("media") != Some("cdrom");
         let others = self.config.iter().filter(|(key, _)| is_disk_key(key));
@@ -104,12 +110,13 @@ impl Settings {
     /// Gives the keys that wait now because of this change.
     pub fn change(&mut self, change: &Change, at_once: impl Fn(&str) -> bool) -> Vec<String> {
         let mut waiting = Vec::new();
+        let mut given_up: Vec<String> = Vec::new();
         for key in &change.revert {
-            self.pending.remove(key);
+            given_up.extend(self.pending.remove(key).flatten().filter(|_| is_disk_key(key)));
         }
         let deleted = change.delete.iter().map(|key| (key, None));
         for (key, value) in deleted.chain(change.set.iter().map(|(key, value)| (key, Some(value)))) {
-            self.pending.remove(key);
+            given_up.extend(self.pending.remove(key).flatten().filter(|_| is_disk_key(key)));
             if self.config.get(key) == value {
                 continue;
             }
@@ -120,6 +127,9 @@ impl Settings {
                 self.put(key, value);
             }
         }
+        // A disk that was to come and does not is there all the same.
+        given_up.retain(|text| !self.volumes().contains(volume_of(&PropertyString::lenient(text))));
+        given_up.iter().for_each(|text| self.leave(text));
         waiting
     }
 
@@ -324,6 +334,14 @@ mod tests {
         settings.change(&delete(&["unused0"]), |_| true);
         let left: Vec<_> = settings.volumes().into_iter().collect();
         assert_eq!(left, ["local:100/vm-100-disk-0.raw", "local:100/vm-100-disk-2.raw"]);
+        // One that was to come at the next start and is called off stays as well; with other options it comes still.
+        let set = |text: &str| Change { set: config(&[("scsi4", text)]), ..Change::default() };
+        settings.change(&set("local:100/vm-100-disk-4.raw"), |_| false);
+        settings.change(&set("local:100/vm-100-disk-4.raw,ssd=1"), |_| false);
+        assert!(!settings.config.values().any(|text| text.contains("disk-4")), "{:?}", settings.config);
+        settings.change(&Change { revert: vec!["scsi4".into()], ..Change::default() }, |_| false);
+        assert_eq!(settings.config.values().filter(|text| *text == "local:100/vm-100-disk-4.raw").count(), 1);
+        settings.config.retain(|_, text| !text.contains("disk-4"));
         // Attached again, it is no longer unused.
         let set = config(&[("scsi3", "local:100/vm-100-disk-0.raw")]);
         settings.change(&Change { set, ..Change::default() }, |_| true);

@@ -131,6 +131,12 @@ impl Settle {
         Self { phase: Phase::Running, desired: Desired::Running, process: Some(process), end: None, intent: None }
     }
 
+    /// It goes on as it is: running, or off.
+    pub fn unchanged(vm: &Vm) -> Self {
+        let off = Self { phase: Phase::Stopped, desired: Desired::Stopped, process: None, end: None, intent: None };
+        vm.process.clone().map_or(off, Self::running)
+    }
+
     /// The same, with the end of an intent.
     #[must_use]
     pub fn ending(mut self, intent: IntentId, outcome: Outcome) -> Self {

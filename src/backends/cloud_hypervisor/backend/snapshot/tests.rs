@@ -219,6 +219,20 @@ async fn what_was_changed_meanwhile_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_description_outlasts_what_was_left_before_it() {
+    let stage = Stage::new();
+    let local = &stage.local;
+    stage.take("a-1").await;
+    let mut intent = stage.begin(Verb::DeleteSnapshot, Work::default());
+    local.commit(&mut intent, |settings| drop(settings.config.insert("name".into(), "new".into()))).unwrap();
+    let params = Stage::params("a-1").with("description", "before the upgrade");
+    local.describe_snapshot(&stage.vm(), &params).await.unwrap();
+    let vm = stage.mend().await;
+    let told = vm.settings.snapshots["a-1"].description.as_deref();
+    assert_eq!((vm.settings.get("name"), told), (Some("new"), Some("before the upgrade")));
+}
+
+#[tokio::test]
 async fn disks_that_a_snapshot_does_not_know_become_unused() {
     let stage = Stage::new();
     let local = &stage.local;

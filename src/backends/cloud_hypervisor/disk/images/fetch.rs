@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::PathBuf,
     time::Duration,
 };
@@ -24,10 +24,13 @@ use url::Url;
 
 use super::pull::hex;
 use crate::{
-    backends::cloud_hypervisor::disk::{
-        Watch, cancelled, directory_of, failed,
-        format::{TELLING, refuse_no_disk},
-        require_space,
+    backends::cloud_hypervisor::{
+        disk::{
+            Watch, cancelled, directory_of, failed,
+            format::{TELLING, refuse_no_disk},
+            require_space,
+        },
+        failpoint::{Point, reach},
     },
     model::{Class, Error, Hint, Result},
 };
@@ -82,7 +85,13 @@ impl Download {
     /// Removes the note, and the file if it was not put elsewhere.
     pub(super) fn forget(&self) {
         self.forget_note();
-        let _ = fs::remove_file(&self.path);
+        let same = |there: &fs::Metadata| {
+            self.file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
+        };
+        // What is there by now may be somebody else's.
+        if fs::symlink_metadata(&self.path).is_ok_and(|there| same(&there)) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 
     /// Whether another try can go on with what is there.
@@ -278,6 +287,7 @@ impl Transfer<'_> {
             }
             self.digest.update(&chunk);
             self.done += chunk.len() as u64;
+            reach(Point::PieceWritten);
             self.watch.moved(self.done, total);
         }
         file.set_len(self.done).map_err(told)?;

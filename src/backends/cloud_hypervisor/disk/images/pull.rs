@@ -24,14 +24,17 @@ use super::{
     unpack::unpack,
 };
 use crate::{
-    backends::cloud_hypervisor::disk::{
-        Format, Watch, cancelled,
-        chain::refuse_unusable,
-        copy::{fill, open_source},
-        failed,
-        format::{GZIP, TELLING, refuse_no_disk},
-        inspect,
-        making::{Making, SECTOR, exclusive, sync_directory},
+    backends::cloud_hypervisor::{
+        disk::{
+            Format, Watch, cancelled,
+            chain::refuse_unusable,
+            copy::{fill, open_source},
+            failed,
+            format::{GZIP, TELLING, refuse_no_disk},
+            inspect,
+            making::{Making, SECTOR, exclusive, sync_directory},
+        },
+        failpoint::{Point, reach},
     },
     model::{Class, Error, Hint, Result},
 };
@@ -86,6 +89,7 @@ impl Images {
         let partial = self.directory.join(format!("{}{PARTIAL}", pull.name));
         let file = exclusive(&partial)?;
         let mut download = Download { file, path: partial };
+        self.sweep(&pull.name)?;
         let fetched = self.fetch(&mut download, pull, watch.clone()).await;
         let fetched = match fetched {
             Ok(fetched) => fetched,
@@ -106,9 +110,33 @@ impl Images {
         }
         let (store, wish, sha256) = (self.clone(), pull.clone(), fetched.sha256);
         let shown = spawn_blocking(move || store.look_at(download, &wish, sha256, &*watch)).await;
-        let image =
+        let (image, download) =
             shown.map_err(|error| Error::new(Class::Bug, "the pull ended in the middle").with_source(error))??;
-        self.put(pull, image, users)
+        let image = self.put(pull, image, users);
+        // Until here it keeps others off the file that is in its place and has no name.
+        download.forget();
+        image
+    }
+
+    /// Removes what pulls of this name put in its place and were killed before it was named. A pull at work holds a lock
+    /// on it, or on the file that it comes from.
+    fn sweep(&self, name: &str) -> Result<()> {
+        let is_its = |file: &str| {
+            let number = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+            let number = number.and_then(|rest| rest.split_once('.')).map(|(number, _)| number);
+            number.is_some_and(|number| u64::from_str_radix(number, 16).is_ok())
+        };
+        for left in self.left_behind()? {
+            let Some(file) = left.file_name().and_then(|file| file.to_str()).filter(|file| is_its(file)) else {
+                continue;
+            };
+            // Looked at once more when it is free: it may have been named just now.
+            let free = File::open(&left).is_ok_and(|file| file.try_lock().is_ok());
+            if free && !self.list()?.iter().any(|image| image.file == file) {
+                self.remove_file(file)?;
+            }
+        }
+        Ok(())
     }
 
     async fn fetch(&self, download: &mut Download, pull: &Pull, watch: Arc<dyn Watch>) -> Result<Fetched> {
@@ -135,7 +163,7 @@ impl Images {
     }
 
     /// Unpacks what was fetched, looks at what it is, and puts its file in place. It is no image yet.
-    fn look_at(&self, download: Download, pull: &Pull, sha256: String, watch: &dyn Watch) -> Result<Image> {
+    fn look_at(&self, download: Download, pull: &Pull, sha256: String, watch: &dyn Watch) -> Result<(Image, Download)> {
         let mut path = download.path.clone();
         let made = (|| {
             let mut unpacked = None;
@@ -156,6 +184,7 @@ impl Images {
                 File::open(&path).and_then(|file| file.sync_all()).map_err(|error| failed("write", &path, error))?;
                 fs::rename(&path, &to).map_err(|error| failed("write", &to, error))?;
                 sync_directory(&self.directory).map_err(|error| failed("write", &to, error))?;
+                reach(Point::ImagePlaced);
                 Ok(image)
             });
             if let Some(unpacked) = unpacked {
@@ -165,10 +194,7 @@ impl Images {
             placed
         })();
         match made {
-            Ok(image) => {
-                download.forget();
-                Ok(image)
-            }
+            Ok(image) => Ok((image, download)),
             Err(error) => Err(download.discard(error)),
         }
     }

@@ -176,16 +176,11 @@ impl Conclusion {
         let booted = matches!(machine, Some(Machine::Running | Machine::Paused));
         let ending = intent.filter(|intent| intent.committed && intent.verb.ends_vmm());
         match (phase, machine) {
-            (Phase::Stopping, _) => {
-                let runs = self.sight;
-                self.end(seen, own, End::Stopped);
-                if seen.lock == Lock::Free {
-                    // Until somebody ends it, it runs.
-                    self.sight = runs;
-                }
+            (Phase::Stopping, _) => self.end_wanted(seen, own, End::Stopped),
+            _ if ending.is_some_and(|intent| intent.verb == Verb::Suspend) => {
+                self.end_wanted(seen, own, End::Suspended);
             }
-            _ if ending.is_some_and(|intent| intent.verb == Verb::Suspend) => self.end(seen, own, End::Suspended),
-            _ if ending.is_some() => self.end(seen, own, End::Stopped),
+            _ if ending.is_some() => self.end_wanted(seen, own, End::Stopped),
             (_, None) => self.findings.push(Finding::Unresponsive(own.clone())),
             // It came up, and only that was not written down any more.
             (Phase::Starting, Some(Machine::Running)) => self.go_on(seen, own, machine),
@@ -201,6 +196,15 @@ impl Conclusion {
                 }
                 self.go_on(seen, own, machine);
             }
+        }
+    }
+
+    /// The same for one that somebody wanted to end: until it is ended, it runs.
+    fn end_wanted(&mut self, seen: &Observation, own: &Process, end: End) {
+        let runs = self.sight;
+        self.end(seen, own, end);
+        if seen.lock == Lock::Free {
+            self.sight = runs;
         }
     }
 
@@ -245,7 +249,14 @@ impl Conclusion {
         if let (Some(intent), Some(outcome)) = (intent, outcome) {
             if intent.work.resumes && machine == Some(Machine::Paused) {
                 self.act(Action::Resume(own.clone()));
-                self.sight = Sight::Running;
+                // Until somebody lets it go on, it stands still.
+                if seen.lock == Lock::Ours {
+                    self.sight = Sight::Running;
+                }
+            }
+            let mut cards = intent.work.adds.iter().chain(&intent.work.removes).filter(|id| id.starts_with("net"));
+            if machine.is_some() && cards.next().is_some() {
+                self.act(Action::RemoveOtherTaps(seen.devices.clone()));
             }
             self.files(intent, outcome);
         }

@@ -17,6 +17,7 @@
 //! - Files go only where an intent names them, and never while the VMM has them. One that was made for the VM and is in
 //!   the VMM by now proves that its intent was done, only not written down. So does a device that has come or gone, and a
 //!   size that is what was asked for.
+//! - A tap goes with its card: of a VMM that answers and has not got it, or has let go of it.
 //! - A device of the host is given back once no VMM of the VM has it.
 
 mod decide;
@@ -27,7 +28,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 pub use decide::conclude;
 
-use super::{End, Holder, Intent, Outcome, Phase, Process, Settle, Vm};
+use super::{End, Holder, Intent, Outcome, Phase, Process, Settings, Settle, Vm};
 
 /// What was seen of a VM, at about one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,8 @@ pub enum Action {
     RemoveSockets,
     /// Remove the VM's taps, those that carry our mark, and the control group of its VMM.
     RemoveTaps,
+    /// Remove the VM's taps but those of these devices, which its VMM has.
+    RemoveOtherTaps(Vec<String>),
     /// Give the host these devices back.
     ReturnDevices(Vec<String>),
     /// Put files in their place, from where to where; one that is not there any more is there already.
@@ -273,6 +276,19 @@ pub struct Conclusion {
 }
 
 impl Conclusion {
+    /// The settings that a VM came up with, where the start was cut short and only that is not written down: its row has
+    /// those of before, and may say that it is suspended.
+    ///
+    /// What another verb left is shown as it was before it, so that the same command is tried again and mends it.
+    pub fn came_up_with<'i>(&self, intent: Option<&'i Intent>) -> Option<&'i Settings> {
+        let ends = self.actions.iter().find_map(|action| match action {
+            Action::Settle(settle) => settle.intent,
+            _ => None,
+        });
+        let start = intent.filter(|intent| intent.verb == super::Verb::Start);
+        start.filter(|intent| ends == Some((intent.id, Outcome::Finished)))?.work.settings.as_ref()
+    }
+
     /// Whether a verb may go on: nothing is in the way.
     pub fn is_settled(&self) -> bool {
         self.actions.is_empty() && !matches!(self.sight, Sight::Creating | Sight::Foreign)

@@ -20,7 +20,11 @@ fn apply(mut seen: Observation, actions: &[Action]) -> Option<Observation> {
             }
             Action::Resume(process) => seen.socket = Socket::Answers { pid: process.pid, machine: Machine::Running },
             Action::RemoveSockets => seen.socket = Socket::Closed,
-            Action::RemoveTaps | Action::MoveFiles(_) | Action::RemoveFiles(_) | Action::RemoveDirectory => {}
+            Action::RemoveTaps
+            | Action::RemoveOtherTaps(_)
+            | Action::MoveFiles(_)
+            | Action::RemoveFiles(_)
+            | Action::RemoveDirectory => {}
             Action::Settle(settle) => {
                 (seen.vm.phase, seen.vm.desired) = (settle.phase, settle.desired);
                 seen.vm.boot_id = settle.process.as_ref().map(|process| process.boot_id.clone());
@@ -76,6 +80,10 @@ pub(super) fn check(seen: &Observation) {
             Action::RemoveSockets | Action::RemoveDirectory | Action::RemoveTaps => {
                 assert!(!lives || ended, "things would be taken from a living VMM: {seen:#?}");
             }
+            Action::RemoveOtherTaps(devices) => {
+                let answers = matches!(seen.socket, Socket::Answers { .. });
+                assert!(answers && *devices == seen.devices, "a tap would go that its VMM has: {seen:#?}");
+            }
             Action::ReturnDevices(ids) => {
                 let taken = lives && !ended && ids.iter().any(|id| seen.devices.contains(id));
                 assert!(!taken, "a device would be taken from a VMM: {seen:#?}");
@@ -125,10 +133,15 @@ pub(super) fn check(seen: &Observation) {
     if let Some(after) = apply(seen.clone(), actions) {
         let again = conclude(&after);
         assert_eq!(again.actions, [], "after {actions:#?} there is more to do: {seen:#?}");
-        // Who only looks at a VM that is to be stopped sees that it runs until somebody ends it.
-        let looks = seen.lock == Lock::Free && seen.vm.phase == Phase::Stopping;
-        let runs = looks && matches!(actions.first(), Some(Action::EndVmm(_)));
-        assert_eq!(again.sight, if runs { Sight::Stopped } else { *sight }, "after {actions:#?}: {seen:#?}");
+        let brought = |action: &Action| match action {
+            Action::EndVmm(_) => Some(Sight::Stopped),
+            Action::Resume(_) => Some(Sight::Running),
+            _ => None,
+        };
+        let then = actions.iter().find_map(brought).unwrap_or(*sight);
+        assert_eq!(again.sight, then, "after {actions:#?}: {seen:#?}");
+        // Who only looks sees how it is until somebody acts: one that is to end runs, one that is to go on stands still.
+        assert!(*sight == then || seen.lock == Lock::Free, "after {actions:#?} it is {then:?}: {seen:#?}");
     }
 }
 
@@ -236,11 +249,15 @@ proptest! {
         desired in select(Desired::ALL),
         files in proptest::collection::vec("[a-z]{1,8}", 0..3),
         has: bool,
+        card: bool,
     ) {
         let marked = marked.map(|(pid, boot)| process(pid, boot));
         let mut seen = observation(phase, intent, lock, boot, alive, recorded, marked, socket);
         (seen.last_event, seen.vm.generation, seen.vm.desired) = (last_event, generation, desired);
         if let Some(intent) = &mut seen.intent {
+            if card {
+                intent.work.adds = Some("net1".into());
+            }
             intent.work.made = files.iter().map(PathBuf::from).collect();
             intent.work.drops = files.iter().map(|name| PathBuf::from(format!("old-{name}"))).collect();
             intent.work.moves.truncate(files.len());

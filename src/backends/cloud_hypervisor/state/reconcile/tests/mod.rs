@@ -99,6 +99,7 @@ fn names(conclusion: &Conclusion) -> String {
         Action::Resume(_) => "resume".to_owned(),
         Action::RemoveSockets => "sockets".to_owned(),
         Action::RemoveTaps => "taps".to_owned(),
+        Action::RemoveOtherTaps(devices) => format!("taps-but-{}", devices.join("-")),
         Action::ReturnDevices(ids) => ids.join(" "),
         Action::MoveFiles(_) => "move".to_owned(),
         Action::RemoveFiles(files) => files[0].display().to_string(),
@@ -382,6 +383,25 @@ fn the_table_of_the_facts() {
             "move dropped running",
             "an update that was cut short is finished",
         ),
+        // The tap of a card that never came, or that has gone, goes too; that of another one stays.
+        (
+            changing(&|work| work.adds = Some("net1".into()), &|seen| seen.devices.push("net0".into())),
+            Sight::Running,
+            "taps-but-net0 made running",
+            "an update that was cut short is rolled back",
+        ),
+        (
+            changing(&|work| work.removes = Some("net1".into()), &|seen| seen.devices.push("net0".into())),
+            Sight::Running,
+            "taps-but-net0 move dropped running",
+            "an update that was cut short is finished",
+        ),
+        (
+            changing(&|work| work.adds = Some("net1".into()), &|seen| seen.socket = Socket::Silent),
+            Sight::Unresponsive,
+            "",
+            "its VMM, process 4711, does not answer",
+        ),
         // A VMM that does not answer does not say that a device is gone.
         (
             changing(&|work| work.removes = Some("disk".into()), &|seen| seen.socket = Socket::Silent),
@@ -493,5 +513,32 @@ fn the_table_of_the_facts() {
         assert!(findings.iter().any(|finding| finding == told) || told.is_empty(), "{findings:?} for {seen:#?}");
         assert_eq!(findings.is_empty(), told.is_empty(), "{findings:?} for {seen:#?}");
         laws::check(&seen);
+    }
+}
+
+#[test]
+fn a_vm_that_came_up_has_the_settings_it_came_up_with() {
+    let left = |verb, committed, socket| {
+        let seen = with(running(), |seen| {
+            let mut left = intent(verb, committed, true);
+            left.work = Work { settings: Some(Settings::default()), resumes: true, ..Work::default() };
+            (seen.vm.phase, seen.intent, seen.socket) = (verb.phase().unwrap_or(Phase::Running), Some(left), socket);
+        });
+        conclude(&seen).came_up_with(seen.intent.as_ref()).is_some()
+    };
+    for (verb, committed, socket, want) in [
+        (Verb::Start, false, answers(Machine::Running), true),
+        (Verb::Start, true, answers(Machine::Running), true),
+        // Its memory is read and used up.
+        (Verb::Start, true, answers(Machine::Paused), true),
+        // It has not come up, or nobody can tell.
+        (Verb::Start, false, answers(Machine::Paused), false),
+        (Verb::Start, false, answers(Machine::Created), false),
+        (Verb::Start, true, Socket::Silent, false),
+        // What is tried again, and mended by that.
+        (Verb::Snapshot, true, answers(Machine::Paused), false),
+        (Verb::Update, true, answers(Machine::Running), false),
+    ] {
+        assert_eq!(left(verb, committed, socket), want, "{verb} {committed} {socket:?}");
     }
 }
