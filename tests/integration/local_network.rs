@@ -21,7 +21,9 @@ use crate::{
 };
 
 /// Runs an ignored test of this file in a namespace where nobody else is, and its devices are those of `/sys`.
-fn apart(test: &str) {
+///
+/// Gives what it printed; nothing where there is no namespace.
+pub(crate) fn apart(test: &str) -> Option<String> {
     let root = rustix::process::geteuid().is_root();
     let inside = |script: &str| {
         let mut command = Command::new("unshare");
@@ -32,21 +34,27 @@ fn apart(test: &str) {
     let probe = inside("ip link add probe type bridge && ip tuntap add dev probe1 mode tap").output();
     if !probe.as_ref().is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: {test}: no namespace with bridges and taps to be had here: {probe:?}");
-        return;
+        return None;
     }
     let mut command = inside("exec \"$0\" \"$@\"");
     command.arg(std::env::current_exe().unwrap());
-    command.args([&format!("local_network::{test}"), "--exact", "--ignored", "--nocapture"]);
+    command.args([test, "--exact", "--ignored", "--nocapture"]);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let both = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
     eprintln!("{both}");
     assert!(output.status.success() && said.contains("result: ok. 1 passed"), "{both}");
+    Some(both)
+}
+
+/// The same with a test of this file.
+fn here_apart(test: &str) {
+    let _ = apart(&format!("local_network::{test}"));
 }
 
 #[test]
 fn cards_are_plugged_and_pulled_over_the_stand_in() {
-    apart("inside::cards_over_the_stand_in");
+    here_apart("inside::cards_over_the_stand_in");
 }
 
 #[test]
@@ -54,7 +62,7 @@ fn cards_are_plugged_and_pulled_over_the_real_one() {
     match real() {
         Some(vmm) => {
             eprintln!("over the real Cloud Hypervisor: {}", vmm.display());
-            apart("inside::cards_over_the_real_one");
+            here_apart("inside::cards_over_the_real_one");
         }
         None => eprintln!("SKIPPED: no cloud-hypervisor on PATH, or /dev/kvm does not open"),
     }
@@ -62,17 +70,17 @@ fn cards_are_plugged_and_pulled_over_the_real_one() {
 
 #[test]
 fn cards_that_cannot_be_are_refused() {
-    apart("inside::refusals");
+    here_apart("inside::refusals");
 }
 
 #[test]
 fn tags_and_trunks_are_the_bridges_vlans() {
-    apart("inside::vlans");
+    here_apart("inside::vlans");
 }
 
 #[test]
 fn another_user_lives_without_rights_over_the_stand_in() {
-    unprivileged::or_say_why_not(|| apart("unprivileged::over_the_stand_in"));
+    unprivileged::or_say_why_not(|| here_apart("unprivileged::over_the_stand_in"));
 }
 
 #[test]
@@ -80,7 +88,7 @@ fn another_user_lives_without_rights_over_the_real_one() {
     match real() {
         Some(vmm) => {
             eprintln!("over the real Cloud Hypervisor: {}", vmm.display());
-            unprivileged::or_say_why_not(|| apart("unprivileged::over_the_real_one"));
+            unprivileged::or_say_why_not(|| here_apart("unprivileged::over_the_real_one"));
         }
         None => eprintln!("SKIPPED: no cloud-hypervisor on PATH, or /dev/kvm does not open"),
     }
@@ -88,15 +96,15 @@ fn another_user_lives_without_rights_over_the_real_one() {
 
 #[test]
 fn networks_come_go_and_come_again_after_a_boot() {
-    apart("networks::networks");
+    here_apart("networks::networks");
 }
 
 #[test]
 fn guests_get_addresses_that_nobody_else_has() {
-    apart("networks::addresses");
+    here_apart("networks::addresses");
 }
 
-fn ip(line: &str) -> String {
+pub(crate) fn ip(line: &str) -> String {
     let output = Command::new("ip").args(line.split(' ')).output().unwrap();
     assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{CREATE, START, STOP, sound::check};
+use super::{ARE_HERE, CREATE, KILL_AT, START, STOP, sound::check};
 use crate::{
     harness::{Env, eventually},
     local::{Host, stand_in},
@@ -94,6 +94,21 @@ fn a_hung_vmm_is_not_dead() {
     let _ = host.env.run(STOP).ok();
     eventually("it ends", || host.processes().is_empty().then_some(()));
     check(&host, "hung and stopped");
+}
+
+#[test]
+fn a_hung_vmm_of_which_something_was_left_ends_as_well() {
+    if !ARE_HERE {
+        eprintln!("SKIPPED: a build without debug assertions has no points to be killed at");
+        return;
+    }
+    let host = Host::new(&stand_in());
+    let pid = running(&host);
+    let armed = host.env.with(KILL_AT, "intent-begun");
+    assert!(armed.run_unless_killed("vm snapshot create 100 a-1").is_none());
+    signal("STOP", pid);
+    let _ = host.env.run(STOP).ok();
+    check(&host, "left and hung and stopped");
 }
 
 /// Runs a command that can write files of so many blocks of 512 bytes.
