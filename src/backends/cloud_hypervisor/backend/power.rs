@@ -162,6 +162,8 @@ impl Local {
             host_cpus: thread::available_parallelism().map_or(1, |count| count.get() as u64),
             memory_limit: self.memory().0,
             no_cgroup: self.options().groups.why_not(),
+            // That it can be; to which files, is each VM's own.
+            landlock: facts::can_confine().then(Vec::new),
             ..Facts::default()
         }
     }
