@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::net::UnixStream,
     path::PathBuf,
     thread,
     time::Duration,
@@ -30,6 +31,8 @@ pub(crate) struct Booted {
     pub(crate) state: &'static str,
     pub(crate) disks: Vec<Disk>,
     pub(crate) sockets: Vec<(String, Listening)>,
+    /// Connections to those who serve devices, for as long as they are there.
+    pub(crate) served: Vec<(String, UnixStream)>,
     /// Devices by name and place, in the order of their places.
     pub(crate) slots: Vec<(String, String)>,
     /// How many devices got a name here.

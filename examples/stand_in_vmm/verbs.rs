@@ -104,7 +104,9 @@ impl Booted {
             "fs" | "generic_vhost_user" | "user_devices" => {
                 let socket = device["socket"].as_str().unwrap_or_default();
                 let connected = std::os::unix::net::UnixStream::connect(socket);
-                connected.map_err(|error| vec!["Cannot create vhost-user device".to_owned(), error.to_string()])?;
+                let connected =
+                    connected.map_err(|error| vec!["Cannot create vhost-user device".to_owned(), error.to_string()])?;
+                self.served.push((id.clone(), connected));
             }
             "devices" | "vdpa" => {
                 let path = device["path"].as_str().unwrap_or_default();
@@ -528,6 +530,7 @@ impl Machine {
             booted.leaving.retain(|leaving| *leaving != id);
             booted.disks.retain(|disk| disk.id != id);
             booted.sockets.retain(|(name, _)| *name != id);
+            booted.served.retain(|(name, _)| *name != id);
             let bdf = booted.slots.iter().position(|(name, _)| *name == id).map(|at| booted.slots.remove(at).1);
             self.events.say("vm", "device-removed", json!({"id": id, "bdf": bdf}));
         }

@@ -10,7 +10,7 @@ use super::{cx::Cx, print::Style};
 use crate::{
     backends::cloud_hypervisor::{
         Local, Options, failpoint,
-        host::facts::{Look, find_firmware, find_nft, find_vmm},
+        host::facts::{Look, find_firmware, find_nft, find_virtiofsd, find_vmm},
         host::{Groups, Pci, Surroundings, Units, units},
     },
     config::Connection,
@@ -49,6 +49,7 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
         binary: find_vmm(&look).ok(),
         firmware: find_firmware(&look),
         nft: find_nft(&look),
+        virtiofsd: find_virtiofsd(&look),
         state: look.state,
         run: look.run,
         node,

@@ -3,6 +3,9 @@
 //! The change itself is an update like any other. A name that somebody gives a device is kept in a key of our own
 //! beside it (`x-virtio1: id=data1`), which only guests of this host have.
 
+mod share;
+
+pub use self::share::NewShare;
 use super::{
     Beyond, Device, Ops, Plan, Resolved, UpdateRequest,
     plan::{Change, refuse_locked},
@@ -33,15 +36,6 @@ pub struct NewDisk {
     pub direct: bool,
     /// Whether it is behind the guest's IOMMU.
     pub iommu: bool,
-}
-
-/// A shared directory to be added.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewShare {
-    /// The name by which the guest mounts it; on Proxmox that of the directory mapping.
-    pub tag: String,
-    /// The socket on which a virtiofsd serves it, on a host without mappings.
-    pub socket: Option<String>,
 }
 
 /// A network card to be added.
@@ -98,7 +92,13 @@ impl Addition {
                 value += if disk.direct { ",cache=none" } else { "" };
                 (disk.bus.as_deref().unwrap_or("virtio"), value)
             }
-            Self::Share(share) => ("virtiofs", format!("dirid={}", plain("the tag", &share.tag)?)),
+            Self::Share(share) => {
+                let mut value = format!("dirid={}", plain("the tag", &share.tag)?);
+                if let Some(cache) = &share.cache {
+                    value += &format!(",cache={}", plain("the cache", cache)?);
+                }
+                ("virtiofs", value)
+            }
             Self::Host(host) => ("hostpci", plain("the device", host)?),
             Self::Card(card) => {
                 let model = card.model.as_deref().unwrap_or("virtio");
@@ -121,8 +121,28 @@ impl Addition {
         match self {
             Self::Disk(disk) if disk.volume.starts_with('/') => Some("a disk by its path"),
             Self::Disk(disk) if disk.iommu => Some("a disk behind an IOMMU of its own"),
+            Self::Share(share) if share.source.is_some() => Some("a directory by its path"),
             Self::Share(share) if share.socket.is_some() => Some("a virtiofsd of your own"),
             _ => None,
+        }
+    }
+
+    /// What is noted beside the key, which only guests of this host have.
+    fn notes(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Disk(disk) if disk.iommu => Ok(vec!["iommu=1".to_owned()]),
+            Self::Share(share) => share.notes(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The way out on Proxmox for what is only for this host.
+    const fn instead(&self) -> &'static str {
+        match self {
+            Self::Share(_) => {
+                "choose it with --context local; on Proxmox the directory is a mapping of the cluster, and --tag its name"
+            }
+            _ => "choose it with --context local; Proxmox calls devices by their keys",
         }
     }
 }
@@ -139,7 +159,7 @@ impl Ops {
         let only_here = request.what.only_here().or_else(|| request.id.as_ref().map(|_| "a name for a device"));
         if let Some(what) = only_here.filter(|_| !capabilities.here) {
             return Err(Error::usage(format!("{what} is for VMs of the host that pvectl runs on"))
-                .with_hint(Hint::Text("choose it with --context local; Proxmox calls devices by their keys".into())));
+                .with_hint(Hint::Text(request.what.instead().into())));
         }
         if request.queue && !capabilities.here {
             return Err(Error::usage("a Proxmox server has no queue of additions").with_hint(Hint::Text(
@@ -170,14 +190,7 @@ impl Ops {
             check_id(id, &ids)?;
             noted.push(format!("id={id}"));
         }
-        match &request.what {
-            Addition::Disk(disk) if disk.iommu => noted.push("iommu=1".to_owned()),
-            Addition::Share(NewShare { socket: Some(socket), .. }) if socket.contains(',') => {
-                return Err(Error::usage(format!("the socket `{socket}` cannot have a comma in it")));
-            }
-            Addition::Share(NewShare { socket: Some(socket), .. }) => noted.push(format!("socket={socket}")),
-            _ => {}
-        }
+        noted.extend(request.what.notes()?);
         let mut forced = Params::new();
         if !noted.is_empty() {
             forced.set(&format!("{NOTE}{key}"), noted.join(","));
@@ -306,7 +319,12 @@ mod tests {
             (Addition::Card(card), "net", "virtio,bridge=vmbr0,tag=7"),
             (Addition::Card(with_mac), "net", "virtio=02:00:00:00:00:01,bridge=vmbr0"),
             (Addition::Host("0000:01:00.0".into()), "hostpci", "0000:01:00.0"),
-            (Addition::Share(NewShare { tag: "share".into(), socket: None }), "virtiofs", "dirid=share"),
+            (Addition::Share(NewShare { tag: "share".into(), ..NewShare::default() }), "virtiofs", "dirid=share"),
+            (
+                Addition::Share(NewShare { tag: "a".into(), cache: Some("never".into()), ..NewShare::default() }),
+                "virtiofs",
+                "dirid=a,cache=never",
+            ),
         ] {
             assert_eq!(what.device().unwrap(), Device { family: family.into(), value: value.into() });
         }

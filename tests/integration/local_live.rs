@@ -274,6 +274,8 @@ fn elsewhere_what_only_this_host_has_is_refused() {
         ("vm add disk 100 --volume local-lvm:1 --queue", "no queue"),
         ("vm add disk 100 --volume local-lvm:1 --iommu", "IOMMU"),
         ("vm add fs 100 --tag a --socket s", "virtiofsd of your own"),
+        ("vm add fs 100 --tag a --source /srv", "a directory by its path"),
+        ("vm add fs 100 --tag a --source /srv", "a mapping of the cluster"),
         ("queue cancel 1", "no queue"),
     ] {
         let _ = env.run(line).exits(2).says(&[said]);

@@ -46,6 +46,8 @@ mod local_network;
 #[cfg(target_os = "linux")]
 mod local_onboot;
 #[cfg(target_os = "linux")]
+mod local_shares;
+#[cfg(target_os = "linux")]
 mod local_snapshots;
 #[cfg(target_os = "linux")]
 mod local_unused;

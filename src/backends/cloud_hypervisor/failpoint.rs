@@ -70,6 +70,12 @@ points! {
     SpawnPrepared = "spawn-prepared",
     /// A VMM runs.
     Spawned = "spawned",
+    /// Where a share will be served is written down.
+    ShareBegun = "share-begun",
+    /// What keeps its virtiofsd up runs.
+    ShareSpawned = "share-spawned",
+    /// That is written down.
+    ShareRecorded = "share-recorded",
     /// What it is to be told is kept.
     SentKept = "sent-kept",
     /// It has the VM.

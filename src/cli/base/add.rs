@@ -74,10 +74,7 @@ const WHATS: &[What] = &[
     What {
         name: "fs",
         about: "Share a directory through virtiofs",
-        examples: &[
-            "pvectl vm add fs web --tag share --socket /run/share.sock",
-            "pvectl vm add fs 150 --tag mapping-name",
-        ],
+        examples: &["pvectl vm add fs web --source /srv --tag share", "pvectl vm add fs 150 --tag mapping-name"],
         args: |command| {
             command
                 .arg(
@@ -88,11 +85,33 @@ const WHATS: &[What] = &[
                     )
                     .required(true),
                 )
-                .arg(value("socket", "FILE", "Where a virtiofsd listens that serves it; only on this host"))
+                .arg(value("source", "DIR", "The directory; pvectl serves it with a virtiofsd; only on this host"))
+                .arg(value(
+                    "socket",
+                    "FILE",
+                    "Where virtiofsd listens: without --source, one of yours; only on this host",
+                ))
+                .arg(switch("readonly", "The guest can only read it").requires("source"))
+                .arg(
+                    value("cache", "CACHE", "What the guest may keep in its memory; auto if nothing is said")
+                        .value_parser(PossibleValuesParser::new(["auto", "always", "metadata", "never"])),
+                )
+                .arg(
+                    value("sandbox", "HOW", "How virtiofsd shuts itself in; namespace if nothing is said")
+                        .value_parser(PossibleValuesParser::new(["namespace", "chroot", "none"]))
+                        .requires("source"),
+                )
         },
         read: |matches| {
-            let socket = text(matches, "socket").map(absolute).transpose()?;
-            Ok(Addition::Share(NewShare { tag: text(matches, "tag").unwrap_or_default().to_owned(), socket }))
+            let own = |name| text(matches, name).map(str::to_owned);
+            Ok(Addition::Share(NewShare {
+                tag: own("tag").unwrap_or_default(),
+                source: text(matches, "source").map(absolute).transpose()?,
+                socket: text(matches, "socket").map(absolute).transpose()?,
+                readonly: flag(matches, "readonly"),
+                sandbox: own("sandbox"),
+                cache: own("cache"),
+            }))
         },
     },
     What {

@@ -185,18 +185,22 @@ impl Described {
         section(out, "Last tasks", tasks)
     }
 
-    /// What its backend alone knows: texts and numbers as they are, files with their sizes.
+    /// What its backend alone knows: texts and numbers as they are, files with their sizes, shares with who serves them.
     fn here(&self) -> impl Iterator<Item = (String, String)> {
         let size = |file: &Value, key: &str| file.get(key).and_then(Value::as_u64).map(|bytes| Size(bytes).to_string());
         let file = move |file: &Value| {
-            let path = file.get("path").and_then(plain).unwrap_or_default();
+            let path = ["path", "source", "socket"].iter().find_map(|key| file.get(*key).and_then(plain));
             let facts = [
                 file.get("error").and_then(plain),
+                file.get("served").and_then(plain).map(|served| match served.as_str() {
+                    "no" => "not served".to_owned(),
+                    served => format!("served {served}"),
+                }),
                 file.get("format").and_then(plain),
                 size(file, "size"),
                 size(file, "on-disk").map(|size| format!("{size} on the disk")),
             ];
-            format!("{path} ({})", facts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+            format!("{} ({})", path.unwrap_or_default(), facts.into_iter().flatten().collect::<Vec<_>>().join(", "))
         };
         self.here.iter().flat_map(move |(key, value)| match value {
             Value::Object(files) => files.iter().map(|(key, value)| (key.clone(), file(value))).collect(),

@@ -60,6 +60,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("", "sort-by", Source::Columns),
     ("", "field-selector", Source::Fields),
     ("", "FILE", Source::Files),
+    ("add fs", "source", Source::Files),
     ("", "ssh-key", Source::AtFile),
     ("vm create", "template", Source::VmTemplates),
     ("container create", "template", Source::Templates),

@@ -17,7 +17,7 @@ use crate::{
         cloud_hypervisor::{
             disk::Image,
             mapping::{self, is_seed},
-            state::{Change, Config, Settings},
+            state::{Change, Config, Settings, Vm},
             vmm::config::ImageType,
         },
     },
@@ -111,6 +111,11 @@ impl Local {
                     _ => Err(refused),
                 }
             }
+            Action::Start => self.about_shares(step, false, Self::refuse_start_of_shares),
+            Action::Suspend => self.about_shares(step, true, Self::refuse_memory_of_shares),
+            Action::Snapshot if step.params.get("vmstate") == Some("1") => {
+                self.about_shares(step, true, Self::refuse_memory_of_shares)
+            }
             Action::Clone => self.refuse_clone(step),
             Action::ResizeDisk => self.refuse_growth(step),
             Action::Template if step.params.get("disk").is_some() => {
@@ -124,12 +129,21 @@ impl Local {
         }
     }
 
+    /// Asks about the shares of a VM that runs, or does not.
+    fn about_shares(&self, step: &Step, runs: bool, ask: fn(&Self, &Vm) -> Result<()>) -> Result<()> {
+        match self.state().vm(step.guest.vmid) {
+            Ok(vm) if vm.process.is_some() == runs => ask(self, &vm),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks the mapping, with what is there and what would be made. Of the drives that are not `new` the volumes may be
     /// gone: that is for the next start to say.
     fn possible(&self, config: &Config, image: Option<Image>, new: impl Fn(&str) -> bool) -> Result<()> {
         if new("cicustom") {
             self.custom_texts(&typed(config))?;
         }
+        self.refuse_shares(config, &new)?;
         let (mut config, mut facts) = (config.clone(), self.host_facts());
         let supposed = |key: &str, format| mapping::Volume { path: key.into(), format, ..mapping::Volume::default() };
         for disk in asked_disks(&config, image)? {

@@ -16,7 +16,8 @@ use crate::{
 
 impl Local {
     /// `directory`, `sockets`, `starts`; where there are such: `pid`, `build`, `console`, `image`, `ended`; `disks` by
-    /// key with `path`, `format`, `size` and `on-disk` in bytes.
+    /// key with `path`, `format`, `size` and `on-disk` in bytes; `shares` by key with `socket`, whether they are `served` and,
+    /// where that is for us to do, `source`, `log` and the `pid` of what keeps them up.
     pub(super) fn describe(&self, vm: &Vm) -> Result<Map<String, Value>> {
         let places = self.places(vm);
         let mut here = Map::new();
@@ -53,6 +54,12 @@ impl Local {
             }
         }
         set("disks", disks.into());
+        // A note that cannot be followed is for the next start to say.
+        if let Ok(Value::Object(shares)) = self.tell_shares(vm)
+            && !shares.is_empty()
+        {
+            set("shares", shares.into());
+        }
         Ok(here)
     }
 }

@@ -58,6 +58,7 @@ impl Local {
         let known = self.known()?;
         let lost = self.lost_vmms(&known)?;
         let mut found: Vec<Orphan> = lost.iter().map(Lost::orphan).collect();
+        found.extend(self.lost_shares(&known, &lost)?);
         found.extend(self.lost_taps(&known, &lost).await?);
         found.extend(self.lost_devices(&known, &lost)?);
         found.extend(self.lost_groups(&known));
@@ -133,6 +134,25 @@ impl Local {
             (!row).then_some(Lost { process: id, uuid })
         });
         Ok(lost.collect())
+    }
+
+    /// They end with their VMM: what lives without one was held up.
+    fn lost_shares(&self, known: &Known, lost: &[Lost]) -> Result<Vec<Orphan>> {
+        let mut found = Vec::new();
+        for path in host::shares_below(&self.vms())? {
+            let Some(uuid) = path.parent().and_then(|state| state.file_name()?.to_str()?.parse::<Uuid>().ok()) else {
+                continue;
+            };
+            let (vmid, reason) = match known.vms.iter().find(|(vm, _)| vm.uuid == uuid) {
+                // It goes with its VMM.
+                None if lost.iter().any(|lost| lost.uuid == uuid) => continue,
+                None => (None, format!("no VM has the uuid {uuid}")),
+                Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
+                Some(_) => continue,
+            };
+            found.push(orphan(OrphanKind::Share, path.display().to_string(), vmid, reason));
+        }
+        Ok(found)
     }
 
     async fn lost_taps(&self, known: &Known, lost: &[Lost]) -> Result<Vec<Orphan>> {

@@ -63,8 +63,10 @@ impl Local {
         aside(LOST, move || groups.limit(&name, &limits)).await
     }
 
-    /// Takes away all that a VMM which is gone had of the host, its devices too. What the host does not take back is said.
+    /// Takes away all that a VMM which is gone had of the host, its shares and devices too. What the host does not take
+    /// back is said.
     pub(super) async fn release_all(&self, vm: &Vm, job: &Job) -> Result<()> {
+        self.end_shares(vm, &self.places(vm).shares()).await?;
         self.release(vm).await?;
         self.return_devices(vm.uuid, None).await?;
         self.tell_kept(vm, job)

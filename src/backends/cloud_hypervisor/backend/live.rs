@@ -22,7 +22,7 @@ use crate::{
         state::{Draft, Outcome, Settings, Settle, Verb, Vm, Work, reconcile::Sight},
         vmm::{
             Resize, Vmm,
-            config::{DeviceConfig, NetConfig, VmConfig},
+            config::{DeviceConfig, FsConfig, NetConfig, VmConfig},
             events::{self, EventFile},
         },
     },
@@ -65,7 +65,8 @@ impl Local {
         wished.change(&asked.change, |_| true);
         let to_be = Vm { settings: wished, ..vm.clone() };
         let after = config(&to_be);
-        let facts = Facts { taps: self.taps(&to_be, &after).await?, ..self.facts_beside(&to_be, &after)? };
+        let new = |key: &str| sent.fs.iter().all(|fs| fs.id.as_deref() != Some(key));
+        let facts = Facts { taps: self.taps(&to_be, &after).await?, ..self.facts_beside(&to_be, &after, new)? };
         let plan = mapping::changes(&config(vm), &sent, &after, &facts)?;
         let keys = asked.change.set.keys().chain(&asked.change.delete);
         let changed = keys.filter(|key| vm.settings.get(key) != to_be.settings.get(key)).cloned().collect();
@@ -187,16 +188,17 @@ impl Local {
             LiveCall::AddDisk(disk) => return Ok(vmm.add_disk(disk, SLOW).await.map(drop)?),
             LiveCall::GrowDisk { id, size } => return Ok(vmm.resize_disk(id, *size, SLOW).await?),
             LiveCall::AddDevice(device) => return self.add_device(vm, &vmm, device).await,
-            LiveCall::AddFs(fs) => return Ok(vmm.add_fs(fs, SLOW).await.map(drop)?),
+            LiveCall::AddFs(fs) => return self.add_share(to_be, &vmm, fs).await,
             LiveCall::AddNet(net) => return self.add_card(to_be, &vmm, net).await,
             LiveCall::Remove(id) => {
                 self.eject(vm, sight, &vmm, id).await?;
                 if is_lent(id) {
                     return self.return_devices(vm.uuid, Some(std::slice::from_ref(id))).await;
                 }
-                return match id.starts_with("net") {
-                    true => self.unplug(vm, id).await,
-                    false => Ok(()),
+                return match id.trim_end_matches(|c: char| c.is_ascii_digit()) {
+                    "net" => self.unplug(vm, id).await,
+                    "virtiofs" => self.end_shares(vm, std::slice::from_ref(id)).await,
+                    _ => Ok(()),
                 };
             }
             LiveCall::Tap { n, .. } => {
@@ -240,6 +242,17 @@ impl Local {
         let added: Result<()> = added.await;
         if added.as_ref().is_err_and(|error| !error.may_have_happened()) {
             self.return_devices(vm.uuid, Some(&[id])).await?;
+        }
+        added
+    }
+
+    /// Adds a shared directory; it is served before the VMM connects, which would wait for it and answer nobody.
+    async fn add_share(&self, to_be: &Vm, vmm: &Vmm, fs: &FsConfig) -> Result<()> {
+        let key = fs.id.clone().unwrap_or_default();
+        self.serve_share(to_be, &key).await?;
+        let added = vmm.add_fs(fs, SLOW).await.map(drop).map_err(Error::from);
+        if added.as_ref().is_err_and(|error| !error.may_have_happened()) {
+            self.end_shares(to_be, &[key]).await?;
         }
         added
     }

@@ -142,6 +142,7 @@ impl Local {
         };
         let lent = lent.into_iter().filter(|lent| lent.uuid == vm.uuid && lent.error.is_none());
         let lent = lent.map(|lent| lent.id).collect();
+        let shares = places.shares();
         Ok(Observation {
             vm,
             intent,
@@ -155,6 +156,7 @@ impl Local {
             devices,
             lent,
             sizes,
+            shares,
             grown,
             last_event,
         })
@@ -165,8 +167,10 @@ impl Local {
         match action {
             Action::EndVmm(process) => self.end_vmm(vm, process).await,
             Action::Resume(_) => self.resume_paused(vm).await,
+            Action::EndShares(keys) => self.end_shares(vm, keys).await,
             Action::RemoveSockets => {
-                places.sockets().iter().try_for_each(|socket| gone(fs::remove_file(socket), socket))
+                let mut all = places.sockets().into_iter().chain([places.pulse()]);
+                all.try_for_each(|socket| gone(fs::remove_file(&socket), &socket))
             }
             Action::RemoveTaps => self.release(vm).await,
             Action::RemoveOtherTaps(devices) => self.unplug_others(vm, devices).await,

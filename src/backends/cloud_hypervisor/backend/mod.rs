@@ -6,7 +6,6 @@
 mod addresses;
 mod aside;
 mod asked;
-mod attached;
 mod clone;
 mod configure;
 mod confine;
@@ -27,6 +26,7 @@ mod network;
 mod networks;
 mod power;
 mod queued;
+mod shares;
 mod snapshot;
 mod snippets;
 mod suspend;
@@ -70,6 +70,8 @@ pub struct Options {
     pub firmware: Option<PathBuf>,
     /// `nft`, for networks with address translation.
     pub nft: Option<PathBuf>,
+    /// `virtiofsd`, for directories that are shared with guests.
+    pub virtiofsd: Option<PathBuf>,
     /// The short name of this host.
     pub node: NodeName,
     /// Who works, `root@pam`: stands in UPIDs.
@@ -143,6 +145,7 @@ impl Local {
             binary: None,
             firmware: None,
             nft: None,
+            virtiofsd: None,
             node: NodeName::new("here").unwrap(),
             user: "root@pam".to_owned(),
             units: None,

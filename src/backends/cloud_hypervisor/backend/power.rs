@@ -7,7 +7,6 @@ use std::{path::PathBuf, thread, time::Duration};
 use super::{
     Job, Local,
     asked::typed,
-    attached,
     configure::prune,
     group::Entering,
     live::{SENT, keep},
@@ -86,6 +85,7 @@ impl Local {
                 // What runs by now goes; what it left is known to be dead then.
                 if let Some(process) = self.state().vm(vm.vmid)?.process {
                     self.end_vmm(&vm, &process).await?;
+                    self.carry_out(&vm, &Action::RemoveSockets).await?;
                 }
                 self.release_all(&vm, job).await?;
                 let end = End::FailedStart { error: Some(error.to_string()) };
@@ -122,7 +122,7 @@ impl Local {
         Ok(started)
     }
 
-    /// Starts a VMM that has no VM yet, with the taps that its VM will need.
+    /// Starts a VMM that has no VM yet, with the taps and the shares that its VM will need.
     pub(super) async fn launch(&self, vm: &Vm) -> Result<Launched> {
         let places = self.places(vm);
         let missing = || {
@@ -152,6 +152,8 @@ impl Local {
             )));
         }
         self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
+        // After the VMM, with which they end, and before its machine, which connects to them.
+        self.serve_shares(vm).await?;
         Ok(Launched { process: started, vmm, ping, group })
     }
 
@@ -170,7 +172,7 @@ impl Local {
 
     /// What the mapping has to know.
     fn facts(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
-        let mut facts = self.facts_beside(vm, config)?;
+        let mut facts = self.facts_beside(vm, config, |_| true)?;
         let places = self.places(vm);
         if let Some(seed) = mapping::seed(config, &self.seed_facts(vm, config)?)? {
             let path = places.state.join("seed.img");
@@ -186,8 +188,9 @@ impl Local {
         Ok(facts)
     }
 
-    /// The same beside a VM that runs: nothing is made anew.
-    pub(super) fn facts_beside(&self, vm: &Vm, config: &QemuConfig) -> Result<Facts> {
+    /// The same beside a VM that runs: nothing is made anew, and of what it shares only the devices are looked at that
+    /// are `new` to it.
+    pub(super) fn facts_beside(&self, vm: &Vm, config: &QemuConfig, new: impl Fn(&str) -> bool) -> Result<Facts> {
         let places = self.places(vm);
         let volumes = self.attached(vm)?;
         let mut facts = Facts {
@@ -197,7 +200,7 @@ impl Local {
             volumes,
             serial_socket: places.serial_socket(),
             vsock: Some(Vsock { cid: vm.cid, socket: places.vsock_socket() }),
-            virtiofs: attached::shares(&vm.settings.config)?,
+            virtiofs: self.share_sockets(vm, new)?,
             ..self.host_facts()
         };
         self.check_devices(vm, config)?;
@@ -274,6 +277,7 @@ impl Local {
     pub(super) async fn reset(&self, vm: &Vm, sight: Sight) -> Result<()> {
         let vmm = self.running(vm, sight)?;
         self.keep_said(vm).await;
+        self.revive_shares(vm).await?;
         vmm.reboot(SLOW).await?;
         self.pull_cables(vm).await
     }

@@ -260,17 +260,30 @@ fn put_back(folder: &Path, places: &Places) -> Result<()> {
     let text = fs::read(&path).map_err(|error| failed("read", &path, error))?;
     let mut config: Value = serde_json::from_slice(&text)
         .map_err(|error| Error::new(Class::Failed, format!("{} is damaged: {error}", path.display())))?;
+    let before = config.clone();
     for (device, socket) in [("serial", places.serial_socket()), ("vsock", places.vsock_socket())] {
-        let socket = Value::from(socket.display().to_string());
-        match config.get_mut(device).and_then(|device| device.get_mut("socket")) {
-            Some(there) if there.is_string() && *there != socket => *there = socket,
-            _ => continue,
-        }
-        let next = folder.join("config.json.tmp");
-        fs::write(&next, config.to_string()).map_err(|error| failed("write", &next, error))?;
-        fs::rename(&next, &path).map_err(|error| failed("write", &path, error))?;
+        move_socket(config.get_mut(device), &socket);
     }
-    Ok(())
+    for share in config.get_mut("fs").and_then(Value::as_array_mut).into_iter().flatten() {
+        let key = share["id"].as_str().unwrap_or_default().to_owned();
+        let own = share["socket"].as_str().map(Path::new).and_then(Path::parent).and_then(Path::file_name);
+        if own == places.run.file_name() {
+            move_socket(Some(share), &places.share_socket(&key));
+        }
+    }
+    if config == before {
+        return Ok(());
+    }
+    let next = folder.join("config.json.tmp");
+    fs::write(&next, config.to_string()).map_err(|error| failed("write", &next, error))?;
+    fs::rename(&next, &path).map_err(|error| failed("write", &path, error))
+}
+
+/// Puts a device's socket elsewhere, if it has one.
+fn move_socket(device: Option<&mut Value>, socket: &Path) {
+    if let Some(there) = device.and_then(|device| device.get_mut("socket")).filter(|there| there.is_string()) {
+        *there = Value::from(socket.display().to_string());
+    }
 }
 
 /// Copies a small file; one that is not there need not be there.

@@ -59,6 +59,17 @@ impl Process {
         }
     }
 
+    /// Tells it to end, as one of ours that listens for this understands it; never a VMM. Already ended is success.
+    ///
+    /// # Errors
+    /// [`Class::Forbidden`] when it is another user's.
+    pub fn hang_up(&self) -> Result<()> {
+        match pidfd_send_signal(&self.pidfd, Signal::HUP) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(failed(&format!("cannot tell process {} to end", self.id.pid), error.into())),
+        }
+    }
+
     /// Waits for its end, `None` for as long as it takes. Says whether it has ended. Nothing is polled.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Starts a VMM that outlives us: a session of its own, three files inherited and nothing else, an empty environment.
+//! Starts a VMM that outlives us: a session of its own, four files inherited and nothing else, an empty environment.
 //!
 //! It waits for nothing and says nothing to the VMM: its socket listens before it runs, so the first request may be
 //! sent at once.
@@ -21,7 +21,7 @@ use std::{
 use command_fds::CommandFdExt;
 use process_wrap::std::{ChildWrapper, CommandWrap, ProcessSession};
 
-use super::{Alive, ProcessId, Stat, at, boot_id, hint};
+use super::{Alive, ProcessId, Stat, at, boot_id, hint, share};
 use crate::{
     backends::cloud_hypervisor::failpoint::{Point, reach},
     model::{Class, Error, Result},
@@ -31,7 +31,7 @@ use crate::{
 pub const SUN_PATH: usize = 107;
 
 /// All that a VMM gets to see of an environment.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where the files of one VM's process are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +137,9 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
     let said = made.file(places.serial_log(launch.generation))?;
     let listener = made.listener(places.api_socket())?;
     reach(Point::SpawnPrepared);
-    let child = start(launch, listener.into(), events.into(), alive.lend()?, Outputs { said, log })?;
+    made.paths.push(places.pulse());
+    let held = [alive.lend()?, share::pulse(places)?];
+    let child = start(launch, listener.into(), events.into(), held, Outputs { said, log })?;
     alive.give();
     let pid = child.id();
     // Not waited for yet, it has its entry even if it has ended already.
@@ -157,13 +159,13 @@ struct Outputs {
     log: File,
 }
 
-/// Runs the executable with its three files. Each keeps its number: one that is open here is surely not a number that
-/// the standard library uses between fork and exec.
+/// Runs the executable with its files; those it only holds are the lock and the pipe that tell of its end. Each keeps its
+/// number: one that is open here is surely not a number that the standard library uses between fork and exec.
 fn start(
     launch: &Launch<'_>,
     api: OwnedFd,
     events: OwnedFd,
-    alive: OwnedFd,
+    held: [OwnedFd; 2],
     to: Outputs,
 ) -> Result<Box<dyn ChildWrapper>> {
     let path = launch.places.log(launch.generation);
@@ -180,11 +182,8 @@ fn start(
         .stdin(Stdio::null())
         .stdout(to.said)
         .stderr(to.log)
-        .preserved_fds(vec![api, events, alive]);
-    let mut command = CommandWrap::from(command);
-    let child = command.wrap(ProcessSession).spawn();
-    // Our copies of the files are closed with the command, at the end of this function.
-    child.map_err(|error| {
+        .preserved_fds([api, events].into_iter().chain(held).collect());
+    run(command).map_err(|error| {
         let what = format!("cannot start `{}`: {error}", launch.binary.display());
         match error.kind() {
             io::ErrorKind::NotFound => Error::not_found(what).with_hint(hint("`pvectl check` says how to install it")),
@@ -195,8 +194,13 @@ fn start(
     })
 }
 
+/// Runs a command in a session of its own. Our copies of its files are closed with it.
+pub(super) fn run(command: Command) -> io::Result<Box<dyn ChildWrapper>> {
+    CommandWrap::from(command).wrap(ProcessSession).spawn()
+}
+
 /// Waits for the end of a child in a thread of its own, for as long as this process lives.
-fn reap(mut child: Box<dyn ChildWrapper>) {
+pub(super) fn reap(mut child: Box<dyn ChildWrapper>) {
     let waiting = move || {
         // Whoever wants to know how it ended reads its events.
         let _ = child.wait();
@@ -231,10 +235,21 @@ impl Made {
     }
 
     fn listener(&mut self, path: PathBuf) -> Result<UnixListener> {
-        let listener = UnixListener::bind(&path).map_err(|error| at("listen on", &path, error))?;
-        self.paths.push(path.clone());
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(|error| at("protect", &path, error))?;
+        let listener = listener(&path)?;
+        self.paths.push(path);
         Ok(listener)
+    }
+}
+
+/// Listens on a socket that is for this user alone.
+pub(super) fn listener(path: &Path) -> Result<UnixListener> {
+    let listener = UnixListener::bind(path).map_err(|error| at("listen on", path, error))?;
+    match fs::set_permissions(path, Permissions::from_mode(0o600)) {
+        Ok(()) => Ok(listener),
+        Err(error) => {
+            let _ = fs::remove_file(path);
+            Err(at("protect", path, error))
+        }
     }
 }
 

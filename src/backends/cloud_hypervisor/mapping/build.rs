@@ -268,7 +268,7 @@ fn shares(config: &QemuConfig, facts: &Facts) -> Result<Vec<FsConfig>> {
             return Err(wrong(&key, format!("`{tag}` is shared already")));
         }
         let Some(socket) = facts.virtiofs.get(&n).cloned() else {
-            let instead = "start a virtiofsd and name its socket: `pvectl vm add fs … --socket`";
+            let instead = "say what: `pvectl vm add fs … --source DIR`";
             return Err(refuse(&key, format!("nothing serves `{tag}`"), instead));
         };
         found.push(FsConfig { tag, socket, id: Some(key), ..FsConfig::default() });

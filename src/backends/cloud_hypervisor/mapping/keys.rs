@@ -148,8 +148,9 @@ pub const LANDLOCK: &str = "x-landlock";
 pub const PATCH: &str = "x-ch-config";
 
 /// What is noted of a device beside Proxmox's key for it, `x-virtio1: id=data1,iommu=1`: `id`, the name by which it is
-/// taken away; of a disk `iommu`, whether it is behind the guest's IOMMU; of a shared directory `socket`, where its
-/// virtiofsd listens.
+/// taken away; of a disk `iommu`, whether it is behind the guest's IOMMU; of a shared directory `source`, which
+/// directory of this host it is, `readonly` and `sandbox`, how it is served, and `socket`, where its virtiofsd listens, ours
+/// if there is a `source`.
 pub fn note(device: &str) -> String {
     format!("{NOTE}{device}")
 }

@@ -35,6 +35,12 @@ impl Local {
                     _ => error,
                 });
             }
+            OrphanKind::Share if owner.as_ref().is_some_and(|vm| !self.is_off(vm)) => false,
+            OrphanKind::Share => {
+                let there = path.exists();
+                host::end_holders(path, None).await?;
+                return Ok(there);
+            }
             OrphanKind::Device => {
                 let lent = self.state().lent()?.into_iter().find(|lent| lent.address == orphan.name);
                 let Some(lent) = lent else { return Ok(false) };

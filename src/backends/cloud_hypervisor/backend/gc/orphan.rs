@@ -10,6 +10,8 @@ use crate::model::Vmid;
 pub enum OrphanKind {
     /// A VMM whose VM is not known any more.
     Vmm,
+    /// What serves a shared directory to a VM that is off, or not known any more.
+    Share,
     /// A network device of a VM.
     Tap,
     /// A device of the host that a VM had.
@@ -33,6 +35,7 @@ impl OrphanKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Vmm => "vmm",
+            Self::Share => "share",
             Self::Tap => "tap",
             Self::Device => "device",
             Self::Group => "group",

@@ -12,7 +12,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use kernel::{can_confine, may_change_network, memory_bytes};
-pub use programs::{OLDEST, Version, build, find_firmware, find_nft, find_vmm};
+pub use programs::{
+    OLDEST, Version, build, check_virtiofsd, find_firmware, find_nft, find_virtiofsd, find_vmm, keeps_open_files,
+};
 
 use super::Groups;
 use crate::model::Size;

@@ -147,8 +147,13 @@ pub fn build(vmm: &Path) -> io::Result<String> {
 
 /// What a program says with `--version`, in the environment that a VMM has.
 fn asked(path: &Path) -> io::Result<String> {
+    says(path, "--version")
+}
+
+/// What a program says when it is asked in this way.
+fn says(path: &Path, question: &str) -> io::Result<String> {
     let mut child = Command::new(path)
-        .arg("--version")
+        .arg(question)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::null())
@@ -171,7 +176,7 @@ fn asked(path: &Path) -> io::Result<String> {
     let mut said = Vec::new();
     if let Some(mut out) = child.stdout.take() {
         // Non-blocking in effect: the writer has ended, and a pipe holds 64 KiB.
-        out.by_ref().take(4096).read_to_end(&mut said)?;
+        out.by_ref().take(1 << 16).read_to_end(&mut said)?;
     }
     let said = String::from_utf8_lossy(&said).into_owned();
     if status.success() { Ok(said) } else { Err(io::Error::other(format!("it ended with {status}"))) }
@@ -203,14 +208,65 @@ pub(super) fn firmware(at: &Look) -> Fact {
     }
 }
 
-pub(super) fn virtiofsd(at: &Look) -> Fact {
+/// The program that shares directories, if there is one: on PATH, or where distributions put it.
+pub fn find_virtiofsd(at: &Look) -> Option<PathBuf> {
     const ELSEWHERE: &[&str] = &["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
     let elsewhere = || ELSEWHERE.iter().map(PathBuf::from).find(|path| is_program(path));
-    match find(at, "virtiofsd").or_else(elsewhere) {
-        Some(path) => Fact::ok("virtiofsd", path.display().to_string()).value(path.to_string_lossy()),
-        None => Fact::warn("virtiofsd", "not found: directories cannot be shared with guests")
-            .mend("Install it, on Debian: `sudo apt install virtiofsd`."),
+    find(at, "virtiofsd").or_else(elsewhere)
+}
+
+const INSTALL_VIRTIOFSD: &str = "Install it, on Debian from version 13 on: `sudo apt install virtiofsd`, or with \
+                                 libcap-ng-dev and libseccomp-dev: `cargo install virtiofsd`.";
+
+/// Refuses a virtiofsd that cannot be used: the one in C, which was once part of QEMU, has other options.
+///
+/// # Errors
+/// [`Class::Usage`](crate::model::Class::Usage) with what it says of itself.
+pub fn check_virtiofsd(path: &Path) -> Result<()> {
+    let refused = match asked(path) {
+        Ok(said) => judge_virtiofsd(&said).err(),
+        Err(error) => Some(format!("does not say its version: {error}")),
+    };
+    match refused {
+        None => Ok(()),
+        Some(why) => {
+            Err(Error::usage(format!("{} {why}", path.display())).with_hint(Hint::Text(INSTALL_VIRTIOFSD.into())))
+        }
     }
+}
+
+/// Whether a virtiofsd can say what a guest has open, for memory that is saved to go on with. Older ones cannot.
+pub fn keeps_open_files(virtiofsd: &Path) -> bool {
+    says(virtiofsd, "--help").is_ok_and(|said| said.contains("--migration-mode"))
+}
+
+/// What `--version` says, if it is one that can be used; else why it is not. Early ones called themselves `backend`.
+fn judge_virtiofsd(said: &str) -> std::result::Result<&str, String> {
+    let first = said.lines().next().unwrap_or_default();
+    let version = first.strip_prefix("virtiofsd ").map(|rest| rest.strip_prefix("backend ").unwrap_or(rest));
+    match version {
+        Some(version) if version.starts_with(|c: char| c.is_ascii_digit()) => Ok(version),
+        Some(version) if version.starts_with("version ") => {
+            Err("is the one of old QEMUs, written in C, which has other options".to_owned())
+        }
+        _ => Err(format!("is something else, it says `{first}`")),
+    }
+}
+
+pub(super) fn virtiofsd(at: &Look) -> Fact {
+    const NAME: &str = "virtiofsd";
+    let Some(path) = find_virtiofsd(at) else {
+        return Fact::warn(NAME, "not found: directories cannot be shared with guests").mend(INSTALL_VIRTIOFSD);
+    };
+    let shown = path.display();
+    match asked(&path).map_err(|error| format!("does not say its version: {error}")) {
+        Ok(said) => match judge_virtiofsd(&said) {
+            Ok(version) => Fact::ok(NAME, format!("{version}, {shown}")),
+            Err(why) => Fact::warn(NAME, format!("{shown} {why}")).mend(INSTALL_VIRTIOFSD),
+        },
+        Err(why) => Fact::warn(NAME, format!("{shown} {why}")).mend(INSTALL_VIRTIOFSD),
+    }
+    .value(path.to_string_lossy())
 }
 
 /// The program that sets up address translation, if there is one.
@@ -275,6 +331,18 @@ mod tests {
         assert!(judge_vmm(path, "cloud-hypervisor v48.0\n").seen.contains("on demand"));
         for other in ["", "QEMU emulator version 9.1\n", "cloud-hypervisor of my own\n"] {
             assert_eq!(judge_vmm(path, other).status, Status::Missing, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_virtiofsd_in_c_is_told_from_the_other() {
+        for (said, version) in [("virtiofsd 1.14.0\n", "1.14.0"), ("virtiofsd backend 1.1.0\n", "1.1.0")] {
+            assert_eq!(judge_virtiofsd(said), Ok(version));
+        }
+        let old = "virtiofsd version 7.2.22 (Debian 1:7.2)\nCopyright (c) 2003-2022 Fabrice Bellard\n";
+        assert!(judge_virtiofsd(old).unwrap_err().contains("written in C"));
+        for other in ["", "virtiofsd\n", "passt 1.0\n"] {
+            assert!(judge_virtiofsd(other).unwrap_err().contains("something else"), "{other:?}");
         }
     }
 

@@ -102,8 +102,8 @@ fn a_started_process_is_alone_and_holds_what_it_should() {
         .map(|file| fs::read_link(file.unwrap().path()).unwrap().to_string_lossy().into_owned())
         .collect();
     let count = |what: &Path| open.iter().filter(|file| Path::new(file) == what).count();
-    assert_eq!(open.len(), 6 + passed_on(), "{open:?}");
-    for path in [places.events(1), places.alive(), places.log(1), places.serial_log(1)] {
+    assert_eq!(open.len(), 7 + passed_on(), "{open:?}");
+    for path in [places.events(1), places.alive(), places.pulse(), places.log(1), places.serial_log(1)] {
         assert_eq!(count(&path), 1, "{}: {open:?}", path.display());
     }
     let environment = fs::read_to_string(directory.path().join("environment")).unwrap();

@@ -110,6 +110,7 @@ impl Conclusion {
         if let Vmm::Own(own, _) = vmm {
             self.act(Action::EndVmm((*own).clone()));
         }
+        self.end_shares(&seen.shares);
         // A socket that somebody else listens on is his.
         if !matches!(vmm, Vmm::Foreign { .. }) {
             self.act(Action::RemoveSockets);
@@ -148,6 +149,7 @@ impl Conclusion {
             }),
             Phase::Stopped | Phase::Creating | Phase::Deleting => None,
         };
+        self.end_shares(&seen.shares);
         if let Some(end) = &end {
             self.act(Action::RemoveSockets);
             self.act(Action::RemoveTaps);
@@ -211,6 +213,7 @@ impl Conclusion {
     /// The VMM is ended: a stop is finished, or a start is rolled back.
     fn end(&mut self, seen: &Observation, own: &Process, end: End) {
         self.act(Action::EndVmm(own.clone()));
+        self.end_shares(&seen.shares);
         self.act(Action::RemoveSockets);
         self.act(Action::RemoveTaps);
         self.return_devices(seen.lent.clone());
@@ -228,6 +231,10 @@ impl Conclusion {
     fn go_on(&mut self, seen: &Observation, own: &Process, machine: Option<Machine>) {
         let intent = seen.intent.as_ref();
         let outcome = intent.map(|intent| outcome_beside(seen, intent, machine));
+        if matches!(machine, Some(Machine::Running | Machine::Paused)) {
+            let stray = seen.shares.iter().filter(|key| !seen.devices.contains(key)).cloned();
+            self.end_shares(&stray.collect::<Vec<_>>());
+        }
         let new = seen.vm.phase != Phase::Running || seen.vm.process.as_ref() != Some(own);
         // One that its VMM never got, or that the guest let go of after nobody waited for it any more.
         let has = |id: &String| machine.is_none() || seen.devices.contains(id);
@@ -284,6 +291,12 @@ impl Conclusion {
                 self.remove_files(&intent.work.drops);
             }
             Outcome::RolledBack => self.remove_files(&intent.work.made),
+        }
+    }
+
+    fn end_shares(&mut self, keys: &[String]) {
+        if !keys.is_empty() {
+            self.act(Action::EndShares(keys.to_vec()));
         }
     }
 

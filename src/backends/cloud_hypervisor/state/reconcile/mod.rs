@@ -19,6 +19,8 @@
 //!   size that is what was asked for.
 //! - A tap goes with its card: of a VMM that answers and has not got it, or has let go of it.
 //! - A device of the host is given back once no VMM of the VM has it.
+//! - A shared directory is served for as long as a VMM has its device, and no longer. One that does not say what it has
+//!   keeps all.
 
 mod decide;
 #[cfg(test)]
@@ -59,6 +61,8 @@ pub struct Observation {
     pub lent: Vec<String>,
     /// What it can be resized in, likewise: `vcpus`, and the bytes of `memory` and `balloon`.
     pub sizes: BTreeMap<String, u64>,
+    /// The shared directories for which something was started, by the keys of their devices.
+    pub shares: Vec<String>,
     /// Whether the disk that was to grow is that large.
     pub grown: bool,
     /// The last event of its present generation.
@@ -136,7 +140,9 @@ pub enum Action {
     EndVmm(Process),
     /// Let the paused VM of this VMM go on.
     Resume(Process),
-    /// Remove the sockets that a dead VMM left.
+    /// End what serves these shared directories, and remove its sockets.
+    EndShares(Vec<String>),
+    /// Remove the sockets that a dead VMM left, and the pipe that told of its end.
     RemoveSockets,
     /// Remove the VM's taps, those that carry our mark, and the control group of its VMM.
     RemoveTaps,

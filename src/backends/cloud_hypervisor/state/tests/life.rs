@@ -124,6 +124,7 @@ fn look(state: &State, vm: Vm) -> Observation {
         devices: Vec::new(),
         lent: Vec::new(),
         sizes: Default::default(),
+        shares: Vec::new(),
         grown: false,
         last_event: LastEvent::None,
     }
@@ -136,7 +137,7 @@ fn act(state: &State, vm: &Vm, actions: &[Action]) {
             Action::RemoveFiles(files) => files.iter().for_each(|file| drop(std::fs::remove_file(file))),
             Action::Settle(settle) => state.settle(vm.vmid, settle).unwrap(),
             Action::RemoveRow => state.remove(vm.vmid).unwrap(),
-            Action::RemoveSockets | Action::RemoveTaps | Action::RemoveDirectory => {}
+            Action::EndShares(_) | Action::RemoveSockets | Action::RemoveTaps | Action::RemoveDirectory => {}
             other => panic!("nobody lives, and yet {other:?}"),
         }
     }

@@ -19,6 +19,7 @@ fn apply(mut seen: Observation, actions: &[Action]) -> Option<Observation> {
                 (seen.files, seen.devices) = (Vec::new(), Vec::new());
             }
             Action::Resume(process) => seen.socket = Socket::Answers { pid: process.pid, machine: Machine::Running },
+            Action::EndShares(keys) => seen.shares.retain(|key| !keys.contains(key)),
             Action::RemoveSockets => seen.socket = Socket::Closed,
             Action::RemoveTaps
             | Action::RemoveOtherTaps(_)
@@ -76,6 +77,16 @@ pub(super) fn check(seen: &Observation) {
             Action::Resume(process) => {
                 assert!(is_own(process), "a foreign process would be resumed: {seen:#?}");
                 assert!(intent.is_some_and(|intent| intent.work.resumes), "nobody paused it: {seen:#?}");
+            }
+            Action::EndShares(keys) => {
+                let has = |key: &String| seen.devices.contains(key);
+                let says = matches!(seen.socket, Socket::Answers { .. });
+                let delivered = matches!(seen.vm.phase, Phase::Deleting | Phase::Creating);
+                assert!(
+                    !lives || ended || delivered || says && !keys.iter().any(has),
+                    "a share was taken away: {seen:#?}"
+                );
+                assert!(keys.iter().all(|key| seen.shares.contains(key)), "nobody serves it: {seen:#?}");
             }
             Action::RemoveSockets | Action::RemoveDirectory | Action::RemoveTaps => {
                 assert!(!lives || ended, "things would be taken from a living VMM: {seen:#?}");
@@ -219,8 +230,13 @@ fn all_combinations_keep_the_laws() {
                                         seen.devices.push("hostpci0".into());
                                         seen.lent = vec!["hostpci0".into(), "hostpci1".into()];
                                     }));
+                                    check(&with(seen.clone(), |seen| {
+                                        seen.devices.push("virtiofs0".into());
+                                        seen.shares = vec!["virtiofs0".into(), "virtiofs1".into()];
+                                    }));
                                 }
                                 check(&with(seen.clone(), |seen| seen.lent.push("hostpci0".into())));
+                                check(&with(seen.clone(), |seen| seen.shares.push("virtiofs0".into())));
                                 check(&seen);
                                 acted += u32::from(!conclude(&seen).actions.is_empty());
                             }
@@ -250,10 +266,15 @@ proptest! {
         files in proptest::collection::vec("[a-z]{1,8}", 0..3),
         has: bool,
         card: bool,
+        shares in proptest::sample::subsequence(vec!["virtiofs0", "virtiofs1", "virtiofs2"], 0..=3),
     ) {
         let marked = marked.map(|(pid, boot)| process(pid, boot));
         let mut seen = observation(phase, intent, lock, boot, alive, recorded, marked, socket);
         (seen.last_event, seen.vm.generation, seen.vm.desired) = (last_event, generation, desired);
+        seen.shares = shares.into_iter().map(str::to_owned).collect();
+        if matches!(seen.socket, Socket::Answers { .. }) && has {
+            seen.devices.push("virtiofs1".to_owned());
+        }
         if let Some(intent) = &mut seen.intent {
             if card {
                 intent.work.adds = Some("net1".into());

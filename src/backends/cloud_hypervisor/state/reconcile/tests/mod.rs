@@ -50,6 +50,7 @@ fn running() -> Observation {
         devices: Vec::new(),
         lent: Vec::new(),
         sizes: Default::default(),
+        shares: Vec::new(),
         grown: false,
         last_event: LastEvent::Other("booted".into()),
     }
@@ -97,6 +98,7 @@ fn names(conclusion: &Conclusion) -> String {
     let name = |action: &Action| match action {
         Action::EndVmm(_) => "end".to_owned(),
         Action::Resume(_) => "resume".to_owned(),
+        Action::EndShares(keys) => keys.join("+"),
         Action::RemoveSockets => "sockets".to_owned(),
         Action::RemoveTaps => "taps".to_owned(),
         Action::RemoveOtherTaps(devices) => format!("taps-but-{}", devices.join("-")),
@@ -496,6 +498,84 @@ fn the_table_of_the_facts() {
             }),
             Sight::Stopped,
             "hostpci0",
+            "",
+        ),
+        // A directory is served for as long as a VMM has its device: one that was to be added, one that the guest let go of
+        // late, and all of them with the VMM.
+        (
+            update(&|seen| seen.shares.push("virtiofs0".into())),
+            Sight::Running,
+            "virtiofs0 made running",
+            "an update that was cut short is rolled back",
+        ),
+        (
+            with(running(), |seen| {
+                seen.shares = vec!["virtiofs0".into(), "virtiofs1".into(), "virtiofs2".into()];
+                seen.devices = vec!["virtiofs1".into()];
+            }),
+            Sight::Running,
+            "virtiofs0+virtiofs2",
+            "",
+        ),
+        (
+            with(running(), |seen| {
+                seen.socket = answers(Machine::Paused);
+                (seen.shares, seen.devices) = (vec!["virtiofs0".into()], vec!["virtiofs0".into()]);
+            }),
+            Sight::Paused,
+            "",
+            "",
+        ),
+        (
+            with(running(), |seen| (seen.shares, seen.socket) = (vec!["virtiofs0".into()], Socket::Silent)),
+            Sight::Unresponsive,
+            "",
+            "its VMM, process 4711, does not answer",
+        ),
+        (
+            with(start(dead(Phase::Starting)), |seen| seen.shares.push("virtiofs0".into())),
+            Sight::Stopped,
+            "virtiofs0 sockets taps made stopped",
+            "its start was cut short",
+        ),
+        (
+            with(start(running()), |seen| {
+                seen.socket = answers(Machine::Created);
+                seen.shares.push("virtiofs0".into());
+            }),
+            Sight::Stopped,
+            "end virtiofs0 sockets taps made stopped",
+            "its start was cut short",
+        ),
+        (
+            with(dead(Phase::Running), |seen| seen.shares.push("virtiofs0".into())),
+            Sight::Stopped,
+            "virtiofs0 sockets taps stopped",
+            "its VMM died; its last event was `booted`",
+        ),
+        (
+            with(phase(Phase::Stopping, Verb::Stop, running()), |seen| {
+                (seen.shares, seen.devices) = (vec!["virtiofs0".into()], vec!["virtiofs0".into()]);
+            }),
+            Sight::Stopped,
+            "end virtiofs0 sockets taps move dropped stopped",
+            "a stop that was cut short is finished",
+        ),
+        (
+            with(phase(Phase::Deleting, Verb::Delete, dead(Phase::Deleting)), |seen| {
+                seen.shares.push("virtiofs0".into());
+            }),
+            Sight::Stopped,
+            "virtiofs0 sockets taps dropped directory row",
+            "a delete that was cut short is finished",
+        ),
+        (
+            with(dead(Phase::Stopped), |seen| {
+                seen.vm.process = None;
+                seen.shares.push("virtiofs0".into());
+            }),
+            Sight::Stopped,
+            "virtiofs0",
             "",
         ),
         // A file that the VMM has does not go.
