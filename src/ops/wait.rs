@@ -4,16 +4,19 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, future::try_join, stream};
+use futures_util::future::{join_all, try_join};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use super::{Interrupt, Ops, Power};
 use crate::{
     backends::TaskQuery,
     client::path,
-    model::{Call, Class, ConfigView, Error, Guest, GuestKind, Hint, Method, NodeName, Result, Vmid},
+    model::{Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, Hint, Method, NodeName, Result, Vmid},
     tasks::Limits,
 };
 
@@ -131,7 +134,8 @@ impl Ops {
         interrupt: &Interrupt,
     ) -> Vec<Waited> {
         let _minding = interrupt.mind();
-        let began = Instant::now();
+        // All of them wait, a few of them look.
+        let (began, looking) = (Instant::now(), Semaphore::new(AT_ONCE));
         let waits = guests.iter().map(async |guest| {
             let mut told = Waited {
                 vmid: guest.vmid,
@@ -144,21 +148,21 @@ impl Ops {
                 waited: 0.0,
                 error: None,
             };
-            match self.wait_one(guest, until, limits, interrupt, began).await {
+            match self.wait_one(guest, until, &looking, limits, interrupt, began).await {
                 Ok(address) => (told.met, told.address) = (true, address),
                 Err(error) => told.error = Some(error),
             }
             told.waited = began.elapsed().as_secs_f64();
             told
         });
-        // All of them wait; the pauses are long enough for those that look.
-        stream::iter(waits).buffered(guests.len().max(AT_ONCE)).collect().await
+        join_all(waits).await
     }
 
     async fn wait_one(
         &self,
         guest: &Guest,
         until: &[Until],
+        looking: &Semaphore,
         limits: &Limits,
         interrupt: &Interrupt,
         began: Instant,
@@ -167,7 +171,10 @@ impl Ops {
         let label = format!("{}/{}", guest.kind.noun(), guest.vmid);
         let (mut pause, mut missing, mut silent) = (FIRST_PAUSE, String::new(), None);
         loop {
-            let look = self.look(guest, until);
+            let look = async {
+                let _turn = looking.acquire().await;
+                self.look(guest, until).await
+            };
             let looked = match end {
                 Some(end) => timeout_at(end, look).await.unwrap_or_else(|_| Ok(Look::NotYet(missing.clone()))),
                 None => look.await,
@@ -204,7 +211,8 @@ impl Ops {
 
     /// Looks at a guest once. Says what is missing first.
     async fn look(&self, guest: &Guest, until: &[Until]) -> Result<Look> {
-        let there = self.there(guest).await?;
+        let asks = until.iter().any(|until| matches!(until, Until::Unlocked | Until::Data(..)));
+        let there = self.there(guest, asks).await?;
         let mut address = None;
         for until in until {
             let met = match (until, &there) {
@@ -236,11 +244,15 @@ impl Ops {
         Ok(Look::Met { address })
     }
 
-    /// What a guest says of itself, and its configuration; `None` if it is gone.
-    async fn there(&self, guest: &Guest) -> Result<Option<(Map<String, Value>, Value)>> {
-        let reference = guest.reference();
-        let backend = self.backend();
-        match try_join(backend.guest_status(&reference), backend.guest_config(&reference, ConfigView::Pending)).await {
+    /// What a guest says of itself, and its configuration if that is wanted; `None` if it is gone.
+    async fn there(&self, guest: &Guest, with_config: bool) -> Result<Option<(Map<String, Value>, Value)>> {
+        let (reference, backend) = (guest.reference(), self.backend());
+        let status = backend.guest_status(&reference);
+        let there = match with_config {
+            true => try_join(status, backend.guest_config(&reference, ConfigView::Pending)).await,
+            false => status.await.map(|status| (status, GuestConfig::default())),
+        };
+        match there {
             Ok((status, config)) => Ok(Some((status, Value::Object(config.0)))),
             Err(error) if error.class() == Class::NotFound => Ok(None),
             Err(error) => Err(error),

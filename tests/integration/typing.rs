@@ -176,7 +176,7 @@ fn the_command_line_itself() {
     --- stderr
     error: the argument '--wait' cannot be used with '--no-wait'
 
-    Usage: pvectl vm start --wait <TARGET>...
+    Usage: pvectl vm start --wait [TARGET]...
 
     For more information, try '--help'.
     ");

@@ -9,7 +9,7 @@ use crate::{
         session::Session,
         verb::{Kind, switch, value},
     },
-    model::{Class, Error, Hint, Result},
+    model::{Error, Hint, Result},
     ops::{Choice, Resolved, RunOptions, Target},
 };
 
@@ -131,7 +131,7 @@ pub(super) fn paced(matches: &ArgMatches, options: RunOptions) -> Result<RunOpti
     let number = |name: &str| matches.get_one::<u32>(name).map(|number| *number as usize);
     let batch = number("batch");
     if batch.is_some() && !options.wait {
-        return Err(Error::new(Class::Usage, "--batch waits for tasks, and --no-wait does not"));
+        return Err(Error::usage("--batch waits for tasks, and --no-wait does not"));
     }
     Ok(RunOptions {
         parallel: number("parallel").unwrap_or(options.parallel),

@@ -224,7 +224,7 @@ fn elsewhere(kind: GuestKind, verb: Verb) -> String {
         let instead = match entry.instead {
             Instead::Set => format!("--set {key}=…"),
             Instead::Flag(flag) => format!("--{flag}"),
-            Instead::Same | Instead::Key => continue,
+            Instead::Same | Instead::Key | Instead::Numbered => continue,
         };
         text += &format!("\n  {key:8}  {instead}: {why}");
     }

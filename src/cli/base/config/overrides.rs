@@ -16,6 +16,8 @@ pub(super) enum Instead {
     Flag(&'static str),
     /// The name is both a key and a family of numbered keys; the key wins, and the family's members are named whole.
     Key,
+    /// Our flag has the name of a family of numbered keys and means something else; its members are named whole.
+    Numbered,
 }
 
 /// A key whose name means something else.
@@ -56,6 +58,7 @@ pub(super) const OVERRIDES: &[Override] = &[
     entry("force", VM, UPDATE, Instead::Set, "--force stops running guests elsewhere"),
     entry("delete", ALL, UPDATE, Instead::Flag("unset"), "delete is a verb that takes guests away"),
     entry("numa", VM, BOTH, Instead::Key, "whether there is NUMA; nodes of it are --numa0, --numa1, …"),
+    entry("parallel", VM, BOTH, Instead::Numbered, "how many guests at a time; ports are --parallel0, --parallel1, …"),
 ];
 
 /// The entry of a key.
@@ -80,6 +83,6 @@ pub(crate) fn instead_of(flag: &str, command: &str) -> Option<String> {
     match entry.instead {
         Instead::Set => Some(format!("Proxmox VE's `{flag}` is --set {flag}=VALUE here: {}", entry.why)),
         Instead::Flag(other) => Some(format!("Proxmox VE's `{flag}` is --{other} here: {}", entry.why)),
-        Instead::Same | Instead::Key => None,
+        Instead::Same | Instead::Key | Instead::Numbered => None,
     }
 }
