@@ -2,7 +2,10 @@
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use super::{get::targets_arg, list::selector_arg};
+use super::{
+    get::targets_arg,
+    list::{choice, selector_arg},
+};
 use crate::{
     cli::{
         cx::{Cx, flag, parse_duration, text, texts},
@@ -73,16 +76,8 @@ impl Meant {
                 Error::usage(none).with_hint(Hint::Text("a VMID or a name, --all, or --selector app=web".into()))
             );
         }
-        let owned = |name| text(matches, name).map(str::to_owned);
-        let choice = Choice {
-            status: owned("status"),
-            node: owned("node"),
-            pool: owned("pool"),
-            tag: owned("tag"),
-            template: None,
-            labels: texts(matches, "selector").iter().map(|text| text.parse()).collect::<Result<_>>()?,
-        };
-        Ok(Self { targets, choice: chooses.then_some(choice) })
+        let choice = if chooses { Some(choice(matches)?) } else { None };
+        Ok(Self { targets, choice })
     }
 
     /// Whether guests are chosen, and not named.

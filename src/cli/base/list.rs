@@ -70,16 +70,22 @@ pub(crate) fn selector_arg() -> Arg {
     Arg::new("selector").short('l').long("selector").value_name("SELECTOR").action(ArgAction::Append)
 }
 
-pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+/// What is chosen by the flags that lists and changes have in common.
+pub(super) fn choice(matches: &ArgMatches) -> Result<Choice> {
     let owned = |name| text(matches, name).map(str::to_owned);
-    let choice = Choice {
+    Ok(Choice {
         status: owned("status"),
         node: owned("node"),
         pool: owned("pool"),
         tag: owned("tag"),
-        template: text(matches, "template").map(|template| template == "true"),
+        template: None,
         labels: texts(matches, "selector").iter().map(|text| text.parse()).collect::<Result<_>>()?,
-    };
+    })
+}
+
+pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+    let template = text(matches, "template").map(|template| template == "true");
+    let choice = Choice { template, ..choice(matches)? };
     let session = cx.session(Access::Read).await?;
     let context: Arc<str> = session.ops.context().into();
     let found = session.ops.choose(kind.guest(), &choice).await?;
