@@ -4,7 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,24 +21,62 @@ use crate::{
     tasks::{Progress, Watch},
 };
 
+/// From how many plans on there is a line about all of them, and no line for each that ends well: its row says so.
+const MANY: usize = 16;
+/// How many bars are shown at once: what runs has to fit on the screen with what failed.
+const BARS: usize = 10;
+
 /// Shows plans at work.
 pub(crate) struct Show {
     ui: Arc<Ui>,
     began: Instant,
     bars: Mutex<HashMap<usize, ProgressBar>>,
+    all: Option<All>,
+}
+
+/// The line about many plans.
+struct All {
+    bar: ProgressBar,
+    failed: AtomicUsize,
+}
+
+impl All {
+    fn new(ui: &Ui, count: usize) -> Self {
+        let bar = ui.bars().add(ProgressBar::new(count as u64));
+        let style = ProgressStyle::with_template("{pos} of {len} {bar:24.cyan/dim} {elapsed:.dim} {msg:.red}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("━━╌"));
+        bar.tick();
+        Self { bar, failed: AtomicUsize::new(0) }
+    }
+
+    fn ended(&self, status: Status) {
+        if matches!(status, Status::Failed | Status::Unknown) {
+            let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+            self.bar.set_message(format!("{failed} failed"));
+        }
+        self.bar.inc(1);
+        if self.bar.position() == self.bar.length().unwrap_or(0) {
+            self.bar.finish_and_clear();
+        }
+    }
 }
 
 /// Work whose log tells how far it is.
 const TELLS_PROGRESS: [Action; 3] = [Action::Create, Action::Clone, Action::ConfigureInTask];
 
 impl Show {
-    pub(crate) fn new(ui: Arc<Ui>) -> Self {
-        Self { ui, began: Instant::now(), bars: Mutex::default() }
+    /// `count` plans.
+    pub(crate) fn new(ui: Arc<Ui>, count: usize) -> Self {
+        let all = (count >= MANY && ui.draws()).then(|| All::new(&ui, count));
+        Self { ui, began: Instant::now(), bars: Mutex::default(), all }
     }
 
     fn bar(&self, index: usize) -> ProgressBar {
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        bars.entry(index).or_insert_with(|| bar(&self.ui)).clone()
+        let shown = bars.values().filter(|bar| !bar.is_hidden()).count();
+        let make = || if shown < BARS { bar(&self.ui) } else { ProgressBar::hidden() };
+        bars.entry(index).or_insert_with(make).clone()
     }
 
     /// Takes a bar away.
@@ -116,7 +157,11 @@ impl Observer for Show {
 
     fn outcome(&self, index: usize, outcome: &Outcome) {
         self.clear(index);
-        if !outcome.changed && outcome.error.is_none() {
+        if let Some(all) = &self.all {
+            all.ended(outcome.status);
+        }
+        let is_told = self.all.is_some() && outcome.status == Status::Ok;
+        if is_told || (!outcome.changed && outcome.error.is_none()) {
             return;
         }
         let name = outcome.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));

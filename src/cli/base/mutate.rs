@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     cli::{
         cx::Cx,
-        error::report,
+        error::{ErrorFormat, report},
         print::{self, Column, Row, Shape, human::ago, table::status_colour},
         progress::{Show, resume_lines},
         session::Session,
@@ -149,7 +149,7 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>, failed: usize) 
         cx.ui.say("nothing was done");
         return Ok(None);
     }
-    let show = Show::new(cx.ui.clone());
+    let show = Show::new(cx.ui.clone(), plans.len());
     let queued = plans.iter().any(|plan| plan.queue);
     // Who queues something does not want to wait for whoever does it.
     let options = RunOptions { wait: session.options.wait && !queued, failed, ..session.options };
@@ -280,7 +280,11 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit
             }
             outcome.log.iter().for_each(|line| cx.ui.err_line(format_args!("  {line}")));
         }
-        if let Some(error) = &outcome.error {
+        // That several go on is told to people below, in a line for each.
+        let told_below = |error: &&Error| {
+            outcomes.len() > 1 && error.class() == Class::Interrupted && cx.error_format() == ErrorFormat::Text
+        };
+        if let Some(error) = outcome.error.as_ref().filter(|error| !told_below(error)) {
             report(&cx.ui, cx.error_format(), error);
         }
     }

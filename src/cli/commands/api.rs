@@ -157,7 +157,7 @@ async fn run(cx: &Cx, matches: &ArgMatches, method: Method) -> Result<Exit> {
             return Ok(Class::Failed.exit_code());
         }
     }
-    let show = Show::new(cx.ui.clone());
+    let show = Show::new(cx.ui.clone(), 1);
     let outcome = session.ops.run_call(&plan, &session.options, &show, &cx.interrupt).await;
     show.clear(0);
     finish(cx, &session, &plan, outcome)
