@@ -185,6 +185,14 @@ pub trait Backend: TaskSource {
     /// What serves here: the answer of `GET /version`.
     async fn version(&self) -> Result<Map<String, Value>>;
 
+    /// The clock over there, to the second; `None` where it is the one of this machine.
+    ///
+    /// # Errors
+    /// As any read.
+    async fn server_time(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
+
     /// All guests that the user may see.
     async fn guests(&self) -> Result<Vec<Guest>>;
 

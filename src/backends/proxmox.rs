@@ -3,6 +3,7 @@
 //! Only turns steps into calls and reads into model types; retries, tickets and errors are the client's.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
@@ -97,6 +98,10 @@ impl Backend for Proxmox {
 
     async fn version(&self) -> Result<Map<String, Value>> {
         self.client.read(&Call::new(Method::Get, "/version")).await
+    }
+
+    async fn server_time(&self) -> Result<Option<Timestamp>> {
+        Ok(self.client.send(&Call::new(Method::Get, "/version")).await?.server_time)
     }
 
     async fn guests(&self) -> Result<Vec<Guest>> {

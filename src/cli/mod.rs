@@ -62,11 +62,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     };
     let code = runtime.block_on(async {
         tokio::select! {
+            // Whoever minds an interrupt must not be overtaken by one, so it is listened to before anything else.
+            biased;
+            code = interrupted(&cx) => code,
             ended = run(&cx, &matches) => ended.unwrap_or_else(|error| {
                 report(&cx.ui, cx.error_format(), &error);
                 error.class().exit_code()
             }),
-            code = interrupted(&cx) => code,
         }
     });
     // A blocked thread (a name being resolved) must not hold up the end of the process.

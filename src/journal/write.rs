@@ -12,7 +12,7 @@ use super::{
     damaged, failed,
     redact::redact,
 };
-use crate::model::{Class, Error, Event, Intent, OperationId, Recorder, Result};
+use crate::model::{Class, Error, Event, Intent, OperationId, Recorder, Result, Upid};
 
 /// The first event of an operation, as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -108,7 +108,24 @@ impl Recorder for Journal {
         let message = format!("operation {} is not in the journal {}{consequence}", operation.0, self.path.display());
         Err(Error::new(Class::Failed, message))
     }
+
+    fn has_task(&self, upid: &Upid) -> Result<bool> {
+        let began = upid.started().as_microsecond();
+        self.read(|transaction| {
+            transaction
+                .prepare_cached(
+                    "SELECT 1 FROM operation INDEXED BY operation_started
+                     JOIN event ON event.operation = operation.id AND event.type = 'upid'
+                     WHERE started BETWEEN ?1 AND ?2 AND event.payload ->> '$.upid' = ?3",
+                )?
+                .exists((began - NEAR, began + NEAR, upid.to_string()))
+        })
+    }
 }
+
+/// A task is looked for among the operations that were planned within so many microseconds of its beginning: clocks
+/// differ, and an operation may be long at work before its last step.
+const NEAR: i64 = 7 * 24 * 3600 * 1_000_000;
 
 /// The number of a table's next row. Numbers are never given twice, not even those of rows that were taken out: a
 /// chain cut off at its end shows as a gap for ever.

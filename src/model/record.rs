@@ -112,6 +112,14 @@ pub trait Recorder: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn event(&self, operation: OperationId, event: &Event) -> Result<(), Error>;
+
+    /// Whether a task is known as that of an operation.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    fn has_task(&self, _upid: &Upid) -> Result<bool, Error> {
+        Ok(false)
+    }
 }
 
 /// Keeps nothing: for readers, for tests, and for `--no-journal`.

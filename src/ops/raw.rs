@@ -207,7 +207,7 @@ impl Ops {
                 let ended = if interrupt.is_raised() {
                     Err(Halt::Cancelled)
                 } else {
-                    recorded.send(1, request, |upid| observer.call_task(call, upid)).await
+                    recorded.send(1, Some(call), request, |upid| observer.call_task(call, upid)).await
                 };
                 recorded.end(ended, |error| error.context(format_args!("{} {}", call.method, call.path))).await
             }

@@ -1,6 +1,6 @@
 //! Closing the journal's open ends: operations whose task was left before it ended.
 //!
-//! Matches by UPID only: an operation whose answer was lost has none and becomes `unknown`. Nothing is ever resent.
+//! Works by UPID; whose answer was lost has none, and `lost` looks for it. Nothing is ever resent.
 
 use super::Ops;
 use crate::model::{Class, Event, ExitStatus, OperationId, StepId, Upid, Verdict};
@@ -40,6 +40,12 @@ impl Ops {
         } else {
             self.end(operation, Verdict::Cancelled, exit_status, Some("left before its next step was sent".into()));
         }
+    }
+
+    /// Records what was found out about an operation that was left.
+    pub fn claim(&self, operation: OperationId, event: &Event) {
+        // As with an end: what is not written now is found again by the next command.
+        let _ = self.recorder.event(operation, event);
     }
 
     /// Closes an operation that was left without a task to ask about.

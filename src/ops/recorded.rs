@@ -1,13 +1,17 @@
 //! One recorded operation under way: each request written down before it goes out, its task followed, its end noted.
 //!
-//! The only place that submits. A request whose answer was lost is never sent again. What the requests are about, and
+//! The only place that submits. A request whose answer was lost is never sent again: its task is looked for, once. What the requests are about, and
 //! in which order they go, is with `run` and `raw`.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Interrupt, Observer, Ops, RunOptions, Status};
 use crate::{
-    model::{Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict},
+    model::{
+        Call, Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict,
+    },
     tasks::{Watch, tail},
 };
 
@@ -19,6 +23,8 @@ const WARNED_TAIL: u64 = 200;
 const WARNING: &str = "WARN: ";
 /// How long those lines are waited for.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the task of a request is looked for whose answer was lost.
+const TASK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where an operation stands.
 pub(super) struct Recorded<'a> {
@@ -90,21 +96,28 @@ impl<'a> Recorded<'a> {
         }
     }
 
-    /// Sends a request, which must be one that does nothing before it is polled, and follows its task.
+    /// Sends a request, which must be one that does nothing before it is polled, and follows its task. `call` is what it
+    /// asks of the API: by that its task is found if the answer is lost.
     pub(super) async fn send(
         &mut self,
         id: StepId,
+        call: Option<&Call>,
         request: impl Future<Output = Result<Submitted>>,
         watch: impl FnOnce(&Upid) -> Box<dyn Watch>,
     ) -> Result<(), Halt> {
         // Before the request, and only then the request: whatever happens in between, the journal errs on the side
         // of "may have been sent".
         self.ops.recorder.event(self.operation, &Event::Sent { step: id }).map_err(Halt::Failed)?;
+        let sent = Timestamp::now();
         let submitted = match request.await {
             Ok(submitted) => submitted,
-            Err(error) if error.may_have_happened() => {
-                return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened)));
-            }
+            Err(error) if error.may_have_happened() => match self.task_of(call, sent).await {
+                Some(upid) => {
+                    self.observer.warning(&format!("the answer was lost ({error}), and its task was found: {upid}"));
+                    Submitted::Task(upid)
+                }
+                None => return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened))),
+            },
             Err(error) => return Err(Halt::Failed(error)),
         };
         let upid = match submitted {
@@ -145,6 +158,15 @@ impl<'a> Recorded<'a> {
         self.warned |= verdict == Verdict::Warning;
         self.record(&Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });
         failure.map_or(Ok(()), |error| Err(Halt::Failed(error)))
+    }
+
+    /// Looks once for the task of a request whose answer was lost.
+    async fn task_of(&self, call: Option<&Call>, sent: Timestamp) -> Option<Upid> {
+        let found = tokio::time::timeout(TASK_PATIENCE, self.ops.task_of(call?, sent));
+        tokio::select! {
+            found = found => found.ok().flatten(),
+            () = self.interrupt.raised() => None,
+        }
     }
 
     /// Notes and tells the end. `explain` puts what was tried before an error.

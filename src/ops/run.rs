@@ -229,7 +229,9 @@ impl Run<'_> {
             true => ops.backend.enqueue(&step),
             false => ops.backend.submit(&step),
         };
-        self.recorded.send(id, request, |upid| observer.task(index, plan, upid)).await
+        // What waits in a queue has no task of the call's own type.
+        let call = ops.backend.call(&step).ok().filter(|_| !plan.queue);
+        self.recorded.send(id, call.as_ref(), request, |upid| observer.task(index, plan, upid)).await
     }
 
     /// Only a received "already exists" about the very guest that a first step makes allows another number.

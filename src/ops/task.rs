@@ -30,7 +30,7 @@ impl Ops {
             ..Intent::default()
         })?;
         let request = async { self.backend.stop_task(upid).await.map(|()| Submitted::Done(Value::Null)) };
-        let ended = recorded.send(1, request, |_| Box::new(NoWatch)).await;
+        let ended = recorded.send(1, None, request, |_| Box::new(NoWatch)).await;
         if let Some(error) = recorded.end(ended, |error| error).await.error {
             return Err(error);
         }

@@ -53,10 +53,10 @@ fn connections_that_break() {
     fault               | vm list       | vm create     | vm start      | vm delete
     reset-before*1      | 0 2×          | 10 1× unknown | 10 1× unknown | 10 1× unknown
     reset-before        | 10 3×         | 10 1× unknown | 10 1× unknown | 10 1× unknown
-    reset-after*1       | 0 2×          | 10 1× unknown | 10 1× unknown | 10 1× unknown
-    reset-after         | 10 3×         | 10 1× unknown | 10 1× unknown | 10 1× unknown
-    truncate-after*1    | 0 2×          | 10 1× unknown | 10 1× unknown | 10 1× unknown
-    truncate-after      | 10 3×         | 10 1× unknown | 10 1× unknown | 10 1× unknown
+    reset-after*1       | 0 2×          | 0 1× ok       | 0 1× ok       | 0 1× ok
+    reset-after         | 10 3×         | 0 1× ok       | 0 1× ok       | 0 1× ok
+    truncate-after*1    | 0 2×          | 0 1× ok       | 0 1× ok       | 0 1× ok
+    truncate-after      | 10 3×         | 0 1× ok       | 0 1× ok       | 0 1× ok
     ");
 }
 
@@ -67,7 +67,7 @@ fn answers_that_are_none() {
     status=401*1        | 4 1×          | 4 1× failed   | 4 1× failed   | 4 1× failed
     status=500*1        | 1 1×          | 1 1× failed   | 1 1× failed   | 1 1× failed
     status=502*1        | 0 2×          | 10 1× unknown | 10 1× unknown | 10 1× unknown
-    status-after=502*1  | 0 2×          | 10 1× unknown | 10 1× unknown | 10 1× unknown
+    status-after=502*1  | 0 2×          | 0 1× ok       | 0 1× ok       | 0 1× ok
     status=595*1        | 10 1×         | 10 1× failed  | 10 1× failed  | 10 1× failed
     status=595          | 10 1×         | 10 1× failed  | 10 1× failed  | 10 1× failed
     status=596*1        | 0 2×          | 10 1× unknown | 10 1× unknown | 10 1× unknown
@@ -116,7 +116,7 @@ fn what_was_never_sent_goes_elsewhere() {
 #[test]
 fn what_may_have_happened_is_told_with_the_way_out() {
     let call = &CALLS[2];
-    let server = server("reset-after", call);
+    let server = server("reset-before", call);
     assert_snapshot!(server.run(call.0), @"
     exit 10
     --- stdout
@@ -128,15 +128,28 @@ fn what_may_have_happened_is_told_with_the_way_out() {
     error: cannot start vm/101 (web-2): http://127.0.0.1:PORT gave no answer to `POST /nodes/pve2/qemu/101/status/start`: connection closed before message completed
     hint: the request was sent and its answer lost: it may have been carried out. Look first (`pvectl task list`, `pvectl operation list`), it is not sent again
     ");
-    assert_eq!(server.json("vm get 101")["status"], "running", "it did happen");
+    assert_eq!(server.json("vm get 101")["status"], "stopped", "it did not happen");
+    assert_eq!(server.changes().len(), 1);
+}
+
+/// The answer is lost and the work is done: its task is looked for, once, and followed.
+#[test]
+fn a_lost_answer_is_found_by_its_task() {
+    let call = &CALLS[2];
+    let server = server("reset-after", call);
     assert_snapshot!(server.run(call.0), @"
     exit 0
     --- stdout
     VMID  NAME   NODE  VERB   STATUS  CHANGED  EXIT STATUS
-     101  web-2  pve2  start  ok      no       -
+     101  web-2  pve2  start  ok      yes      OK
     --- stderr
-    vm/101 (web-2): already running
+    starting vm/101 (web-2)
+    warning: the answer was lost (http://127.0.0.1:PORT gave no answer to `POST /nodes/pve2/qemu/101/status/start`: connection closed before message completed), and its task was found: UPID:pve2:…:qmstart:101:root@pam!pvectl:
+      vm/101 (web-2): task UPID:pve2:…:qmstart:101:root@pam!pvectl:
+    ✓ vm/101 (web-2) started (0.0s)
     ");
+    assert_eq!(server.json("operation list")[0]["upid"], server.json("task list --vmid 101")[0]["upid"]);
+    assert_eq!(server.changes().len(), 1);
 }
 
 #[test]

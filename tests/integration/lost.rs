@@ -94,7 +94,7 @@ fn a_pvectl_that_dies_between_two_steps_leaves_the_second_unsent() {
     assert_eq!(server.json("vm get 150")["status"], "stopped");
 }
 
-/// Killed after the request went out and before its answer came: nobody knows, and nobody sends it again.
+/// Killed after the request went out and before its answer came: its task may still begin, and nobody sends it again.
 #[test]
 fn a_pvectl_that_dies_without_an_answer_leaves_what_is_not_known() {
     let server = Env::new().serve("--fault 'POST /nodes/*/qemu/*/status/start:delay=100s*1'");
@@ -102,8 +102,58 @@ fn a_pvectl_that_dies_without_an_answer_leaves_what_is_not_known() {
     eventually("the request is planned", || (server.json("operation list")[0]["status"] == "sent").then_some(()));
     dying.kill();
     let row = &server.json("operation list")[0];
+    assert_eq!((&row["status"], &row["upid"]), (&"sent".into(), &serde_json::Value::Null), "{row}");
+    assert_eq!(server.changes(), [""; 0]);
+}
+
+/// The same for a change that starts no task: there is nothing that could be found later.
+#[test]
+fn a_change_at_once_without_an_answer_is_unknown() {
+    let server = Env::new().serve("--fault 'PUT /nodes/*/qemu/*/config:delay=100s*1'");
+    let dying = server.spawn("vm update 101 --cores 4");
+    eventually("the request is planned", || (server.json("operation list")[0]["status"] == "sent").then_some(()));
+    dying.kill();
+    let row = &server.json("operation list")[0];
     assert_eq!((&row["status"], &row["upid"]), (&"unknown".into(), &serde_json::Value::Null), "{row}");
     assert_eq!(server.changes(), [""; 0]);
+}
+
+/// Killed when the work was begun and the answer lost: the next command finds the task.
+#[test]
+fn a_pvectl_that_dies_without_its_answer_has_its_task_found() {
+    let faults = "--fault 'POST /nodes/*/qemu/*/status/start:reset-after*1' --fault 'GET /version:delay=100s*1'";
+    let server = Env::new().serve(faults);
+    let dying = server.spawn("vm start 101");
+    eventually("it is done", || (server.count("POST", "/status/start") == 1).then_some(()));
+    assert_eq!(server.json("operation list")[0]["status"], "sent", "somebody still waits for the answer");
+    dying.kill();
+    let row = eventually("it is settled", || {
+        let row = server.json("operation list")[0].clone();
+        (row["status"] != "sent").then_some(row)
+    });
+    assert_eq!((&row["status"], &row["exit_status"]), (&"ok".into(), &"OK".into()), "{row}");
+    let task = &server.json("task list --vmid 101")[0];
+    assert_eq!(row["upid"], task["upid"]);
+    assert_eq!(server.changes().len(), 1);
+}
+
+/// Two that may each have begun the only task there is: nobody can say which of them did.
+#[test]
+fn a_task_that_may_be_of_either_is_claimed_by_none() {
+    let faults = "--fault 'POST /nodes/*/qemu/*/status/start:reset-before*1' --fault 'POST /nodes/*/qemu/*/status/start:truncate-after*2' --fault 'GET /version:delay=100s*2'";
+    let server = Env::new().serve(faults);
+    let one = server.spawn("vm start 101");
+    eventually("it is lost", || (server.count("POST", "/status/start") == 1).then_some(()));
+    let other = server.spawn("vm start 101");
+    eventually("it is done", || (server.count("POST", "/status/start") == 2).then_some(()));
+    one.kill();
+    other.kill();
+    let rows = eventually("both are settled", || {
+        let rows = server.json("operation list");
+        rows.as_array().unwrap().iter().all(|row| row["status"] == "unknown").then_some(rows)
+    });
+    assert!(rows[0]["error"].as_str().unwrap().contains("several tasks may be"), "{rows}");
+    assert_eq!(server.changes().len(), 2, "nothing is sent again");
 }
 
 #[cfg(unix)]
