@@ -2,6 +2,7 @@
 //!
 //! It asserts nothing but that programs run; what they should say is in the files beside it.
 
+mod chance;
 mod server;
 
 use std::{
@@ -16,7 +17,10 @@ use regex_lite::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use self::server::Server;
+pub(crate) use self::{
+    chance::{Chance, number},
+    server::Server,
+};
 
 /// The executable under test.
 pub(crate) const PVECTL: &str = env!("CARGO_BIN_EXE_pvectl");

@@ -1,5 +1,7 @@
 //! `task`: what the servers are doing and have done.
 
+mod attach;
+
 use clap::{Arg, ArgMatches, value_parser};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -27,7 +29,9 @@ pub(super) const KIND: Kind = Kind {
     paths: &["/cluster/tasks", "/nodes/{node}/tasks", "/nodes/{node}/tasks/{upid}"],
     of: Of::Backends,
     columns: headings::<TaskRow>,
-    verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(WATCH), Box::new(LOGS), Box::new(STOP)],
+    verbs: || {
+        vec![Box::new(LIST), Box::new(GET), Box::new(WATCH), Box::new(LOGS), Box::new(STOP), Box::new(attach::ATTACH)]
+    },
 };
 
 #[derive(Serialize)]

@@ -8,7 +8,10 @@ use std::{fs, time::Duration};
 use pvectl::backends::cloud_hypervisor::failpoint::{ARE_HERE, Point};
 
 use super::sound::check;
-use crate::local::{Host, stand_in};
+use crate::{
+    harness::{Chance, number},
+    local::{Host, stand_in},
+};
 
 /// How many VMs there are.
 const VMS: u32 = 10;
@@ -38,33 +41,17 @@ const CREATE: &str = "vm create --vmid VM --name vm-VM --memory 256 --scsi0 loca
 /// How a command may end: well, or because another one was faster.
 const FAIR: [i32; 4] = [0, 3, 6, 9];
 
-/// Numbers that are the same for the same seed (xorshift64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as u32 % end
-    }
-
-    fn line(&mut self) -> String {
-        let mut at = self.below(VERBS.iter().map(|(weight, _)| weight).sum());
-        let verb = VERBS.iter().find(|(weight, _)| match at.checked_sub(*weight) {
-            Some(rest) => {
-                at = rest;
-                false
-            }
-            None => true,
-        });
-        verb.unwrap().1.replace("VM", &(100 + self.below(VMS)).to_string())
-    }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var_os(name)?.into_string().ok();
-    Some(text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{name} is no number")))
+/// A command for a VM.
+fn line(chance: &mut Chance) -> String {
+    let mut at = chance.below(VERBS.iter().map(|(weight, _)| weight).sum());
+    let verb = VERBS.iter().find(|(weight, _)| match at.checked_sub(*weight) {
+        Some(rest) => {
+            at = rest;
+            false
+        }
+        None => true,
+    });
+    verb.unwrap().1.replace("VM", &(100 + chance.below(VMS)).to_string())
 }
 
 fn crowd(seed: u64, rounds: u64, kills: bool) {
@@ -79,7 +66,7 @@ fn crowd(seed: u64, rounds: u64, kills: bool) {
     for round in 1..=rounds {
         let mut running = Vec::new();
         for _ in 0..COMMANDS {
-            let line = chance.line();
+            let line = line(&mut chance);
             let point = Point::ALL[chance.below(Point::ALL.len() as u32) as usize];
             if kills && chance.below(4) == 0 {
                 let armed = host.env.with("PVECTL_TEST_KILL_AT", point.word());

@@ -1,0 +1,19 @@
+//! Numbers that nobody foresees and that come again with their seed, and numbers that somebody asks for.
+
+/// Numbers that are the same for the same seed (xorshift64).
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, end: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as u32 % end
+    }
+}
+
+/// What a variable asks for.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    let text = std::env::var_os(name)?.into_string().ok();
+    Some(text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{name} is no number")))
+}
