@@ -263,6 +263,13 @@ pub const POWER_VERBS: &[PowerVerb] = &[
     },
 ];
 
+/// What a verb that makes a plan is called, by its name.
+pub(super) fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
+    let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, RENAME];
+    let other = others.into_iter().find(|words| words.name == name);
+    other.or_else(|| power_verb(name, kind).map(|verb| verb.words))
+}
+
 /// The change that a verb on a kind of guest is, or begins with; `None` for one that only reads.
 pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
     let others = [

@@ -59,6 +59,7 @@ mod models;
 mod printers;
 mod recorded;
 mod recovery;
+mod resume;
 mod sandbox;
 mod select;
 mod snapshots;

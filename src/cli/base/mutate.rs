@@ -101,7 +101,7 @@ pub(super) async fn mutate_and(
 }
 
 /// Carries out plans that stand on their own.
-pub(super) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Exit> {
+pub(crate) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Exit> {
     match run_plans(cx, session, plans, 0).await? {
         Some(outcomes) => finish(cx, session, outcomes),
         None => Ok(Class::Failed.exit_code()),

@@ -1,6 +1,7 @@
 //! `operation`: what was done, by whom, with what result, from the journal.
 
 mod record;
+mod resume;
 
 use std::{io::Write, sync::Arc};
 
@@ -33,6 +34,7 @@ pub(super) const KIND: Kind = Kind {
         vec![
             Box::new(LIST),
             Box::new(SHOW),
+            Box::new(resume::RESUME),
             Box::new(record::EXPORT),
             Box::new(record::PRUNE),
             Box::new(record::VERIFY),

@@ -113,6 +113,12 @@ fn tell_ends(cx: &Cx, rows: &[Operation], troubles: &[Error]) -> Exit {
                 failed = true;
                 let error = Error::new(Class::Failed, format!("{} {}", label(row), told(row.status)));
                 let error = if why.is_empty() { error } else { error.with_source(why) };
+                let error = match row.status {
+                    Status::Cancelled => {
+                        error.with_hint(Hint::Text(format!("go on with it: pvectl operation resume {}", row.id.0)))
+                    }
+                    _ => error,
+                };
                 report(&cx.ui, cx.error_format(), &error);
             }
             // Why it was not followed any further is among the troubles.
