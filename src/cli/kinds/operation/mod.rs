@@ -168,17 +168,18 @@ const SHOW: Entry = Entry {
     name: "show",
     about: "Show an operation with its steps, calls and the configuration before it",
     examples: &["pvectl operation show 12", "pvectl operation show 12 -o json"],
-    args: |command| {
-        command.visible_alias("get").arg(
-            Arg::new("id")
-                .value_name("ID")
-                .required(true)
-                .value_parser(value_parser!(i64))
-                .help("The operation's number"),
-        )
-    },
+    args: |command| command.visible_alias("get").arg(id_arg()),
     run: |cx, matches| Box::pin(show(cx, matches)),
 };
+
+fn id_arg() -> Arg {
+    let arg = Arg::new("id").value_name("ID").required(true).value_parser(value_parser!(i64));
+    arg.help("The operation's number")
+}
+
+fn missing(id: i64) -> Error {
+    Error::not_found(format!("no such operation: {id}")).with_hint(Hint::Text("see `pvectl operation list`".into()))
+}
 
 async fn show(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
@@ -187,10 +188,7 @@ async fn show(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         Some(journal) => journal.operation(OperationId(id))?,
         None => None,
     };
-    let Some(details) = details else {
-        return Err(Error::not_found(format!("no such operation: {id}"))
-            .with_hint(Hint::Text("see `pvectl operation list`".into())));
-    };
+    let details = details.ok_or_else(|| missing(id))?;
     let name = details.operation.name();
     print::data_or(&cx.ui, &style, &details, &[name], |out| write_details(out, &details))?;
     Ok(0)

@@ -1,8 +1,8 @@
 //! `operation resume`: what is left of an operation that was cut off between its steps, as a new operation.
 
-use clap::{Arg, ArgMatches, value_parser};
+use clap::ArgMatches;
 
-use super::journal;
+use super::{id_arg, journal, missing};
 use crate::{
     cli::{
         base::{carry_out, require_somebody_to_confirm},
@@ -19,25 +19,14 @@ pub(super) const RESUME: Entry = Entry {
     name: "resume",
     about: "Go on with an operation that was cut off: send the steps that were never sent, after a look at the guest",
     examples: &["pvectl operation resume 12 --dry-run", "pvectl operation resume 12"],
-    args: |command| {
-        command.arg(
-            Arg::new("id")
-                .value_name("ID")
-                .required(true)
-                .value_parser(value_parser!(i64))
-                .help("The operation's number"),
-        )
-    },
+    args: |command| command.arg(id_arg()),
     run: |cx, matches| Box::pin(resume(cx, matches)),
 };
 
 async fn resume(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
-    let missing = || {
-        Error::not_found(format!("no such operation: {id}")).with_hint(Hint::Text("see `pvectl operation list`".into()))
-    };
-    let journal = journal(cx).await?.ok_or_else(missing)?;
-    let details = journal.operation(OperationId(id))?.ok_or_else(missing)?;
+    let journal = journal(cx).await?.ok_or_else(|| missing(id))?;
+    let details = journal.operation(OperationId(id))?.ok_or_else(|| missing(id))?;
     let request = request(&journal, &details)?;
     // What is lost is asked about, and that is refused where nobody can answer.
     if request.calls.iter().any(|call| call["method"] == "DELETE") {
