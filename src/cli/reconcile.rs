@@ -103,7 +103,7 @@ pub(super) fn lives(details: &Details) -> bool {
 }
 
 /// Whether it was planned on this host.
-fn is_here(details: &Details) -> bool {
+pub(super) fn is_here(details: &Details) -> bool {
     hostname::get().is_ok_and(|name| name.to_string_lossy() == details.operation.host)
 }
 

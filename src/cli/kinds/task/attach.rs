@@ -18,7 +18,7 @@ use crate::{
         error::report,
         print,
         progress::{TaskLine, bar},
-        reconcile::{Left, lives, settle_lost},
+        reconcile::{Left, is_here, lives, settle_lost},
         session::{Access, Session, open_journal},
         ui::{style, styled},
         verb::{Entry, Exit},
@@ -202,6 +202,10 @@ impl Follow<'_> {
                         }
                         Err(error) => return Err(error),
                     }
+                }
+                _ if !is_here(&details) => {
+                    let why = format!("only {} can tell whether its process lives", details.operation.host);
+                    return Err(unfinished(&details.operation, &why));
                 }
                 _ if alive => {
                     if self.session.options.limits.timeout.is_some_and(|limit| began.elapsed() >= limit) {
