@@ -14,7 +14,7 @@ use super::{
     ui::Ui,
 };
 use crate::{
-    config::{Credentials, Env, File, Flags, OPTIONS, Paths, Resolved, resolve},
+    config::{Credentials, Env, File, Flags, OPTIONS, Paths, ReadOnly, Resolved, expect, resolve},
     model::{Error, Hint, Result},
     ops::{Interrupt, RunOptions},
     tasks::Limits,
@@ -111,7 +111,27 @@ impl Cx {
         let paths = self.paths()?;
         let file = File::load(&paths)?;
         let credentials = Credentials::load(&paths.credentials)?;
-        resolve(&self.flags, &self.env, file.as_ref(), &credentials)
+        let resolved = resolve(&self.flags, &self.env, file.as_ref(), &credentials)?;
+        match self.flags.get("expect-context") {
+            Some(expected) => resolved.expect(expected).map(|()| resolved),
+            None => Ok(resolved),
+        }
+    }
+
+    /// Refuses a change where changes are refused; to show one is none.
+    pub(crate) fn check_access(&self, access: Access, read_only: &ReadOnly) -> Result<()> {
+        match access {
+            Access::Write if !self.switches.dry_run => read_only.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for what is about this host or the sandbox whichever context is in use, and reads no configuration.
+    pub(crate) fn check_outside(&self, access: Access, place: &str) -> Result<()> {
+        if let Some(expected) = self.flags.get("expect-context") {
+            expect(expected, &format!("`{place}`"), expected == place)?;
+        }
+        self.check_access(access, &ReadOnly::of(&self.env))
     }
 
     /// Connects to the backend of the context.

@@ -58,6 +58,7 @@ mod lost;
 mod models;
 mod printers;
 mod recorded;
+mod safety;
 mod sandbox;
 mod select;
 mod snapshots;

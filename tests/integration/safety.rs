@@ -1,0 +1,117 @@
+//! What keeps a change from happening: read-only, another context than the one expected.
+
+use crate::harness::Env;
+
+/// Changes of a cluster, one of each sort.
+const CHANGES: &[&str] = &[
+    "vm start 101",
+    "vm stop --all --confirm",
+    "vm create --name new --cores 1",
+    "vm update 100 --cores 3",
+    "vm delete 103 --confirm",
+    "vm rename 100 other",
+    "vm clone 100 copy",
+    "vm snapshot create 100 before",
+    "vm resize-disk 100 scsi0 +1G",
+    "vm add net 100 --bridge vmbr0",
+    "vm config rollback 100 --before 1 --confirm",
+    "container stop 110",
+    "task stop UPID:pve1:0000A1B2:00C3D4E5:65F0A1B2:qmstart:100:root@pam:",
+    "api post /nodes/pve2/qemu/101/status/start",
+    "api put /nodes/pve1/qemu/100/config -p cores=3",
+    "api delete /nodes/pve3/qemu/103 --confirm",
+];
+
+/// Changes of this host.
+const HERE: &[&str] = &[
+    "vm create --name new --kernel vmlinux",
+    "image pull disk.raw --name golden",
+    "image delete golden --confirm",
+    "network create lan",
+    "network delete lan --confirm",
+    "queue cancel 1",
+    "host start-all",
+    "host stop-all --confirm",
+    "host gc --confirm",
+];
+
+#[test]
+fn who_says_read_only_changes_nothing() {
+    let server = Env::new().serve("");
+    let env = server.with("PVECTL_READ_ONLY", "1");
+    for line in CHANGES {
+        let _ =
+            env.run(line).exits(5).says(&["changes are switched off (env PVECTL_READ_ONLY)", "unset PVECTL_READ_ONLY"]);
+    }
+    assert_eq!(server.requests(), [""; 0], "nothing is asked of the server");
+    for line in ["vm list", "vm get 100", "task list", "operation list", "vm start 101 --dry-run", "config view"] {
+        let _ = env.run(line).ok();
+    }
+    assert_eq!(server.changes(), [""; 0]);
+    let _ = env.with("PVECTL_READ_ONLY", "0").run("vm start 101").ok();
+}
+
+#[test]
+fn a_context_that_only_reads_says_so_and_the_way_out() {
+    let server = Env::new().serve("");
+    let env = server.without("PVECTL_ENDPOINT").without("PVECTL_TOKEN");
+    env.write("token", &server.token);
+    let _ = env.run(&format!("config add-context prod --endpoint {} --token-file token --read-only", server.url)).ok();
+    let before = server.requests().len();
+    for line in CHANGES {
+        let _ = env
+            .run(line)
+            .exits(5)
+            .says(&["(context prod: read-only)", "take `read-only: true` of `prod` out of config.yaml"]);
+    }
+    assert_eq!(server.requests().len(), before);
+    // What one refuses the other does not allow.
+    let _ = env.with("PVECTL_READ_ONLY", "0").run("vm start 101").exits(5);
+    let view = env.with("PVECTL_READ_ONLY", "1").run("config view --origin").ok();
+    assert!(view.stdout.contains("read-only     true  (env PVECTL_READ_ONLY)"), "{view}");
+}
+
+#[test]
+fn the_sandbox_is_read_only_too() {
+    let env = Env::new().with("PVECTL_READ_ONLY", "1");
+    let _ = env.run("vm start 101").exits(5);
+    let _ = env.run("sandbox reset").exits(5);
+    let _ = env.run("sandbox reset --dry-run").ok().says(&["nothing was done (--dry-run)"]);
+    let view = env.run("config view --origin").ok();
+    assert!(view.stdout.contains("read-only     true  (env PVECTL_READ_ONLY)"), "{view}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn this_host_is_read_only_too() {
+    let env = Env::bare().with("PVECTL_CONTEXT", "local").with("PVECTL_READ_ONLY", "1");
+    env.write("disk.raw", "x");
+    env.write("vmlinux", "x");
+    for line in HERE {
+        let _ = env.run(line).exits(5).says(&["changes are switched off (env PVECTL_READ_ONLY)"]);
+    }
+    for line in ["vm list", "image list", "queue list", "host gc", "image pull disk.raw --name golden --dry-run"] {
+        let _ = env.run(line).ok();
+    }
+}
+
+#[test]
+fn another_context_than_expected_is_refused() {
+    let server = Env::new().serve("");
+    let env = server.without("PVECTL_ENDPOINT").without("PVECTL_TOKEN");
+    env.write("token", &server.token);
+    for name in ["lab", "prod"] {
+        let _ = env.run(&format!("config add-context {name} --endpoint {} --token-file token", server.url)).ok();
+    }
+    let before = server.requests().len();
+    let _ = env
+        .run("vm start 101 --expect-context prod")
+        .exits(2)
+        .says(&["context `prod` is expected, and in use is `lab`", "--context prod"]);
+    let _ = env.run("vm list --expect-context prod").exits(2);
+    let _ = env.run("sandbox reset --expect-context prod").exits(2).says(&["in use is `sandbox`"]);
+    let _ = server.run("vm start 101 --expect-context prod").exits(2).says(&["in use is no context but http"]);
+    assert_eq!(server.requests().len(), before);
+    let _ = env.run("vm start 101 --expect-context prod --context prod").ok();
+    let _ = env.run("vm list --expect-context lab").ok();
+}
