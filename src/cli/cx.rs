@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches};
 use jiff::SignedDuration;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     print::{Arrange, Format, Style},
     session::{Access, Session},
     ui::Ui,
+    verb::value,
 };
 use crate::{
     config::{Credentials, Env, File, Flags, OPTIONS, Paths, ReadOnly, Resolved, expect, resolve},
@@ -34,11 +35,22 @@ pub(crate) struct Switches {
     pub(crate) verbose: u8,
 }
 
+/// The flag of changes of guests that waits for their locks.
+const WAIT_LOCK: &str = "wait-lock";
+
+/// It, for the parser.
+pub(crate) fn wait_lock_arg() -> Arg {
+    let help = "Wait so long for a guest that is locked, by a backup or a task, before it is refused";
+    value(WAIT_LOCK, "DURATION", help)
+}
+
 /// What a command works with.
 pub(crate) struct Cx {
     pub(crate) env: Env,
     pub(crate) flags: Flags,
     pub(crate) switches: Switches,
+    /// What a change of guests says of how long it waits for their locks.
+    wait_lock: Option<String>,
     pub(crate) ui: Arc<Ui>,
     pub(crate) interrupt: Interrupt,
 }
@@ -79,14 +91,20 @@ impl Cx {
             verbose: matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0),
         };
         let ui = Arc::new(Ui::new(&env, flags.get("color").unwrap_or("auto"), switches.quiet));
-        Self { env, flags, switches, ui, interrupt: Interrupt::default() }
+        let mut typed = matches;
+        while let Some((_, below)) = typed.subcommand() {
+            typed = below;
+        }
+        let wait_lock = text(typed, WAIT_LOCK).map(str::to_owned);
+        Self { env, flags, switches, wait_lock, ui, interrupt: Interrupt::default() }
     }
 
     /// The same for work on the side: it says nothing and asks nothing.
     pub(crate) fn silent(&self) -> Self {
         let switches = Switches { quiet: true, ..self.switches.clone() };
         let ui = Arc::new(self.ui.silent());
-        Self { env: self.env.clone(), flags: self.flags.clone(), switches, ui, interrupt: self.interrupt.clone() }
+        let (env, flags, interrupt) = (self.env.clone(), self.flags.clone(), self.interrupt.clone());
+        Self { env, flags, switches, wait_lock: None, ui, interrupt }
     }
 
     /// How many columns prose has: those of the terminal, a hundred where there is none.
@@ -173,7 +191,13 @@ impl Cx {
     pub(crate) fn run_options(&self, resolved: &Resolved) -> Result<RunOptions> {
         let timeout = resolved.setting("timeout").map(parse_duration).transpose()?;
         let limits = Limits { timeout, ..Limits::default() };
-        Ok(RunOptions { wait: !self.switches.no_wait, limits, ..RunOptions::default() })
+        let wait_lock = self.wait_lock()?;
+        Ok(RunOptions { wait: !self.switches.no_wait, limits, wait_lock, ..RunOptions::default() })
+    }
+
+    /// How long the lock of a guest is waited for, where somebody says.
+    pub(crate) fn wait_lock(&self) -> Result<Option<Duration>> {
+        self.wait_lock.as_deref().map(parse_duration).transpose()
     }
 }
 

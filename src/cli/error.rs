@@ -77,7 +77,9 @@ pub(crate) fn words(hint: &Hint) -> String {
             format!("did you mean {}?", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))
         }
         Hint::Locked(holder) => {
-            format!("a `{holder}` holds the lock: see `pvectl task list --running`, and try again when it has ended")
+            format!(
+                "a `{holder}` holds the lock: see `pvectl task list --running`; a change waits for it with --wait-lock 60s"
+            )
         }
         Hint::NeedsPrivilege { path, privilege } => format!(
             "the user or token needs {privilege} on {path}; a token with privilege separation needs it of its own"

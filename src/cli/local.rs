@@ -58,7 +58,7 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
         pci: Pci::default(),
         groups: look.groups,
         user: "root@pam".to_owned(),
-        patience: None,
+        patience: cx.wait_lock()?,
     };
     Local::open(options, Arc::new(SystemClock))
 }

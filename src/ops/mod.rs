@@ -11,6 +11,7 @@ mod devices;
 mod disks;
 mod history;
 mod labels;
+mod locked;
 mod metrics;
 mod observe;
 mod outcome;

@@ -1,6 +1,11 @@
-//! What keeps a change from happening: read-only, another context than the one expected.
+//! What keeps a change from happening: read-only, another context than the one expected, a lock that is waited for.
 
-use crate::harness::Env;
+use serde_json::json;
+
+use crate::{
+    harness::{Env, eventually},
+    login::with_password,
+};
 
 /// Changes of a cluster, one of each sort.
 const CHANGES: &[&str] = &[
@@ -114,4 +119,59 @@ fn another_context_than_expected_is_refused() {
     assert_eq!(server.requests().len(), before);
     let _ = env.run("vm start 101 --expect-context prod --context prod").ok();
     let _ = env.run("vm list --expect-context lab").ok();
+}
+
+#[test]
+fn a_locked_guest_is_waited_for() {
+    let server = Env::new().serve("");
+    // Only root may, and no token of root's.
+    let root = with_password(&server, "root@pam", "sandbox");
+    let lock = |change: &str| root.run(&format!("api put /nodes/pve1/qemu/100/config -p {change}")).ok();
+    let _ = lock("lock=backup -p skiplock=1");
+    let _ = server.run("vm update 100 --cores 3").exits(6).says(&["it is locked (backup)", "--wait-lock 60s"]);
+    let _ = server
+        .run("vm update 100 --cores 3 --wait-lock 300ms")
+        .exits(6)
+        .says(&["vm/100 is locked (backup): waiting up to 0.3s for it (--wait-lock)", "it is locked (backup)"]);
+    let _ = server
+        .run("vm stop 100 --wait-lock 300ms")
+        .exits(6)
+        .says(&["cannot stop vm/100 (web-1): it is locked (backup)"]);
+    let before = server.changes().len();
+    let seen = || server.count("GET", "/qemu/100/config") + server.count("GET", "/qemu/100/status/current");
+    let lines = [
+        "vm update 100 --cores 3 --wait-lock 60s",
+        "vm snapshot create 100 before --wait-lock 60s",
+        "vm restart 100 --wait-lock 60s",
+    ];
+    for line in lines {
+        let _ = lock("lock=backup -p skiplock=1");
+        let looks = seen();
+        let waiting = server.spawn(line);
+        // It has looked at least twice.
+        eventually("it waits", || (seen() >= looks + 3).then_some(()));
+        let _ = lock("delete=lock -p skiplock=1");
+        let _ = waiting.wait().ok().says(&["waiting up to 60s"]);
+    }
+    assert!(server.changes().len() > before);
+    assert_eq!(server.json("vm get 100")["config"]["cores"], json!(3));
+}
+
+#[test]
+fn a_request_refused_over_a_lock_is_sent_again() {
+    // Long enough for a lock to come between the plan and what the server makes of the request.
+    let server = Env::new().serve("--fault 'POST /nodes/pve1/qemu/100/clone:delay=3s*1'");
+    // Only root may, and no token of root's.
+    let root = with_password(&server, "root@pam", "sandbox");
+    let lock = |change: &str| root.run(&format!("api put /nodes/pve1/qemu/100/config -p {change}")).ok();
+    let clone = server.spawn("vm clone 100 copy --wait-lock 60s");
+    eventually("it is planned", || (server.count("GET", "/qemu/100/status/current") == 1).then_some(()));
+    let _ = lock("lock=backup -p skiplock=1");
+    eventually("it is refused", || (server.count("POST", "/qemu/100/clone") == 1).then_some(()));
+    let _ = lock("delete=lock -p skiplock=1");
+    let _ = clone.wait().ok().says(&["vm/100 is locked (backup): waiting up to 60s for it"]);
+    let clones: Vec<String> = server.changes().into_iter().filter(|line| line.contains("/clone ")).collect();
+    assert!(clones.len() >= 2 && clones[0].ends_with(" 500"), "{clones:?}");
+    assert_eq!(clones.iter().filter(|line| line.ends_with(" 200")).count(), 1, "{clones:?}");
+    assert_eq!(server.json("operation list --limit 20")[0]["status"], json!("ok"));
 }

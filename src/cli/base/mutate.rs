@@ -22,6 +22,8 @@ use crate::{
 
 /// How many guests are looked at at once while plans are made.
 const PLANNING: usize = 8;
+/// The same where some are waited for, which costs little.
+const WAITING: usize = 64;
 
 impl Row for Outcome {
     fn columns() -> &'static [Column<Self>] {
@@ -76,7 +78,9 @@ pub(super) async fn mutate_and(
     plan: impl AsyncFn(&Resolved) -> Result<Plan>,
     tell: impl AsyncFn(&[Outcome]),
 ) -> Result<Exit> {
-    let planned: Vec<Result<Plan>> = stream::iter(found).map(|found| plan(found)).buffered(PLANNING).collect().await;
+    let at_once = if session.options.wait_lock.is_some() { WAITING } else { PLANNING };
+    let plans = stream::iter(found).map(|found| unlocked(cx, session, found, async || plan(found).await));
+    let planned: Vec<Result<Plan>> = plans.buffered(at_once).collect().await;
     let mut plans = Vec::new();
     // The row of a guest for which there is no plan, in the place of its plan.
     let mut refused = Vec::new();
@@ -98,6 +102,18 @@ pub(super) async fn mutate_and(
     let mut ran = outcomes.into_iter();
     let rows = refused.into_iter().filter_map(|refused| refused.or_else(|| ran.next()));
     finish(cx, session, rows.collect())
+}
+
+/// Plans a change of a guest, and waits for its lock where that is asked for.
+pub(super) async fn unlocked(
+    cx: &Cx,
+    session: &Session,
+    found: &Resolved,
+    plan: impl AsyncFn() -> Result<Plan>,
+) -> Result<Plan> {
+    let show = Show::new(cx.ui.clone(), 1);
+    // Nothing is sent yet: a wish to stop ends the command.
+    session.ops.plan_unlocked(found, &session.options, &show, &cx.interrupt, plan).await
 }
 
 /// Carries out plans that stand on their own.
