@@ -69,3 +69,4 @@ mod typing;
 mod vmm;
 mod vms;
 mod waiting;
+mod watching;
