@@ -74,6 +74,19 @@ pub enum Sent {
     Answered,
 }
 
+/// A configuration key that somebody else changed while a change of ours was on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meanwhile {
+    /// The key.
+    pub key: String,
+    /// What it was when it was read; `None` if it was not set.
+    pub read: Option<String>,
+    /// What it is now.
+    pub now: Option<String>,
+    /// What it would be with our change, where that is about it.
+    pub ours: Option<Option<String>>,
+}
+
 /// Something a person can act on. The knowledge is noted where the error arises; the words are the command line's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
@@ -81,6 +94,8 @@ pub enum Hint {
     DidYouMean(Vec<String>),
     /// The guest is locked, by this.
     Locked(String),
+    /// Somebody else changed the configuration after it was read: what differs.
+    ChangedMeanwhile(Vec<Meanwhile>),
     /// These privileges are needed on this path.
     NeedsPrivilege {
         /// The object, `/vms/150`.

@@ -32,7 +32,7 @@ pub use call::{Call, Method, Params, is_secret_at, is_secret_key};
 pub use clock::{Clock, SystemClock};
 pub use close::closest;
 pub use config_value::config_value;
-pub use error::{Class, Error, Hint, Result, Sent, classify, classify_text};
+pub use error::{Class, Error, Hint, Meanwhile, Result, Sent, classify, classify_text};
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use list::List;

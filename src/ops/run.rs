@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Interrupt, Observer, Ops, Outcome, Plan, Status,
+    history::is_outdated,
     locked::{Next, Waiting, is_answer},
     recorded::{Ending, Halt, Recorded},
 };
@@ -139,6 +140,10 @@ impl Ops {
             at += 1;
         }
         let Run { plan, recorded, .. } = run;
+        let ended = match ended {
+            Err(Halt::Failed(error)) if is_outdated(&error) => Err(Halt::Failed(self.tell_both(error, &plan).await)),
+            ended => ended,
+        };
         let ending = recorded.end(ended, |error| explain(error, &plan, at - 1)).await;
         self.outcome(plan, ending)
     }

@@ -175,3 +175,21 @@ fn a_request_refused_over_a_lock_is_sent_again() {
     assert_eq!(clones.iter().filter(|line| line.ends_with(" 200")).count(), 1, "{clones:?}");
     assert_eq!(server.json("operation list --limit 20")[0]["status"], json!("ok"));
 }
+
+#[test]
+fn a_change_in_between_is_shown_beside_ours() {
+    // Long enough for somebody else to come between the plan and its request.
+    let server = Env::new().serve("--fault 'PUT /nodes/pve1/qemu/100/config:delay=3s*1'");
+    let update = server.spawn("vm update 100 --cores 3 --onboot");
+    eventually("it is planned", || (server.count("GET", "/qemu/100/config") == 1).then_some(()));
+    let theirs = "api post /nodes/pve1/qemu/100/config -p cores=5 -p memory=1024 -p description=theirs -p cipassword=-";
+    let _ = server.run_with(theirs, "hush").ok();
+    let output = update.wait().exits(6).says(&[
+        "somebody else changed this in between",
+        "\n  cores: 2 → 5 (this change: 3)",
+        "\n  memory: 2048 → 1024",
+        "\n  description: not set → theirs",
+    ]);
+    assert!(!output.stderr.contains("onboot:") && !output.stderr.contains("hush"), "{output}");
+    assert_eq!(server.json("vm get 100")["config"]["cores"], json!(5), "theirs stays");
+}
