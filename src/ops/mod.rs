@@ -42,7 +42,7 @@ pub use devices::Device;
 pub use disks::Growth;
 pub use history::config_changes;
 pub use labels::LabelChange;
-pub use metrics::Metrics;
+pub use metrics::{History, Metrics};
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};

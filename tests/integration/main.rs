@@ -17,6 +17,7 @@ mod data;
 mod docs;
 mod explain;
 mod faults;
+mod figures;
 mod flags;
 mod fuzz;
 mod harness;

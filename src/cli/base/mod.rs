@@ -15,6 +15,7 @@ mod host;
 mod list;
 mod metrics;
 mod mutate;
+mod plots;
 mod power;
 mod rename;
 mod row;

@@ -65,6 +65,13 @@ impl Kind {
     }
 }
 
+/// What a look showed that is new.
+struct News<T> {
+    told: Vec<(Kind, T)>,
+    /// The names and last data of what is gone.
+    gone: Vec<(String, Value)>,
+}
+
 /// What was seen so far, by name.
 struct Seen<'a> {
     watched: &'a Watched,
@@ -72,8 +79,8 @@ struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// What is new about a list: rows to print, and the names and data of those that are gone.
-    fn compare<T: Row>(&mut self, rows: Vec<T>) -> Result<(Vec<(Kind, T)>, Vec<(String, Value)>)> {
+    /// What is new about a list.
+    fn compare<T: Row>(&mut self, rows: Vec<T>) -> Result<News<T>> {
         let mut told = Vec::new();
         let mut here = BTreeMap::new();
         for row in rows {
@@ -95,7 +102,7 @@ impl Seen<'_> {
             }
         }
         self.rows.extend(here);
-        Ok((told, gone))
+        Ok(News { told, gone })
     }
 }
 
@@ -117,7 +124,7 @@ pub(crate) async fn watch<T: Row>(
     loop {
         if let Some(mut rows) = rows.take() {
             print::arrange::<T, _>(&session.style, &mut rows, to_value)?;
-            let (told, gone) = seen.compare(rows)?;
+            let News { told, gone } = seen.compare(rows)?;
             pause = match told.is_empty() && gone.is_empty() {
                 true => (pause * 6 / 5).min(LONGEST_PAUSE),
                 false => SHORTEST_PAUSE,
@@ -218,7 +225,7 @@ mod tests {
 
     fn told(seen: &mut Seen<'_>, rows: &[(u32, &'static str, u32)]) -> Vec<String> {
         let rows = rows.iter().map(|(id, status, uptime)| Thing { id: *id, status, uptime: *uptime }).collect();
-        let (told, gone) = seen.compare::<Thing>(rows).unwrap();
+        let News { told, gone } = seen.compare::<Thing>(rows).unwrap();
         let told = told.iter().map(|(kind, row)| format!("{} {}", kind.as_str(), row.id));
         told.chain(gone.iter().map(|(name, _)| format!("DELETED {name}"))).collect()
     }

@@ -11,6 +11,7 @@ mod jq;
 mod json;
 mod jsonpath;
 mod name;
+pub(crate) mod plot;
 pub(crate) mod table;
 mod yaml;
 
