@@ -239,6 +239,7 @@ const TEXTS: &[(&str, Class)] = &[
     ("already used", Class::Conflict),
     ("is locked (", Class::Conflict),
     ("can't lock file", Class::Conflict),
+    (" is busy: ", Class::Conflict),
     ("can't acquire lock", Class::Conflict),
     ("cfs-lock", Class::Conflict),
     ("no quorum", Class::Conflict),

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+#[cfg(target_os = "linux")]
+use crate::local::{Host, stand_in};
 use crate::{
     harness::{Env, eventually},
     login::with_password,
@@ -192,4 +194,22 @@ fn a_change_in_between_is_shown_beside_ours() {
     ]);
     assert!(!output.stderr.contains("onboot:") && !output.stderr.contains("hush"), "{output}");
     assert_eq!(server.json("vm get 100")["config"]["cores"], json!(5), "theirs stays");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_command_on_a_vm_of_this_host_is_waited_for_so_long() {
+    let host = Host::new(&stand_in());
+    let env = &host.env;
+    let _ = env.run("vm create --name web --cores 1 --memory 256 --kernel kernel --start").ok();
+    // The guest does not listen to its power button.
+    let shutdown = env.spawn("vm shutdown web --shutdown-timeout 3");
+    let short = eventually("it is busy", || {
+        let short = env.run("vm update web --description a --wait-lock 10ms");
+        (short.code != 0).then_some(short)
+    });
+    let _ = short.exits(6).says(&["VM 100 is busy: shutdown by root@pam", "--wait-lock"]);
+    let _ = env.run("vm update web --description b --wait-lock 60s").ok();
+    let _ = shutdown.wait().exits(9);
+    assert_eq!(host.status("web")["config"]["description"], json!("b"));
 }

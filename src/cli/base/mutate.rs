@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{
     cli::{
@@ -22,8 +23,6 @@ use crate::{
 
 /// How many guests are looked at at once while plans are made.
 const PLANNING: usize = 8;
-/// The same where some are waited for, which costs little.
-const WAITING: usize = 64;
 
 impl Row for Outcome {
     fn columns() -> &'static [Column<Self>] {
@@ -78,9 +77,16 @@ pub(super) async fn mutate_and(
     plan: impl AsyncFn(&Resolved) -> Result<Plan>,
     tell: impl AsyncFn(&[Outcome]),
 ) -> Result<Exit> {
-    let at_once = if session.options.wait_lock.is_some() { WAITING } else { PLANNING };
-    let plans = stream::iter(found).map(|found| unlocked(cx, session, found, async || plan(found).await));
-    let planned: Vec<Result<Plan>> = plans.buffered(at_once).collect().await;
+    // Some may wait for a lock, and must not keep others from being looked at.
+    let looking = Semaphore::new(PLANNING);
+    let plans = found.iter().map(async |found| {
+        let plan = async || {
+            let _turn = looking.acquire().await;
+            plan(found).await
+        };
+        unlocked(cx, session, found, plan).await
+    });
+    let planned = join_all(plans).await;
     let mut plans = Vec::new();
     // The row of a guest for which there is no plan, in the place of its plan.
     let mut refused = Vec::new();

@@ -332,14 +332,14 @@ fn rows_tell_where_each_value_came_from() {
 fn only_the_context_itself_is_the_one_expected() {
     let expected =
         |case: Case, name: &str| case.resolve().unwrap().expect(name).map_err(|error| error.message().to_owned());
-    assert_eq!(expected(case().contexts("lab"), "lab"), Ok(()));
+    assert_eq!(expected(case().contexts("prod"), "prod"), Ok(()));
     assert_eq!(expected(case(), "sandbox"), Ok(()));
-    for (case, used) in [
-        (case().contexts("prod"), "in use is `prod`"),
-        (case().contexts("prod").flag("context", "lab").flag("host", "elsewhere"), "`lab` with the server elsewhere"),
-        (case().env("PVECTL_ENDPOINT", "pve9").env("PVECTL_TOKEN", TOKEN), "no context but pve9"),
+    for (case, name, used) in [
+        (case().contexts("prod"), "lab", "in use is `prod`"),
+        (case().contexts("prod").flag("context", "prod").flag("host", "else"), "prod", "`prod` with the server else"),
+        (case().env("PVECTL_ENDPOINT", "pve9").env("PVECTL_TOKEN", TOKEN), "prod", "no context but pve9"),
     ] {
-        let error = expected(case, "lab").unwrap_err();
+        let error = expected(case, name).unwrap_err();
         assert!(error.contains(used), "{error}");
     }
 }
