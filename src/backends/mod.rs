@@ -22,7 +22,7 @@ use crate::{
     client::{Reply, path},
     model::{
         Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, Result, Snapshot,
-        Storage, Submitted, TaskEntry, Upid, Vmid, Volume,
+        Storage, Submitted, TaskEntry, Timeframe, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -204,6 +204,16 @@ pub trait Backend: TaskSource {
 
     /// A guest's configuration with the changes that wait for its next start.
     async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>>;
+
+    /// The figures that were kept of a guest, the oldest first, in Proxmox's keys.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where none are kept.
+    async fn guest_history(&self, _guest: &GuestRef, _frame: Timeframe) -> Result<Vec<Map<String, Value>>> {
+        let hint = "without --since, `metrics` shows what is used now";
+        Err(Error::usage("no history of figures is kept here: nothing runs that could note them")
+            .with_hint(Hint::Text(hint.to_owned())))
+    }
 
     /// A guest's snapshots, without the server's pseudo-entry `current`.
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>>;

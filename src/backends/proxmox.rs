@@ -11,7 +11,7 @@ use crate::{
     client::{Client, Reply, TaskFilter, TaskList},
     model::{
         Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node, NodeName,
-        Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
+        Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -118,6 +118,10 @@ impl Backend for Proxmox {
 
     async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>> {
         self.client.guest_pending(guest).await
+    }
+
+    async fn guest_history(&self, guest: &GuestRef, frame: Timeframe) -> Result<Vec<Map<String, Value>>> {
+        self.client.guest_history(guest, frame).await
     }
 
     async fn snapshots(&self, guest: &GuestRef) -> Result<Vec<Snapshot>> {

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches};
 use jiff::SignedDuration;
 
 use super::{
@@ -12,9 +12,10 @@ use super::{
     print::{Arrange, Format, Style},
     session::{Access, Session},
     ui::Ui,
+    verb::value,
 };
 use crate::{
-    config::{Credentials, Env, File, Flags, OPTIONS, Paths, Resolved, resolve},
+    config::{Credentials, Env, File, Flags, OPTIONS, Paths, ReadOnly, Resolved, expect, resolve},
     model::{Error, Hint, Result},
     ops::{Interrupt, RunOptions},
     tasks::Limits,
@@ -34,11 +35,22 @@ pub(crate) struct Switches {
     pub(crate) verbose: u8,
 }
 
+/// The flag of changes of guests that waits for their locks.
+const WAIT_LOCK: &str = "wait-lock";
+
+/// It, for the parser.
+pub(crate) fn wait_lock_arg() -> Arg {
+    let help = "Wait so long for a guest that is locked, by a backup or a task, before it is refused";
+    value(WAIT_LOCK, "DURATION", help)
+}
+
 /// What a command works with.
 pub(crate) struct Cx {
     pub(crate) env: Env,
     pub(crate) flags: Flags,
     pub(crate) switches: Switches,
+    /// What a change of guests says of how long it waits for their locks.
+    wait_lock: Option<String>,
     pub(crate) ui: Arc<Ui>,
     pub(crate) interrupt: Interrupt,
 }
@@ -79,14 +91,20 @@ impl Cx {
             verbose: matches.try_get_one::<u8>("verbose").ok().flatten().copied().unwrap_or(0),
         };
         let ui = Arc::new(Ui::new(&env, flags.get("color").unwrap_or("auto"), switches.quiet));
-        Self { env, flags, switches, ui, interrupt: Interrupt::default() }
+        let mut typed = matches;
+        while let Some((_, below)) = typed.subcommand() {
+            typed = below;
+        }
+        let wait_lock = text(typed, WAIT_LOCK).map(str::to_owned);
+        Self { env, flags, switches, wait_lock, ui, interrupt: Interrupt::default() }
     }
 
     /// The same for work on the side: it says nothing and asks nothing.
     pub(crate) fn silent(&self) -> Self {
         let switches = Switches { quiet: true, ..self.switches.clone() };
         let ui = Arc::new(self.ui.silent());
-        Self { env: self.env.clone(), flags: self.flags.clone(), switches, ui, interrupt: self.interrupt.clone() }
+        let (env, flags, interrupt) = (self.env.clone(), self.flags.clone(), self.interrupt.clone());
+        Self { env, flags, switches, wait_lock: None, ui, interrupt }
     }
 
     /// How many columns prose has: those of the terminal, a hundred where there is none.
@@ -111,7 +129,27 @@ impl Cx {
         let paths = self.paths()?;
         let file = File::load(&paths)?;
         let credentials = Credentials::load(&paths.credentials)?;
-        resolve(&self.flags, &self.env, file.as_ref(), &credentials)
+        let resolved = resolve(&self.flags, &self.env, file.as_ref(), &credentials)?;
+        match self.flags.get("expect-context") {
+            Some(expected) => resolved.expect(expected).map(|()| resolved),
+            None => Ok(resolved),
+        }
+    }
+
+    /// Refuses a change where changes are refused; to show one is none.
+    pub(crate) fn check_access(&self, access: Access, read_only: &ReadOnly) -> Result<()> {
+        match access {
+            Access::Write if !self.switches.dry_run => read_only.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for what is about this host or the sandbox whichever context is in use, and reads no configuration.
+    pub(crate) fn check_outside(&self, access: Access, place: &str) -> Result<()> {
+        if let Some(expected) = self.flags.get("expect-context") {
+            expect(expected, &format!("`{place}`"), expected == place)?;
+        }
+        self.check_access(access, &ReadOnly::of(&self.env))
     }
 
     /// Connects to the backend of the context.
@@ -153,7 +191,13 @@ impl Cx {
     pub(crate) fn run_options(&self, resolved: &Resolved) -> Result<RunOptions> {
         let timeout = resolved.setting("timeout").map(parse_duration).transpose()?;
         let limits = Limits { timeout, ..Limits::default() };
-        Ok(RunOptions { wait: !self.switches.no_wait, limits, ..RunOptions::default() })
+        let wait_lock = self.wait_lock()?;
+        Ok(RunOptions { wait: !self.switches.no_wait, limits, wait_lock, ..RunOptions::default() })
+    }
+
+    /// How long the lock of a guest is waited for, where somebody says.
+    pub(crate) fn wait_lock(&self) -> Result<Option<Duration>> {
+        self.wait_lock.as_deref().map(parse_duration).transpose()
     }
 }
 

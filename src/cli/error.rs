@@ -7,7 +7,7 @@ use std::error::Error as _;
 use serde_json::json;
 
 use super::ui::{Ui, style, styled};
-use crate::model::{Error, Hint};
+use crate::model::{Error, Hint, Meanwhile};
 
 /// How errors are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,24 @@ fn data(error: &Error) -> String {
     .to_string()
 }
 
+/// What somebody else did, beside what we would have done.
+fn meanwhile(keys: &[Meanwhile]) -> String {
+    if keys.is_empty() {
+        return "what differs is nothing that is shown: a secret, a snapshot, or the digest that was given is older"
+            .into();
+    }
+    let value =
+        |value: &Option<String>| value.as_ref().map_or("not set".to_owned(), |value| value.replace('\n', "\\n"));
+    let lines = keys.iter().map(|Meanwhile { key, read, now, ours }| {
+        let ours = ours.as_ref().map_or(String::new(), |ours| format!(" (this change: {})", value(ours)));
+        format!("\n  {key}: {} → {}{ours}", value(read), value(now))
+    });
+    format!(
+        "somebody else changed this in between; look, and do it again if it still fits:{}",
+        lines.collect::<String>()
+    )
+}
+
 /// A hint in words.
 pub(crate) fn words(hint: &Hint) -> String {
     match hint {
@@ -77,8 +95,11 @@ pub(crate) fn words(hint: &Hint) -> String {
             format!("did you mean {}?", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))
         }
         Hint::Locked(holder) => {
-            format!("a `{holder}` holds the lock: see `pvectl task list --running`, and try again when it has ended")
+            format!(
+                "a `{holder}` holds the lock: see `pvectl task list --running`; a change waits for it with --wait-lock 60s"
+            )
         }
+        Hint::ChangedMeanwhile(keys) => meanwhile(keys),
         Hint::NeedsPrivilege { path, privilege } => format!(
             "the user or token needs {privilege} on {path}; a token with privilege separation needs it of its own"
         ),

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use rustix::process::geteuid;
 
-use super::{cx::Cx, print::Style};
+use super::{cx::Cx, print::Style, session::Access};
 use crate::{
     backends::cloud_hypervisor::{
         Local, Options, failpoint,
@@ -20,8 +20,8 @@ use crate::{
 /// At which point a test wants the process to be killed; other builds than those of tests do not know it.
 const KILL_AT: &str = "PVECTL_TEST_KILL_AT";
 
-/// How output looks, for what is of this host alone; another context is refused so.
-pub(super) fn style_here(cx: &Cx, refusal: impl FnOnce() -> Error) -> Result<Style> {
+/// How output looks, for what is of this host alone; another context is refused so, and a change where there may be none.
+pub(super) fn style_here(cx: &Cx, access: Access, refusal: impl FnOnce() -> Error) -> Result<Style> {
     let resolved = cx.resolve()?;
     if !matches!(resolved.connection, Connection::Local) {
         return Err(refusal());
@@ -29,6 +29,7 @@ pub(super) fn style_here(cx: &Cx, refusal: impl FnOnce() -> Error) -> Result<Sty
     for warning in &resolved.warnings {
         cx.ui.warn(warning);
     }
+    cx.check_access(access, &resolved.read_only)?;
     cx.style(&resolved)
 }
 
@@ -57,7 +58,7 @@ pub(super) fn backend(cx: &Cx) -> Result<Local> {
         pci: Pci::default(),
         groups: look.groups,
         user: "root@pam".to_owned(),
-        patience: None,
+        patience: cx.wait_lock()?,
     };
     Local::open(options, Arc::new(SystemClock))
 }

@@ -181,6 +181,10 @@ impl Observer for Show {
         self.ui.say(format_args!("{mark} {}/{}{name} {word} ({took:.1}s)", outcome.kind, outcome.vmid));
     }
 
+    fn waiting(&self, guest: &str, why: &str, limit: Duration) {
+        self.ui.say(format_args!("{guest} is {why}: waiting up to {}s for it (--wait-lock)", limit.as_secs_f64()));
+    }
+
     fn warning(&self, text: &str) {
         self.ui.warn(text);
     }

@@ -58,6 +58,7 @@ impl Session {
             cx.ui.warn(warning);
         }
         let style = cx.style(&resolved)?;
+        cx.check_access(access, &resolved.read_only)?;
         if access == Access::Write && style.arrange.filter.is_some() {
             // Taken for a choice of what is changed, it would be the opposite: everything named would be.
             return Err(Error::usage("--field-selector chooses what is printed, not what is changed").with_hint(
@@ -104,13 +105,6 @@ impl Session {
                 });
             }
             Connection::Proxmox(server) => {
-                if server.read_only.value && access == Access::Write && !cx.switches.dry_run {
-                    let origin = &server.read_only.origin;
-                    return Err(Error::new(
-                        Class::Forbidden,
-                        format!("changes are switched off ({origin}: read-only)"),
-                    ));
-                }
                 let node = server.node.as_ref().map(|node| node.value.clone());
                 let name = server.context.as_ref().map_or_else(
                     || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default(),

@@ -93,6 +93,11 @@ impl Ui {
     /// Writes data to stdout, buffered. A reader that went away is no error. An [`Error`] inside of what `write` gives
     /// comes out as it is.
     pub(crate) fn data(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        self.stream(write).map(drop)
+    }
+
+    /// The same for data of which more may come. Says whether somebody reads it.
+    pub(crate) fn stream(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<bool> {
         let written = self.bars.suspend(|| {
             let mut out = BufWriter::with_capacity(64 * 1024, AutoStream::new(io::stdout().lock(), self.out));
             write(&mut out).and_then(|()| out.flush())
@@ -103,8 +108,22 @@ impl Ui {
                 Ok(error) => error,
                 Err(error) => Error::new(Class::Failed, "cannot write to stdout").with_source(error),
             }),
-            _ => Ok(()),
+            written => Ok(written.is_ok()),
         }
+    }
+
+    /// Whether somebody still reads stdout; found out without a word to it.
+    pub(crate) fn is_read(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+            let out = io::stdout();
+            let mut watched = [PollFd::new(&out, PollFlags::empty())];
+            let asked = poll(&mut watched, Some(&Timespec::default()));
+            asked.is_err() || !watched[0].revents().contains(PollFlags::ERR)
+        }
+        #[cfg(not(unix))]
+        true
     }
 
     /// Writes bytes to stdout as they are and at once. Says whether somebody reads them.

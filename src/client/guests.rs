@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{Client, path::segments};
 use crate::model::{
     Call, ConfigView, Error, GuestConfig, GuestKind, GuestRef, GuestStatus, Method, Params, Pending, Result, Snapshot,
+    Timeframe,
     config::{LxcConfig, QemuConfig},
 };
 
@@ -66,6 +67,15 @@ impl Client {
     /// As [`Client::send`].
     pub async fn guest_pending(&self, guest: &GuestRef) -> Result<Vec<Pending>> {
         self.read(&about(guest, &["pending"])).await
+    }
+
+    /// The figures that the server kept of a guest, averages, the oldest first: rows in the server's own keys.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn guest_history(&self, guest: &GuestRef, frame: Timeframe) -> Result<Vec<Map<String, Value>>> {
+        let params = Params::new().with("timeframe", frame.as_str()).with("cf", "AVERAGE");
+        self.read(&about(guest, &["rrddata"]).with_params(params)).await
     }
 
     /// A guest's snapshots, with the server's entry for "now" among them.

@@ -127,8 +127,6 @@ pub struct Proxmox {
     pub secret: Sourced<SecretSource>,
     /// The node that new guests go to.
     pub node: Option<Sourced<String>>,
-    /// Whether every change is refused.
-    pub read_only: Sourced<bool>,
 }
 
 impl Proxmox {

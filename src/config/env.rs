@@ -67,6 +67,7 @@ pub const TABLE: &[EnvVar] = &[
     .connection(),
     EnvVar::new("PVECTL_OUTPUT", "output format, as --output", "json"),
     EnvVar::new("PVECTL_TIMEOUT", "how long to wait, as --timeout", "10m"),
+    EnvVar::new("PVECTL_READ_ONLY", "refuse every change, whatever the context says; 0, false and no are no", "1"),
     EnvVar::new("PVECTL_NO_PROGRESS", "no progress on stderr", "1"),
     EnvVar::new(
         "PVECTL_COMPLETE",
@@ -153,6 +154,11 @@ impl Env {
     /// The value as a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.0.get(name).map(PathBuf::from)
+    }
+
+    /// Whether the variable says yes: anything but `0`, `false` and `no`.
+    pub fn says_yes(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !["0", "false", "no"].iter().any(|no| value == no))
     }
 
     /// The connection variables that are set, in the table's order.

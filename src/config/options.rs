@@ -55,6 +55,7 @@ impl GlobalOption {
 /// Every global option.
 pub const TABLE: &[GlobalOption] = &[
     GlobalOption::new("context", "NAME", "context to use").env("PVECTL_CONTEXT"),
+    GlobalOption::new("expect-context", "NAME", "refuse to do anything unless this context is in use (exit code 2)"),
     GlobalOption::new("host", "URL", "server to talk to, without or instead of a context's").env("PVECTL_ENDPOINT"),
     GlobalOption::new("output", "FORMAT", "table, wide, json, yaml, name, csv, jsonpath=…, custom-columns=…")
         .short('o')

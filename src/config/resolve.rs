@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Connection, Context, Credentials, Endpoint, Env, File, GlobalOption, Identity, OPTIONS, Origin, Proxmox, RESERVED,
-    SecretSource, Sourced, Stored, file::unknown,
+    ReadOnly, SecretSource, Sourced, Stored, file::unknown,
 };
 use crate::model::{Error, Hint, Result};
 
@@ -51,6 +51,8 @@ pub struct Setting {
 pub struct Resolved {
     /// Whom to talk to.
     pub connection: Connection,
+    /// Whether every change is refused.
+    pub read_only: ReadOnly,
     /// The global options, in the table's order.
     pub settings: Vec<Setting>,
     /// What the user should know, one sentence each, for stderr.
@@ -98,7 +100,10 @@ impl Resolved {
             if let Some(node) = &proxmox.node {
                 row("node", node.value.clone(), &node.origin);
             }
-            row("read-only", proxmox.read_only.value.to_string(), &proxmox.read_only.origin);
+        }
+        let Sourced { value, origin } = self.read_only.sourced();
+        if *value || matches!(self.connection, Connection::Proxmox(_)) {
+            row("read-only", value.to_string(), origin);
         }
         for Setting { option, value } in &self.settings {
             // The endpoints above say it with the port.
@@ -140,7 +145,8 @@ pub fn resolve(flags: &Flags, env: &Env, file: Option<&File>, credentials: &Cred
     }
     let settings =
         OPTIONS.iter().map(|option| Setting { option, value: setting(option, flags, env, context, &choice) });
-    Ok(Resolved { connection, settings: settings.collect(), warnings })
+    let read_only = ReadOnly::with(env, context);
+    Ok(Resolved { connection, read_only, settings: settings.collect(), warnings })
 }
 
 fn setting(
@@ -250,10 +256,6 @@ impl Input<'_> {
         let (endpoints, fingerprints) = self.endpoints(choice.servers.as_ref())?;
         let identity = self.identity();
         let secret = self.secret(choice.servers.as_ref())?;
-        let read_only = match self.context.filter(|context| context.read_only) {
-            Some(context) => Sourced::new(true, from(context)),
-            None => Sourced::new(false, Origin::Default),
-        };
         Ok(Proxmox {
             context: choice.context,
             endpoints,
@@ -262,7 +264,6 @@ impl Input<'_> {
             identity,
             secret,
             node: self.context.and_then(|context| Some(Sourced::new(context.node.clone()?, from(context)))),
-            read_only,
         })
     }
 

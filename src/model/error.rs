@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, error::Error as StdError, fmt};
 
+use super::Hint;
+
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -72,43 +74,6 @@ pub enum Sent {
     Maybe,
     /// The server answered; what it said is the truth.
     Answered,
-}
-
-/// Something a person can act on. The knowledge is noted where the error arises; the words are the command line's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hint {
-    /// Names that are close to one that is unknown.
-    DidYouMean(Vec<String>),
-    /// The guest is locked, by this.
-    Locked(String),
-    /// These privileges are needed on this path.
-    NeedsPrivilege {
-        /// The object, `/vms/150`.
-        path: String,
-        /// `VM.PowerMgmt`.
-        privilege: String,
-    },
-    /// The node is down, or its name is wrong.
-    NodeUnreachable(String),
-    /// The server's certificate is not signed by anybody we know; its SHA-256 fingerprint.
-    UnknownCertificate {
-        /// The endpoint.
-        endpoint: String,
-        /// Upper-case hex with colons.
-        fingerprint: String,
-    },
-    /// The credentials were refused.
-    Credentials,
-    /// The VMID is taken.
-    VmidTaken(String),
-    /// The server's answer was lost: look before doing it again.
-    MayHaveHappened,
-    /// The built-in description of the API does not have a parameter; a newer server may.
-    UnknownParameter,
-    /// How to come back to a task that was left.
-    Resume(String),
-    /// Anything else, in words.
-    Text(String),
 }
 
 /// An error of this library.
@@ -274,6 +239,7 @@ const TEXTS: &[(&str, Class)] = &[
     ("already used", Class::Conflict),
     ("is locked (", Class::Conflict),
     ("can't lock file", Class::Conflict),
+    (" is busy: ", Class::Conflict),
     ("can't acquire lock", Class::Conflict),
     ("cfs-lock", Class::Conflict),
     ("no quorum", Class::Conflict),

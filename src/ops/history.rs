@@ -9,7 +9,9 @@ use super::{
     plan::{Change, same_value, shown},
     verbs::CONFIG_ROLLBACK,
 };
-use crate::model::{ConfigView, GuestConfig, Params, Result, is_disk_key, is_secret_key};
+use crate::model::{
+    Class, ConfigView, Error, GuestConfig, Hint, Meanwhile, Params, Result, is_disk_key, is_secret_key,
+};
 
 /// Keys that the server owns: they say how a guest is, or belong to its other keys, and are not set.
 const OWNED: [&str; 13] = [
@@ -59,7 +61,28 @@ pub fn config_changes(before: &GuestConfig, after: &GuestConfig) -> Vec<Change> 
         .collect()
 }
 
+/// Whether a change was refused because the configuration is no longer the one that it was made from.
+pub(super) fn is_outdated(error: &Error) -> bool {
+    let texts = ["checksum mismatch (file change", "detected modified configuration"];
+    error.class() == Class::Conflict && texts.iter().any(|text| error.message().contains(text))
+}
+
 impl Ops {
+    /// Tells what somebody else changed since a plan was made, and what the plan would have made of it.
+    pub(super) async fn tell_both(&self, error: Error, plan: &Plan) -> Error {
+        let Some(read) = &plan.config_before else { return error };
+        // It is only to be told: what cannot be read is left out.
+        let Ok(now) = self.backend().guest_config(&plan.guest, ConfigView::Pending).await else { return error };
+        let ours = |key: &str| plan.changes.iter().find(|change| change.key == key).map(|change| change.after.clone());
+        let keys = config_changes(read, &now).into_iter().map(|Change { key, before, after }| Meanwhile {
+            ours: ours(&key),
+            key,
+            read: before,
+            now: after,
+        });
+        error.with_hint(Hint::ChangedMeanwhile(keys.collect()))
+    }
+
     /// Plans to give a guest the configuration that it had. Disks go back to the volumes that they were only with `disks`;
     /// what cannot be set again is in the plan's notes, each with the reason.
     ///

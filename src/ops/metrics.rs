@@ -1,6 +1,6 @@
-//! The figures of guests at this moment: two looks, and what changed in between.
+//! The figures of guests: two looks and what changed in between, or what a server kept of the past.
 //!
-//! Nothing is kept; history is somebody else's.
+//! Nothing is kept here.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Ops;
-use crate::model::{Class, Guest, GuestKind, NodeName, Result, Vmid};
+use crate::model::{Class, Error, Guest, GuestKind, NodeName, Result, Timeframe, Vmid};
 
 /// How many guests are looked at at once.
 const AT_ONCE: usize = 8;
@@ -120,7 +120,53 @@ impl Metrics {
     }
 }
 
+/// What was kept of a guest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct History {
+    /// The guest.
+    pub vmid: Vmid,
+    /// Its name.
+    pub name: Option<String>,
+    /// `qemu` or `lxc`.
+    #[serde(rename = "type")]
+    pub kind: GuestKind,
+    /// Its node.
+    pub node: NodeName,
+    /// Which of the server's series it is.
+    pub timeframe: &'static str,
+    /// The rows as the server has them, the oldest first.
+    pub rows: Vec<Map<String, Value>>,
+}
+
+impl History {
+    /// The points of a series: seconds since 1970, and the value where there is one.
+    pub fn series(&self, key: &str) -> Vec<(f64, Option<f64>)> {
+        self.rows.iter().filter_map(|row| Some((number(row, "time")?, number(row, key)))).collect()
+    }
+}
+
 impl Ops {
+    /// What was kept of a guest in this time. It ends with the server's last row, whatever the clock here says.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] where nothing is kept, or not so far back.
+    pub async fn history(&self, guest: &Guest, since: Duration) -> Result<History> {
+        let frame = Timeframe::reaching(since.as_secs())
+            .ok_or_else(|| Error::usage("figures of guests are kept for a year"))?;
+        let mut rows = self.backend().guest_history(&guest.reference(), frame).await?;
+        let times = rows.iter().filter_map(|row| number(row, "time"));
+        let begin = times.fold(0.0, f64::max) - since.as_secs_f64();
+        rows.retain(|row| number(row, "time").is_some_and(|time| time > begin));
+        Ok(History {
+            vmid: guest.vmid,
+            name: guest.name.clone(),
+            kind: guest.kind,
+            node: guest.node.clone(),
+            timeframe: frame.as_str(),
+            rows,
+        })
+    }
+
     /// The figures of guests, each looked at twice with this much time in between; once if that is none. A guest that is
     /// gone meanwhile is left out.
     ///

@@ -1,6 +1,6 @@
 //! The two lines between a run and whoever started it: what it tells, and the wish that it stop.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -25,6 +25,9 @@ pub trait Observer: Send + Sync {
     fn call_task(&self, _call: &Call, _upid: &Upid) -> Box<dyn Watch> {
         Box::new(NoWatch)
     }
+
+    /// A guest is waited for, so long at most: why.
+    fn waiting(&self, _guest: &str, _why: &str, _limit: Duration) {}
 
     /// A plan is over.
     fn outcome(&self, _index: usize, _outcome: &Outcome) {}

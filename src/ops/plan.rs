@@ -147,6 +147,12 @@ impl Plan {
         }
     }
 
+    /// The refusal of a change over what holds the guest.
+    pub(super) fn locked(&self, lock: String) -> Error {
+        let message = format!("cannot {} {}: it is locked ({lock})", self.words.act(), self.label());
+        Error::new(Class::Conflict, message).with_hint(Hint::Locked(lock))
+    }
+
     /// The plan as data, with the API calls a backend would make, secrets replaced.
     ///
     /// # Errors
@@ -325,10 +331,7 @@ impl Ops {
 pub(super) fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
     // A guest suspended to disk is locked by that and can be changed and removed all the same.
     match config.lock() {
-        Some(lock) if lock != "suspended" => {
-            let message = format!("cannot {} {}: it is locked ({lock})", plan.words.act(), plan.label());
-            Err(Error::new(Class::Conflict, message).with_hint(Hint::Locked(lock)))
-        }
+        Some(lock) if lock != "suspended" => Err(plan.locked(lock)),
         _ => Ok(()),
     }
 }

@@ -11,11 +11,13 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Interrupt, Observer, Ops, Outcome, Plan, Status,
+    history::is_outdated,
+    locked::{Next, Waiting, is_answer},
     recorded::{Ending, Halt, Recorded},
 };
 use crate::{
     backends::Action,
-    model::{Class, Error, Event, Hint, Intent, Result, StepId, Vmid},
+    model::{Class, Error, Event, Hint, Intent, Result, StepId, Verdict, Vmid},
     tasks::Limits,
 };
 
@@ -39,6 +41,8 @@ pub struct RunOptions {
     pub max_failures: Option<usize>,
     /// How many of the same work failed before: guests for which there is no plan.
     pub failed: usize,
+    /// How long a guest that is locked is waited for; it is refused at once if it is `None`.
+    pub wait_lock: Option<Duration>,
 }
 
 impl Default for RunOptions {
@@ -51,6 +55,7 @@ impl Default for RunOptions {
             pause: Duration::ZERO,
             max_failures: None,
             failed: 0,
+            wait_lock: None,
         }
     }
 }
@@ -60,6 +65,7 @@ struct Run<'a> {
     index: usize,
     plan: Plan,
     recorded: Recorded<'a>,
+    wait_lock: Option<Duration>,
 }
 
 impl Ops {
@@ -127,13 +133,17 @@ impl Ops {
         if let Err((status, error)) = ready {
             return self.outcome(plan, recorded.ending(status, error, Vec::new()));
         }
-        let mut run = Run { index, plan, recorded };
+        let mut run = Run { index, plan, recorded, wait_lock: options.wait_lock };
         let (mut at, mut ended) = (0, Ok(()));
         while ended.is_ok() && at < steps {
             ended = run.step(at).await;
             at += 1;
         }
         let Run { plan, recorded, .. } = run;
+        let ended = match ended {
+            Err(Halt::Failed(error)) if is_outdated(&error) => Err(Halt::Failed(self.tell_both(error, &plan).await)),
+            ended => ended,
+        };
         let ending = recorded.end(ended, |error| explain(error, &plan, at - 1)).await;
         self.outcome(plan, ending)
     }
@@ -201,9 +211,10 @@ fn leftover(plan: &Plan, at: usize) -> Option<String> {
 }
 
 impl Run<'_> {
-    /// Does a step; a create once more where that is known to be harmless.
+    /// Does a step; once more where it was refused over a lock, and a create where that is known to be harmless.
     async fn step(&mut self, at: usize) -> Result<(), Halt> {
         let id = at as StepId + 1;
+        let mut waiting = Waiting::new(self.wait_lock);
         for attempt in 1.. {
             if self.recorded.interrupt.is_raised() {
                 return Err(Halt::Cancelled);
@@ -214,6 +225,7 @@ impl Run<'_> {
                 Err(Halt::Failed(error)) if attempt < VMID_TRIES && self.may_take_another_vmid(at, &error) => {
                     self.take_another_vmid(error).await?;
                 }
+                Err(Halt::Failed(error)) if is_answer(&error) => self.wait(at, error, &mut waiting).await?,
                 Err(halt) => return Err(halt),
             }
         }
@@ -232,6 +244,21 @@ impl Run<'_> {
         // What waits in a queue has no task of the call's own type.
         let call = ops.backend.call(&step).ok().filter(|_| !plan.queue);
         self.recorded.send(id, call.as_ref(), request, |upid| observer.task(index, plan, upid)).await
+    }
+
+    /// Waits for a lock over which a request was refused.
+    async fn wait(&self, at: usize, refused: Error, waiting: &mut Waiting) -> Result<(), Halt> {
+        if self.wait_lock.is_some() {
+            // It is over, and nothing was done: whoever finds this cut off here must not take it for sent.
+            let exit_status = Some(refused.message().to_owned());
+            self.recorded.record(&Event::Step { step: at as StepId + 1, verdict: Verdict::Failed, exit_status });
+        }
+        let Recorded { observer, interrupt, .. } = &self.recorded;
+        match waiting.next(&refused, &self.plan.steps[at].guest.to_string(), *observer, interrupt).await {
+            Next::Look => Ok(()),
+            Next::Over => Err(Halt::Failed(refused)),
+            Next::Interrupted => Err(Halt::Cancelled),
+        }
     }
 
     /// Only a received "already exists" about the very guest that a first step makes allows another number.

@@ -99,6 +99,7 @@ fn contexts_are_added_used_and_removed() {
     exit 5
     --- stderr
     error: changes are switched off (context spare: read-only)
+    hint: --dry-run shows what would be done; to allow changes, take `read-only: true` of `spare` out of config.yaml
     ");
     assert_snapshot!(env.run("vm start 101 --context lab -o json"), @r#"
     exit 0

@@ -25,6 +25,7 @@ fn figures(vmm: &Path) {
     let off = env.run("vm metrics web --interval 0 -o json").ok().json();
     assert_eq!((&off["status"], &off["uptime"], &off["mem"]), (&json!("stopped"), &json!(0), &json!(0)));
     assert_eq!(env.run("vm metrics -o json").ok().json(), json!([]), "all that run");
+    let _ = env.run("vm metrics web --since 1h").exits(2).says(&["no history of figures is kept here"]);
     let _ = env.run("vm start web").ok();
     let row = eventually("it has run for a second", || {
         let row = env.run("vm metrics web --interval 0.5s -o json").ok().json();

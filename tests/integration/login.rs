@@ -9,7 +9,7 @@ use pvectl::{
 use crate::harness::{Env, Server};
 
 /// An account whose context logs in as this user with this password.
-fn with_password(server: &Server, user: &str, password: &str) -> Env {
+pub(crate) fn with_password(server: &Server, user: &str, password: &str) -> Env {
     let env = Env::bare();
     env.write("password", password);
     let add =

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser
 use super::{mutate::mutate_and, touched::Touched};
 use crate::{
     cli::{
-        cx::{Cx, flag, text},
+        cx::{Cx, flag, text, wait_lock_arg},
         session::Access,
         verb::{Exit, Kind, Verb, switch, value, with_examples},
     },
@@ -189,7 +189,8 @@ impl Verb for Add {
             let lines: Vec<String> = what.examples.iter().map(|line| (*line).to_owned()).collect();
             let command = (what.args)(Command::new(what.name).about(what.about).arg(target()))
                 .arg(value("id", "ID", "A name by which `remove` finds it; only on this host"))
-                .arg(switch("queue", "Not now: by the next command on the VM that can; only on this host"));
+                .arg(switch("queue", "Not now: by the next command on the VM that can; only on this host"))
+                .arg(wait_lock_arg());
             group.subcommand(with_examples(command, &lines))
         })
     }
@@ -246,6 +247,7 @@ impl Verb for Remove {
         command
             .arg(target())
             .arg(Arg::new("device").value_name("DEVICE").required(true).help("Its key (virtio1, net0), or its name"))
+            .arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

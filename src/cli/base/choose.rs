@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cli::{
-        cx::{Cx, flag, parse_duration, text, texts},
+        cx::{Cx, flag, parse_duration, text, texts, wait_lock_arg},
         session::Session,
         verb::{Kind, switch, value},
     },
@@ -30,7 +30,7 @@ pub(super) fn chosen_args(command: Command) -> Command {
         value("pool", "POOL", "Those in this pool"),
         value("tag", "TAG", "Those with this tag"),
     ];
-    command.arg(targets_arg(false)).args(args.into_iter().map(instead)).args(pace_args())
+    command.arg(targets_arg(false)).args(args.into_iter().map(instead)).args(pace_args()).arg(wait_lock_arg())
 }
 
 /// The flags that say how many at a time.

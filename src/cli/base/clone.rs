@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command};
 
-use super::mutate::carry_out;
+use super::mutate::{carry_out, unlocked};
 use crate::{
     cli::{
-        cx::{Cx, flag, text, texts},
+        cx::{Cx, flag, text, texts, wait_lock_arg},
         session::Access,
         verb::{Exit, Kind, Verb, switch, value},
     },
@@ -64,6 +64,7 @@ impl Verb for Clone {
             .arg(value("vmid", "VMID", "Its number; the next free one if none is given"))
             .arg(value("target", "NODE", "Its node, which needs storage that both have; else that of the source"))
             .arg(value("storage", "STORAGE", "Where its disks go; else beside those of the source"))
+            .arg(wait_lock_arg())
             .arg(value("snapname", "SNAPSHOT", "Copy the source as it was in this snapshot"))
             .arg(value("pool", "POOL", "The pool it goes into"))
             .arg(value("description", "TEXT", "A text for people"));
@@ -107,7 +108,7 @@ impl Verb for Clone {
             return Err(Error::usage(format!("`{}` takes one {} at a time", self.name(), kind.noun))
                 .with_hint(Hint::Text("each copy wants a name and a number of its own".into())));
         };
-        let plan = session.ops.plan_clone(source, &request).await?;
+        let plan = unlocked(cx, &session, source, async || session.ops.plan_clone(source, &request).await).await?;
         carry_out(cx, &session, vec![plan]).await
     }
 }

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 use super::{get::targets_arg, mutate::mutate};
 use crate::{
     cli::{
-        cx::{Cx, text, texts},
+        cx::{Cx, text, texts, wait_lock_arg},
         session::Access,
         verb::{Exit, Kind, Verb},
     },
@@ -45,6 +45,7 @@ impl Verb for ResizeDisk {
                     .required(true)
                     .help("How large it is to be (50G), or by how much it grows (+10G)"),
             )
+            .arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -79,7 +80,7 @@ impl Verb for Template {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(targets_arg(true))
+        command.arg(targets_arg(true)).arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

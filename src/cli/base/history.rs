@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde::Serialize;
 
-use super::mutate::{carry_out, require_somebody_to_confirm};
+use super::mutate::{carry_out, require_somebody_to_confirm, unlocked};
 use crate::{
     cli::{
-        cx::{Cx, flag, text},
+        cx::{Cx, flag, text, wait_lock_arg},
         print::{self, Column, Row, human::ago},
         session::{Access, Session},
         ui::{style, styled},
@@ -212,6 +212,7 @@ impl Verb for Rollback {
             .arg(target_arg())
             .arg(operation_arg("before", "To what this operation found").required(true))
             .arg(switch("disks", "Also attach the volumes that were attached then, and detach the others"))
+            .arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -219,7 +220,9 @@ impl Verb for Rollback {
         let (session, found, kept) = kept(cx, kind, matches, Access::Write).await?;
         let operation = matches.get_one::<i64>("before").copied().unwrap_or_default();
         let before = before(&kept, operation, &found)?;
-        let plan = session.ops.plan_config_rollback(&found, &before, flag(matches, "disks")).await?;
+        let disks = flag(matches, "disks");
+        let plan = async || session.ops.plan_config_rollback(&found, &before, disks).await;
+        let plan = unlocked(cx, &session, &found, plan).await?;
         if !plan.changes.is_empty() && !cx.switches.dry_run && !cx.switches.confirm {
             for change in &plan.changes {
                 let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());

@@ -5,19 +5,28 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 
-use super::row::GuestRow;
+use super::{
+    row::GuestRow,
+    watch::{Watched, watch, watch_arg},
+};
 use crate::{
     cli::{
-        cx::{Cx, text, texts},
+        cx::{Cx, flag, text, texts},
         print,
         session::Access,
         verb::{Exit, Kind, Verb, value},
     },
     model::Result,
-    ops::Choice,
+    ops::{Choice, Resolved},
 };
 
 pub(super) struct List;
+
+/// What a guest uses moves all the time; what it is and has does not.
+const WATCHED: Watched = Watched {
+    moving: &["uptime", "cpu", "mem", "disk", "memhost", "netin", "netout", "diskread", "diskwrite"],
+    goes: true,
+};
 
 #[async_trait(?Send)]
 impl Verb for List {
@@ -33,6 +42,7 @@ impl Verb for List {
         vec![
             format!("pvectl {} list", kind.noun),
             format!("pvectl {} list --status running --node pve1 -o wide", kind.noun),
+            format!("pvectl {} list --watch", kind.noun),
             format!("pvectl {} list -l 'app=web,tier!=db' --sort-by node,-mem", kind.noun),
             format!("pvectl {} list --field-selector 'maxmem>=4G' -o csv", kind.noun),
             format!("pvectl {} list --jq '.[] | select(.template == 0) | .name'", kind.noun),
@@ -62,6 +72,7 @@ pub(crate) fn filter_args() -> Vec<Arg> {
         ),
         value("template", "BOOL", "Only templates, or everything but templates")
             .value_parser(PossibleValuesParser::new(["true", "false"])),
+        watch_arg(),
     ]
 }
 
@@ -88,9 +99,15 @@ pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> R
     let choice = Choice { template, ..choice(matches)? };
     let session = cx.session(Access::Read).await?;
     let context: Arc<str> = session.ops.context().into();
-    let found = session.ops.choose(kind.guest(), &choice).await?;
-    let mut rows: Vec<GuestRow> =
-        found.into_iter().map(|found| GuestRow { guest: found.guest, context: context.clone() }).collect();
+    let look = async || {
+        let found = session.ops.choose(kind.guest(), &choice).await?;
+        let row = |found: Resolved| GuestRow { guest: found.guest, context: context.clone() };
+        Ok(found.into_iter().map(row).collect::<Vec<_>>())
+    };
+    if flag(matches, "watch") {
+        return watch(cx, &session, &WATCHED, look).await;
+    }
+    let mut rows = look().await?;
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(0)
 }

@@ -1,4 +1,4 @@
-//! `metrics`: what guests use at this moment, as a table or as numbers.
+//! `metrics`: what guests use at this moment, as a table or as numbers. The past is drawn by `plots`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use clap::{ArgMatches, Command};
 use serde::Serialize;
 
-use super::{get::targets_arg, row::shared_text};
+use super::{
+    get::targets_arg,
+    plots::{parse_since, plots},
+    row::shared_text,
+};
 use crate::{
     cli::{
         cx::{Cx, parse_duration, text, texts},
@@ -83,6 +87,7 @@ impl Verb for Metrics {
             format!("pvectl {} metrics", kind.noun),
             format!("pvectl {} metrics 100 --interval 5s -o wide", kind.noun),
             format!("pvectl {} metrics 100 --interval 0 -o json", kind.noun),
+            format!("pvectl {} metrics 100 --since 24h", kind.noun),
         ]
     }
 
@@ -91,10 +96,16 @@ impl Verb for Metrics {
         command
             .arg(targets_arg(false).help("VMID, name, list, range or NODE/VMID; all that run if none is given"))
             .arg(value("interval", "DURATION", help).default_value(INTERVAL))
+            .arg(
+                value("since", "DURATION", "What they used in the past, drawn: 1h, 24h, 7d, 1mo, at most a year")
+                    .requires("targets")
+                    .conflicts_with("interval"),
+            )
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let interval: Duration = parse_duration(text(matches, "interval").unwrap_or(INTERVAL))?;
+        let since = text(matches, "since").map(parse_since).transpose()?;
         let targets = texts(matches, "targets");
         let session = cx.session(Access::Read).await?;
         let mut guests: Vec<Guest> = match targets.is_empty() {
@@ -109,6 +120,9 @@ impl Verb for Metrics {
             }
         };
         guests.sort_by_key(|guest| guest.vmid);
+        if let Some(since) = since {
+            return plots(cx, &session, &guests, since).await;
+        }
         let context: Arc<str> = session.ops.context().into();
         let measured = session.ops.metrics(&guests, interval).await?;
         let mut rows: Vec<MetricsRow> =

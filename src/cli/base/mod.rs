@@ -15,6 +15,7 @@ mod host;
 mod list;
 mod metrics;
 mod mutate;
+mod plots;
 mod power;
 mod rename;
 mod row;
@@ -22,12 +23,14 @@ mod snapshot;
 mod touched;
 mod update;
 mod wait;
+mod watch;
 
 pub(crate) use config::UnknownFlag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
 pub(crate) use mutate::{carry_out, in_turn, require_somebody_to_confirm};
+pub(crate) use watch::{Watched, watch, watch_arg};
 
 use super::{
     print::{Heading, headings},

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use futures_util::{StreamExt, stream};
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::{
     cli::{
@@ -76,7 +77,16 @@ pub(super) async fn mutate_and(
     plan: impl AsyncFn(&Resolved) -> Result<Plan>,
     tell: impl AsyncFn(&[Outcome]),
 ) -> Result<Exit> {
-    let planned: Vec<Result<Plan>> = stream::iter(found).map(|found| plan(found)).buffered(PLANNING).collect().await;
+    // Some may wait for a lock, and must not keep others from being looked at.
+    let looking = Semaphore::new(PLANNING);
+    let plans = found.iter().map(async |found| {
+        let plan = async || {
+            let _turn = looking.acquire().await;
+            plan(found).await
+        };
+        unlocked(cx, session, found, plan).await
+    });
+    let planned = join_all(plans).await;
     let mut plans = Vec::new();
     // The row of a guest for which there is no plan, in the place of its plan.
     let mut refused = Vec::new();
@@ -98,6 +108,18 @@ pub(super) async fn mutate_and(
     let mut ran = outcomes.into_iter();
     let rows = refused.into_iter().filter_map(|refused| refused.or_else(|| ran.next()));
     finish(cx, session, rows.collect())
+}
+
+/// Plans a change of a guest, and waits for its lock where that is asked for.
+pub(super) async fn unlocked(
+    cx: &Cx,
+    session: &Session,
+    found: &Resolved,
+    plan: impl AsyncFn() -> Result<Plan>,
+) -> Result<Plan> {
+    let show = Show::new(cx.ui.clone(), 1);
+    // Nothing is sent yet: a wish to stop ends the command.
+    session.ops.plan_unlocked(found, &session.options, &show, &cx.interrupt, plan).await
 }
 
 /// Carries out plans that stand on their own.

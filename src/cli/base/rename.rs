@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 use super::mutate::mutate;
 use crate::{
     cli::{
-        cx::{Cx, text},
+        cx::{Cx, text, wait_lock_arg},
         session::Access,
         verb::{Exit, Kind, Verb},
     },
@@ -37,6 +37,7 @@ impl Verb for Rename {
         command
             .arg(Arg::new("target").value_name("TARGET").required(true).help("VMID, name, or NODE/VMID"))
             .arg(Arg::new("name").value_name("NAME").required(true).help("Its new name, a DNS name"))
+            .arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

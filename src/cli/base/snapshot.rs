@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cli::{
-        cx::{Cx, flag, text, texts},
+        cx::{Cx, flag, text, texts, wait_lock_arg},
         print::{self, Column, Row, human::ago},
         session::{Access, Session},
         verb::{Exit, Group, Kind, Verb, switch, value},
@@ -154,6 +154,7 @@ impl Verb for Create {
         let name = "The name: letters, digits, - and _, the first a letter; at most 40";
         let command =
             command.arg(target_arg()).arg(snapshot_arg(name)).arg(value("description", "TEXT", "A text for people"));
+        let command = command.arg(wait_lock_arg());
         match kind.guest() {
             GuestKind::Qemu => command.arg(switch("memory", "Keep the memory of a running one, too")),
             GuestKind::Lxc => command,
@@ -263,7 +264,11 @@ impl Verb for Rollback {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(target_arg()).arg(snapshot_arg(ITS_NAME)).arg(switch("start", "Start it afterwards"))
+        command
+            .arg(target_arg())
+            .arg(snapshot_arg(ITS_NAME))
+            .arg(switch("start", "Start it afterwards"))
+            .arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -292,7 +297,7 @@ impl Verb for Delete {
 
     fn args(&self, command: Command, _: &Kind) -> Command {
         let force = "Take it out of the configuration even if its disks cannot be removed";
-        command.arg(target_arg()).arg(snapshot_arg(ITS_NAME)).arg(switch("force", force))
+        command.arg(target_arg()).arg(snapshot_arg(ITS_NAME)).arg(switch("force", force)).arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
@@ -321,7 +326,7 @@ impl Verb for Update {
 
     fn args(&self, command: Command, _: &Kind) -> Command {
         let description = value("description", "TEXT", "A text for people; an empty one takes it away").required(true);
-        command.arg(target_arg()).arg(snapshot_arg(ITS_NAME)).arg(description)
+        command.arg(target_arg()).arg(snapshot_arg(ITS_NAME)).arg(description).arg(wait_lock_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

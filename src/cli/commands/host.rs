@@ -189,6 +189,7 @@ impl Row for Orphan {
 async fn collect(cx: &Cx, _: &ArgMatches) -> Result<Exit> {
     let style = cx.plain_style()?;
     let remove = cx.switches.confirm && !cx.switches.dry_run;
+    cx.check_outside(if remove { Access::Write } else { Access::Read }, "local")?;
     if remove && style.arrange.filter.is_some() {
         return Err(Error::usage("--field-selector chooses what is printed, not what is removed")
             .with_hint(Hint::Text("leave it out, or leave --confirm out".into())));

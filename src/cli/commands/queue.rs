@@ -89,6 +89,11 @@ const CANCEL: Entry = Entry {
 async fn cancel(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
     let session = cx.session(Access::Write).await?;
+    if cx.switches.dry_run {
+        cx.ui.say(format_args!("would take number {id} out of the queue"));
+        cx.ui.say("nothing was done (--dry-run)");
+        return Ok(0);
+    }
     session.ops.backend().cancel_queued(id).await?;
     cx.ui.say(format_args!("number {id} is out of the queue"));
     Ok(0)

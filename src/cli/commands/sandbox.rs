@@ -12,6 +12,7 @@ use crate::{
         complete::cache,
         cx::{Cx, flag, text, texts},
         print,
+        session::Access,
         verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
     config::Connection,
@@ -74,6 +75,7 @@ const GROUP: &[Entry] = &[
 ];
 
 fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    cx.check_outside(Access::Write, "sandbox")?;
     let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
     let shape = Shape {
         nodes: number("nodes"),
@@ -82,6 +84,11 @@ fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     };
     let paths = cx.paths()?;
     let path = paths.sandbox();
+    if cx.switches.dry_run {
+        cx.ui.say(format_args!("would make a new sandbox with {} nodes in {}", shape.nodes, path.display()));
+        cx.ui.say("nothing was done (--dry-run)");
+        return Ok(0);
+    }
     Sandbox::reset(&path, &shape, Arc::new(SystemClock))?;
     cache(&paths, &Connection::Sandbox { implicit: false }, "").forget();
     cx.ui.say(format_args!("a new sandbox with {} nodes lies in {}", shape.nodes, path.display()));

@@ -55,6 +55,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("config add-context", "node", Source::Nothing),
     ("config", "name", Source::Contexts),
     ("", "context", Source::Contexts),
+    ("", "expect-context", Source::Contexts),
     ("", "host", Source::Hosts),
     ("", "output", Source::Formats),
     ("", "sort-by", Source::Columns),

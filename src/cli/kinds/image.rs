@@ -27,6 +27,7 @@ use crate::{
             human::{ago, size},
         },
         progress::{bar, show_share},
+        session::Access,
         ui::{Ui, style, styled},
         verb::{Entry, Exit, Kind, Of, switch, value},
     },
@@ -77,8 +78,8 @@ fn row(image: Image) -> ImageRow {
 }
 
 /// The store of this host, and how output looks.
-fn store(cx: &Cx) -> Result<(Images, print::Style)> {
-    let style = local::style_here(cx, || {
+fn store(cx: &Cx, access: Access) -> Result<(Images, print::Style)> {
+    let style = local::style_here(cx, access, || {
         Error::usage("images are kept on this host only; clusters do not have theirs here yet")
             .with_hint(Hint::Text("give `--context local` for the images of this host".into()))
     })?;
@@ -103,7 +104,7 @@ const LIST: Entry = Entry {
 };
 
 fn list(cx: &Cx) -> Result<Exit> {
-    let (images, style) = store(cx)?;
+    let (images, style) = store(cx, Access::Read)?;
     let mut rows: Vec<ImageRow> = images.list()?.into_iter().map(row).collect();
     print::list(&cx.ui, &style, &mut rows)?;
     Ok(0)
@@ -140,7 +141,7 @@ fn named(images: &Images, matches: &ArgMatches) -> Result<Vec<Image>> {
 }
 
 fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let (images, style) = store(cx)?;
+    let (images, style) = store(cx, Access::Read)?;
     let mut rows: Vec<ImageRow> = named(&images, matches)?.into_iter().map(row).collect();
     match rows.as_slice() {
         [one] => print::one(&cx.ui, &style, one)?,
@@ -175,7 +176,7 @@ const PULL: Entry = Entry {
 };
 
 async fn pull(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let (images, style) = store(cx)?;
+    let (images, style) = store(cx, Access::Write)?;
     if cx.switches.no_wait {
         return Err(Error::usage("--no-wait: an image is fetched by this very command, and nobody else would go on")
             .with_hint(Hint::Text("a pull that was broken off goes on when it is repeated".into())));
@@ -266,7 +267,7 @@ const DELETE: Entry = Entry {
 
 fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     require_somebody_to_confirm(cx)?;
-    let (images, style) = store(cx)?;
+    let (images, style) = store(cx, Access::Write)?;
     let found = named(&images, matches)?;
     for image in &found {
         cx.ui.say(format_args!(

@@ -17,6 +17,7 @@ use crate::{
         cx::{Cx, flag, text, texts},
         local,
         print::{self, Column, Row, Shape, headings, table::status_colour},
+        session::Access,
         ui::{style, styled},
         verb::{Entry, Exit, Kind, Of, switch, value},
     },
@@ -71,8 +72,8 @@ fn row(network: HostNetwork) -> NetworkRow {
 }
 
 /// This host, and how output looks.
-fn host(cx: &Cx) -> Result<(Local, print::Style)> {
-    let style = local::style_here(cx, || {
+fn host(cx: &Cx, access: Access) -> Result<(Local, print::Style)> {
+    let style = local::style_here(cx, access, || {
         Error::usage("only the networks of this host are known here; those of a cluster's nodes come later").with_hint(
             Hint::Text(
                 "give `--context local` for the networks of this host; for a node's, `pvectl api get \
@@ -93,7 +94,7 @@ const LIST: Entry = Entry {
 };
 
 async fn list(cx: &Cx) -> Result<Exit> {
-    let (host, style) = host(cx)?;
+    let (host, style) = host(cx, Access::Read)?;
     let mut rows: Vec<NetworkRow> = host.networks().await?.into_iter().map(row).collect();
     print::list(&cx.ui, &style, &mut rows)?;
     Ok(0)
@@ -130,7 +131,7 @@ const GET: Entry = Entry {
 };
 
 async fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let (host, style) = host(cx)?;
+    let (host, style) = host(cx, Access::Read)?;
     let mut rows: Vec<NetworkRow> = host.networks_named(&names(matches)).await?.into_iter().map(row).collect();
     match rows.as_slice() {
         [one] => print::one(&cx.ui, &style, one)?,
@@ -148,7 +149,7 @@ const DESCRIBE: Entry = Entry {
 };
 
 async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let (host, style) = host(cx)?;
+    let (host, style) = host(cx, Access::Read)?;
     let rows: Vec<NetworkRow> = host.networks_named(&names(matches)).await?.into_iter().map(row).collect();
     let names: Vec<String> = rows.iter().map(Row::name).collect();
     let people = |out: &mut dyn Write, places: &[usize]| {
@@ -233,7 +234,7 @@ async fn create(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         cidr: text(matches, "cidr").map(cidr).transpose()?,
         nat: !flag(matches, "no-nat"),
     };
-    let (host, style) = host(cx)?;
+    let (host, style) = host(cx, Access::Write)?;
     if cx.switches.dry_run {
         host.check_network(&request).await?;
         cx.ui.say(format_args!("would make network/{}", request.name));
@@ -256,7 +257,7 @@ const DELETE: Entry = Entry {
 
 async fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     require_somebody_to_confirm(cx)?;
-    let (host, style) = host(cx)?;
+    let (host, style) = host(cx, Access::Write)?;
     // Whatever is wrong with one of them is said before any of them goes.
     let found = host.networks_named(&names(matches)).await?;
     for network in &found {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     backends::TaskQuery,
     cli::{
+        base::{Watched, watch as watch_list, watch_arg},
         cx::{Cx, flag, text, texts},
         print::{self, Column, Format, Row, Shape, headings, human::ago, table::status_colour},
         progress::{TaskLine, bar},
@@ -133,7 +134,11 @@ fn upid_arg() -> Arg {
 const LIST: Entry = Entry {
     name: "list",
     about: "List tasks, the newest first",
-    examples: &["pvectl task list --running", "pvectl task list --vmid 100 --failed --limit 5"],
+    examples: &[
+        "pvectl task list --running",
+        "pvectl task list --vmid 100 --failed --limit 5",
+        "pvectl task list --watch",
+    ],
     args: |command| {
         command
             .visible_alias("ls")
@@ -142,6 +147,7 @@ const LIST: Entry = Entry {
             .arg(switch("running", "Only running ones"))
             .arg(switch("failed", "Only failed ones"))
             .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("25"))
+            .arg(watch_arg())
     },
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
@@ -156,10 +162,16 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         limit: matches.get_one::<u64>("limit").copied().unwrap_or(25),
     };
     let session = cx.session(Access::Read).await?;
-    let tasks = session.ops.backend().tasks(&query).await?;
-    let context = session.ops.context();
-    let mut rows: Vec<TaskRow> =
-        tasks.into_iter().map(|entry| TaskRow { entry, context: context.to_owned() }).collect();
+    let look = async || {
+        let tasks = session.ops.backend().tasks(&query).await?;
+        let row = |entry| TaskRow { entry, context: session.ops.context().to_owned() };
+        Ok(tasks.into_iter().map(row).collect::<Vec<_>>())
+    };
+    if flag(matches, "watch") {
+        // What ended is no longer among those that run.
+        return watch_list(cx, &session, &Watched { moving: &[], goes: query.running }, look).await;
+    }
+    let mut rows = look().await?;
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(0)
 }

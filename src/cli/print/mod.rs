@@ -11,6 +11,7 @@ mod jq;
 mod json;
 mod jsonpath;
 mod name;
+pub(crate) mod plot;
 pub(crate) mod table;
 mod yaml;
 
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 pub(crate) use arrange::Arrange;
 pub(crate) use format::{FORMATS, Format, known_formats};
-pub(crate) use table::Column;
+pub(crate) use table::{Column, Lines};
 
 use super::ui::Ui;
 use crate::model::{Class, Error, Hint, Result};
@@ -86,6 +87,14 @@ pub(crate) fn list<T: Row>(ui: &Ui, style: &Style, rows: &mut Vec<T>) -> Result<
         Format::Table | Format::Wide => table::write(out, T::columns(), rows, style),
         _ => write_data(out, style, &fields::<T>(), rows),
     })
+}
+
+/// Writes what happened to a row, for machines: a line of its own.
+pub(crate) fn event(out: &mut dyn Write, style: &Style, event: &Value) -> io::Result<()> {
+    match &style.format {
+        Format::Jq(jq) => jq::write(out, jq, event),
+        _ => writeln!(out, "{event}"),
+    }
 }
 
 /// Prints one thing: an object for machines, a table of one row for people.

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use anstyle::Style as Colour;
 use unicode_width::UnicodeWidthStr;
 
-use super::{Format, Style};
+use super::{Format, Row, Style};
 use crate::cli::ui::style;
 
 /// A column of a table.
@@ -57,14 +57,52 @@ pub(crate) fn status_colour(status: &str) -> Option<Colour> {
 }
 
 pub(crate) fn write<T>(out: &mut dyn Write, columns: &[Column<T>], rows: &[T], style: &Style) -> io::Result<()> {
-    let wide = matches!(style.format, Format::Wide);
-    let columns: Vec<&Column<T>> = columns.iter().filter(|column| wide || !column.wide).collect();
-    let header: Vec<Cell> = columns.iter().map(|column| Cell::new(column.title.to_owned())).collect();
+    let columns = shown(columns, style);
+    let header = titles(&columns);
     let header = style.headers.then_some(header.as_slice());
-    let mut cells = Vec::with_capacity(rows.len() * columns.len());
-    cells.extend(rows.iter().flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))));
+    let cells = cells(&columns, rows.iter());
     let colour = |at: usize, text: &str| if style.colours { (columns[at].colour)(text) } else { None };
-    write_lines(out, columns.len(), header, &cells, |at| columns[at].right, colour)
+    write_lines(out, &mut vec![0; columns.len()], header, &cells, |at| columns[at].right, colour)
+}
+
+/// Rows that come one after the other, below one header: as wide as the widest cell so far.
+pub(crate) struct Lines {
+    widths: Vec<usize>,
+    header: bool,
+}
+
+impl Lines {
+    pub(crate) fn new<T: Row>(style: &Style) -> Self {
+        Self { widths: vec![0; shown(T::columns(), style).len()], header: style.headers }
+    }
+
+    /// Writes the next rows, for people: cells or names.
+    pub(crate) fn write<T: Row>(&mut self, out: &mut dyn Write, style: &Style, rows: &[&T]) -> io::Result<()> {
+        if let Format::Name = style.format {
+            return rows.iter().try_for_each(|row| super::name::write(out, &row.name()));
+        }
+        let columns = shown(T::columns(), style);
+        let header = titles(&columns);
+        let header = std::mem::take(&mut self.header).then_some(header.as_slice());
+        let cells = cells(&columns, rows.iter().copied());
+        let colour = |at: usize, text: &str| if style.colours { (columns[at].colour)(text) } else { None };
+        write_lines(out, &mut self.widths, header, &cells, |at| columns[at].right, colour)
+    }
+}
+
+fn shown<'a, T>(columns: &'a [Column<T>], style: &Style) -> Vec<&'a Column<T>> {
+    let wide = matches!(style.format, Format::Wide);
+    columns.iter().filter(|column| wide || !column.wide).collect()
+}
+
+fn titles<T>(columns: &[&Column<T>]) -> Vec<Cell> {
+    columns.iter().map(|column| Cell::new(column.title.to_owned())).collect()
+}
+
+fn cells<'a, T: 'a>(columns: &[&Column<T>], rows: impl ExactSizeIterator<Item = &'a T>) -> Vec<Cell> {
+    let mut cells = Vec::with_capacity(rows.len() * columns.len());
+    cells.extend(rows.flat_map(|row| columns.iter().map(|column| Cell::new((column.cell)(row)))));
+    cells
 }
 
 /// Writes rows of texts whose columns are known only now.
@@ -77,25 +115,27 @@ pub(crate) fn write_cells(
     let header: Vec<Cell> = titles.into_iter().map(Cell::new).collect();
     let cells: Vec<Cell> = rows.into_iter().flatten().map(Cell::new).collect();
     let columns = header.len();
-    write_lines(out, columns, style.headers.then_some(header.as_slice()), &cells, |_| false, |_, _| None)
+    let header = style.headers.then_some(header.as_slice());
+    write_lines(out, &mut vec![0; columns], header, &cells, |_| false, |_, _| None)
 }
 
 fn write_lines(
     out: &mut dyn Write,
-    columns: usize,
+    widths: &mut [usize],
     header: Option<&[Cell]>,
     cells: &[Cell],
     right: impl Fn(usize) -> bool,
     colour: impl Fn(usize, &str) -> Option<Colour>,
 ) -> io::Result<()> {
-    let lines = || cells.chunks(columns.max(1));
-    let widths: Vec<usize> = (0..columns)
-        .map(|at| header.into_iter().chain(lines()).map(|line| line[at].width).max().unwrap_or(0))
-        .collect();
-    if let Some(header) = header {
-        write_line(out, &widths, header, &right, |_, _| Some(style::HEADER))?;
+    let columns = widths.len().max(1);
+    let lines = || cells.chunks(columns);
+    for (at, width) in widths.iter_mut().enumerate() {
+        *width = header.into_iter().chain(lines()).map(|line| line[at].width).max().unwrap_or(0).max(*width);
     }
-    lines().try_for_each(|line| write_line(out, &widths, line, &right, &colour))
+    if let Some(header) = header {
+        write_line(out, widths, header, &right, |_, _| Some(style::HEADER))?;
+    }
+    lines().try_for_each(|line| write_line(out, widths, line, &right, &colour))
 }
 
 fn write_line(

@@ -174,7 +174,7 @@ fn a_context_gives_everything_it_says() {
     assert_eq!(proxmox.identity, Some(Sourced::new(Identity::User("root@pam".to_owned()), context.clone())));
     assert!(matches!(proxmox.secret.value, SecretSource::Ask), "a user without a password is asked");
     assert_eq!(proxmox.node, Some(Sourced::new("pve2".to_owned(), context.clone())));
-    assert_eq!(proxmox.read_only, Sourced::new(true, context));
+    assert_eq!(case.resolve().unwrap().read_only.sourced(), &Sourced::new(true, context));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn the_environment_alone_is_enough() {
     assert!(proxmox.endpoints.value.iter().all(|endpoint| endpoint.fingerprint().is_some()));
     assert_eq!(proxmox.fingerprints, Some(Origin::Env("PVECTL_FINGERPRINT")));
     assert_eq!(proxmox.node, None);
-    assert!(!proxmox.read_only.value);
+    assert!(case.resolve().unwrap().read_only.check().is_ok());
 
     let three = [pin.as_str(); 3].join(",");
     let error = self::case().env("PVECTL_ENDPOINT", "a,b").env("PVECTL_TOKEN", TOKEN).env("PVECTL_FINGERPRINT", &three);
@@ -325,5 +325,21 @@ fn rows_tell_where_each_value_came_from() {
         "color = auto (default)",
     ] {
         assert!(shown.iter().any(|line| line == want), "{want} is not in {shown:#?}");
+    }
+}
+
+#[test]
+fn only_the_context_itself_is_the_one_expected() {
+    let expected =
+        |case: Case, name: &str| case.resolve().unwrap().expect(name).map_err(|error| error.message().to_owned());
+    assert_eq!(expected(case().contexts("prod"), "prod"), Ok(()));
+    assert_eq!(expected(case(), "sandbox"), Ok(()));
+    for (case, name, used) in [
+        (case().contexts("prod"), "lab", "in use is `prod`"),
+        (case().contexts("prod").flag("context", "prod").flag("host", "else"), "prod", "`prod` with the server else"),
+        (case().env("PVECTL_ENDPOINT", "pve9").env("PVECTL_TOKEN", TOKEN), "prod", "no context but pve9"),
+    ] {
+        let error = expected(case, name).unwrap_err();
+        assert!(error.contains(used), "{error}");
     }
 }

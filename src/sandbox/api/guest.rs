@@ -16,10 +16,12 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/nodes/{node}/lxc/{vmid}/status", |_| Ok(index("subdir", LXC_STATUS))),
     (Get, "/nodes/{node}/qemu/{vmid}/status/current", current),
     (Get, "/nodes/{node}/lxc/{vmid}/status/current", current),
+    (Get, "/nodes/{node}/qemu/{vmid}/rrddata", history),
+    (Get, "/nodes/{node}/lxc/{vmid}/rrddata", history),
 ];
 
-const QEMU: &[&str] = &["config", "pending", "status", "clone", "snapshot", "template"];
-const LXC: &[&str] = &["config", "pending", "status", "clone", "snapshot", "template"];
+const QEMU: &[&str] = &["config", "pending", "status", "clone", "snapshot", "template", "rrddata"];
+const LXC: &[&str] = &["config", "pending", "status", "clone", "snapshot", "template", "rrddata"];
 const QEMU_STATUS: &[&str] = &["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"];
 const LXC_STATUS: &[&str] = &["current", "start", "stop", "shutdown", "reboot", "migrate"];
 
@@ -31,4 +33,9 @@ fn list(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn current(context: &mut Context<'_>) -> Result<Reply, Fault> {
     Ok(Reply::data(figures::current(context.guest()?, context.now)))
+}
+
+fn history(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let frame = context.need("timeframe")?;
+    Ok(Reply::data(figures::history(context.guest()?, frame, context.now)))
 }

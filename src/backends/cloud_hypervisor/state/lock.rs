@@ -187,7 +187,9 @@ fn busy(directory: &Path, asks: &Holder) -> Error {
         }
         None => format!("VM {vmid} is busy: another process works on it"),
     };
-    Error::conflict(text).with_hint(Hint::Text("wait for it with --timeout".to_owned()))
+    Error::conflict(text).with_hint(Hint::Text(
+        "give it longer with --wait-lock, or leave that out to wait as long as it takes".to_owned(),
+    ))
 }
 
 fn unusable(path: &Path, error: io::Error) -> Error {
