@@ -259,11 +259,19 @@ fn an_interrupt_stops_the_watching_of_a_call_too() {
 
 #[test]
 fn a_lost_answer_is_unknown_and_never_sent_again() {
-    let server = Env::new().serve("--fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'");
+    let server = Env::new().serve("--fault 'POST /nodes/*/qemu/*/status/start:reset-before*1'");
     let output = server.run("api post /nodes/pve2/qemu/101/status/start").exits(10);
     let _ = output.says(&["may have been carried out"]);
     assert_eq!(server.changes().len(), 1);
     assert_eq!(server.json("operation list")[0]["status"], "unknown");
+}
+
+#[test]
+fn a_lost_answer_is_found_by_its_task() {
+    let server = Env::new().serve("--fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'");
+    let _ = server.run("api post /nodes/pve2/qemu/101/status/start").ok().says(&["its task was found"]);
+    assert_eq!(server.changes().len(), 1);
+    assert_eq!(server.json("operation list")[0]["status"], "ok");
 }
 
 #[test]
