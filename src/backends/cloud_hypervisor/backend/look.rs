@@ -117,8 +117,11 @@ impl Local {
             // One that dies between the looks would be taken for somebody unknown.
             alive = host::probe(&places.alive())? == host::Lock::Held;
         }
+        // Who only looks takes the recorded process for the one that answers in its place, if it holds the lock as well.
+        let known = vm.process.as_ref().filter(|_| alive && recorded == Recorded::Lives && lock != Lock::Ours);
+        let known = known.map(|process| process.pid);
         let seen = match alive || recorded == Recorded::Lives {
-            true => ask(&Vmm::connect(places.api_socket())?, patience).await,
+            true => ask(&Vmm::connect(places.api_socket())?, patience, known).await,
             // Nobody of ours is there to ask; what else may listen there is looked at when it is in the way.
             false => Seen::of(Socket::Closed),
         };
@@ -256,11 +259,14 @@ impl Seen {
     }
 }
 
-/// Asks a VMM who it is, how its VM is and what that has.
-async fn ask(vmm: &Vmm, patience: Duration) -> Seen {
+/// Asks a VMM who it is, unless that is known, how its VM is and what that has.
+async fn ask(vmm: &Vmm, patience: Duration, known: Option<u32>) -> Seen {
     let answer = async {
-        let (ping, info) = vmm.look(patience).await?;
-        let (pid, mut seen) = (ping.pid, Seen::of(Socket::Closed));
+        let (pid, info) = match known {
+            Some(pid) => (pid, vmm.info(patience).await),
+            None => vmm.look(patience).await.map(|(ping, info)| (ping.pid, info))?,
+        };
+        let mut seen = Seen::of(Socket::Closed);
         let machine = match info {
             Ok(info) => {
                 seen.sizes = sizes(&info.config);
