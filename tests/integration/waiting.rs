@@ -36,7 +36,9 @@ fn a_guest_that_goes_is_waited_for() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     let _ = env.run("vm delete old --confirm").ok();
     let _ = waiting.wait().ok();
-    let _ = never.wait().exits(3).says(&["vm/150 is gone"]);
+    // On a busy machine it may have begun too late to see it go.
+    let gone = never.wait().exits(3);
+    assert!(["vm/150 is gone", "no such vm"].iter().any(|told| gone.stderr.contains(told)), "{gone}");
     let _ = env.run("vm wait old --for deleted").ok().says(&["nothing to wait for"]);
     let _ = env.run("vm wait old --for status=running").exits(3);
 }
