@@ -9,6 +9,8 @@ use super::{
     cx::Cx,
     session::{Session, open_journal},
 };
+#[cfg(target_os = "linux")]
+use crate::backends::cloud_hypervisor::Stat;
 use crate::{
     journal::{Details, Filter, Journal, Status, Step},
     model::{Event, ExitStatus, OperationId, StepId, Upid, Verdict, Vmid},
@@ -98,7 +100,7 @@ pub(super) fn lives(details: &Details) -> bool {
     }
     let process = Path::new("/proc").join(details.pid.to_string());
     // A number is given again, after a boot at the latest: who began later did not plan this.
-    let began = began(&process).is_none_or(|began| began <= details.operation.started.as_second() + BOOT_CLOCK);
+    let began = began(details.pid).is_none_or(|began| began <= details.operation.started.as_second() + BOOT_CLOCK);
     details.pid != std::process::id() && process.exists() && began
 }
 
@@ -114,13 +116,17 @@ const BOOT_CLOCK: i64 = 60;
 const LONG: SignedDuration = SignedDuration::from_hours(24);
 
 /// When a process began, in seconds since 1970, where the system tells.
-fn began(process: &Path) -> Option<i64> {
-    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
-    // The program's name before it may hold anything, also blanks and brackets.
-    let ticks: i64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+#[cfg(target_os = "linux")]
+fn began(pid: u32) -> Option<i64> {
+    let ticks = i64::try_from(Stat::of(pid).ok()??.starttime).ok()?;
     let system = std::fs::read_to_string("/proc/stat").ok()?;
     let boot: i64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(boot + ticks / i64::try_from(rustix::param::clock_ticks_per_second()).ok()?.max(1))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn began(_: u32) -> Option<i64> {
+    None
 }
 
 /// Operations of this context that may have the same task as one of these: whose answer somebody still waits for, or

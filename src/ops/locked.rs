@@ -6,19 +6,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Interrupt, Observer, Ops, Plan, Resolved, RunOptions};
+use super::{Interrupt, Observer, Ops, Plan, Resolved, RunOptions, pause::Pauses};
 use crate::model::{Class, Error, Hint, Result};
 
-/// How long the first pause between two looks is; each is half as long again as the one before.
+/// How long the first pause between two looks is.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// And the longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The waiting for one guest.
 pub(super) struct Waiting {
     limit: Option<Duration>,
     end: Option<Instant>,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 /// Why it goes on.
@@ -34,7 +32,7 @@ pub(super) enum Next {
 
 impl Waiting {
     pub(super) fn new(limit: Option<Duration>) -> Self {
-        Self { limit, end: None, pause: FIRST_PAUSE }
+        Self { limit, end: None, pauses: Pauses::from(FIRST_PAUSE) }
     }
 
     /// Waits until the next look. What is waited for is told once.
@@ -54,8 +52,7 @@ impl Waiting {
         if now >= end {
             return Next::Over;
         }
-        let look = (now + self.pause).min(end);
-        self.pause = (self.pause * 3 / 2).min(LONGEST_PAUSE);
+        let look = (now + self.pauses.next()).min(end);
         tokio::select! {
             () = sleep_until(look) => Next::Look,
             () = interrupt.raised() => Next::Interrupted,

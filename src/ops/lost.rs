@@ -3,7 +3,7 @@
 //! Only a task that fits one request alone, and that no operation has already, is claimed. Nothing is ever sent here, so
 //! the worst that can come of it is that nobody knows.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -144,10 +144,8 @@ impl Ops {
     pub async fn find_lost(&self, lost: &[Lost]) -> Result<Vec<Found>> {
         let ours = lost.iter().filter(|lost| !lost.rival);
         // One question for each guest, however many requests were about it.
-        let guests: HashMap<(NodeName, Vmid), ()> = ours
-            .filter_map(|lost| lost.traits.as_ref())
-            .map(|wanted| ((wanted.node.clone(), wanted.guest), ()))
-            .collect();
+        let guests: HashSet<(NodeName, Vmid)> =
+            ours.filter_map(|lost| lost.traits.as_ref()).map(|wanted| (wanted.node.clone(), wanted.guest)).collect();
         if guests.is_empty() {
             return Ok(matched(lost, &[], SignedDuration::ZERO, Timestamp::now()));
         }
@@ -155,7 +153,7 @@ impl Ops {
             Some(there) => there.duration_since(Timestamp::now()),
             None => SignedDuration::ZERO,
         };
-        let rows: Vec<Vec<TaskEntry>> = try_join_all(guests.into_keys().map(async |(node, guest)| {
+        let rows: Vec<Vec<TaskEntry>> = try_join_all(guests.into_iter().map(async |(node, guest)| {
             let query = TaskQuery { node: Some(node), vmid: Some(guest), limit: LOOK_BACK, ..TaskQuery::default() };
             self.backend.tasks(&query).await
         }))

@@ -17,6 +17,7 @@ mod metrics;
 mod observe;
 mod outcome;
 mod params;
+mod pause;
 mod place;
 mod plan;
 mod raw;

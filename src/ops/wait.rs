@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Interrupt, Ops, Power};
+use super::{Interrupt, Ops, Power, pause::Pauses};
 use crate::{
     backends::TaskQuery,
     client::path,
@@ -22,10 +22,8 @@ use crate::{
 
 /// How many guests are looked at at once.
 const AT_ONCE: usize = 8;
-/// How long the first pause between two looks at a guest is; each is half as long again as the one before.
+/// How long the first pause between two looks at a guest is.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// And the longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What is waited for.
 #[derive(Clone)]
@@ -67,25 +65,25 @@ impl fmt::Debug for Until {
     }
 }
 
-/// The words for all but tests of data.
-pub const UNTIL: &[(&str, Until)] = &[
-    ("status=running", Until::Power(Power::Running)),
-    ("status=stopped", Until::Power(Power::Stopped)),
-    ("status=paused", Until::Power(Power::Paused)),
-    ("status=suspended", Until::Power(Power::Suspended)),
-    ("agent", Until::Agent),
-    ("ip", Until::Address),
-    ("deleted", Until::Deleted),
-    ("task", Until::Idle),
-    ("lock-free", Until::Unlocked),
+/// All but tests of data, which are words as they are shown.
+pub const UNTIL: &[Until] = &[
+    Until::Power(Power::Running),
+    Until::Power(Power::Stopped),
+    Until::Power(Power::Paused),
+    Until::Power(Power::Suspended),
+    Until::Agent,
+    Until::Address,
+    Until::Deleted,
+    Until::Idle,
+    Until::Unlocked,
 ];
 
 impl FromStr for Until {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        UNTIL.iter().find(|(word, _)| *word == text).map(|(_, until)| until.clone()).ok_or_else(|| {
-            let known: Vec<&str> = UNTIL.iter().map(|(word, _)| *word).collect();
+        UNTIL.iter().find(|until| until.to_string() == text).cloned().ok_or_else(|| {
+            let known: Vec<String> = UNTIL.iter().map(ToString::to_string).collect();
             Error::usage(format!("`{text}` is nothing to wait for; there are {}", known.join(", ")))
         })
     }
@@ -169,7 +167,7 @@ impl Ops {
     ) -> Result<Option<String>> {
         let end = limits.timeout.map(|timeout| began + timeout);
         let label = format!("{}/{}", guest.kind.noun(), guest.vmid);
-        let (mut pause, mut missing, mut silent) = (FIRST_PAUSE, String::new(), None);
+        let (mut pauses, mut missing, mut silent) = (Pauses::from(FIRST_PAUSE), String::new(), None);
         loop {
             let look = async {
                 let _turn = looking.acquire().await;
@@ -199,13 +197,13 @@ impl Ops {
                     format!("waited for {label}, which is still without: {missing}"),
                 ));
             }
+            let next = now + pauses.next();
             tokio::select! {
-                () = sleep_until((now + pause).min(end.unwrap_or(now + pause))) => {}
+                () = sleep_until(end.map_or(next, |end| end.min(next))) => {}
                 () = interrupt.raised() => {
                     return Err(Error::new(Class::Interrupted, format!("no longer waiting for {label}: {missing}")));
                 }
             }
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -342,11 +340,20 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_written() {
-        for (word, until) in UNTIL {
-            assert_eq!(
-                (until.to_string().as_str(), word.parse::<Until>().unwrap().to_string()),
-                (*word, until.to_string())
-            );
+        let words = [
+            "status=running",
+            "status=stopped",
+            "status=paused",
+            "status=suspended",
+            "agent",
+            "ip",
+            "deleted",
+            "task",
+            "lock-free",
+        ];
+        assert_eq!(UNTIL.iter().map(ToString::to_string).collect::<Vec<_>>(), words);
+        for word in words {
+            assert_eq!(word.parse::<Until>().unwrap().to_string(), word);
         }
         let error = "status=on".parse::<Until>().unwrap_err();
         assert!(error.message().contains("status=running") && error.class() == Class::Usage, "{error}");

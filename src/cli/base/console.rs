@@ -9,6 +9,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use super::get::target_arg;
 use crate::{
     backends::{Console as Line, LogOf, LogRequest},
     cli::{
@@ -22,10 +23,6 @@ use crate::{
 
 /// How much of what was said before is shown on a terminal, bytes.
 const UNREAD: usize = 4096;
-
-fn target_arg() -> Arg {
-    Arg::new("target").value_name("TARGET").required(true).help("VMID, name, or NODE/VMID")
-}
 
 /// The guest that is meant, and how it is called.
 async fn one(session: &Session, kind: &Kind, matches: &ArgMatches) -> Result<(GuestRef, String)> {

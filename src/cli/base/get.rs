@@ -24,6 +24,11 @@ use crate::{
 
 pub(super) struct Get;
 
+/// The positional argument of verbs on one guest.
+pub(super) fn target_arg() -> Arg {
+    Arg::new("target").value_name("TARGET").required(true).help("VMID, name, or NODE/VMID")
+}
+
 /// The positional argument of verbs on existing guests.
 pub(crate) fn targets_arg(required: bool) -> Arg {
     Arg::new("targets")

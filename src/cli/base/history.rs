@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde::Serialize;
 
-use super::mutate::{carry_out, require_somebody_to_confirm, unlocked};
+use super::{
+    get::target_arg,
+    mutate::{carry_out, require_somebody_to_confirm, unlocked},
+};
 use crate::{
     cli::{
         cx::{Cx, flag, text, wait_lock_arg},
@@ -68,10 +71,6 @@ impl Row for Change {
     }
 }
 
-fn target_arg() -> Arg {
-    Arg::new("target").value_name("TARGET").required(true).help("VMID, name or NODE/VMID")
-}
-
 fn operation_arg(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("OPERATION").value_parser(value_parser!(i64)).help(help)
 }
@@ -85,16 +84,12 @@ async fn kept(
 ) -> Result<(Session, Resolved, Vec<ConfigBackup>)> {
     let session = cx.session(access).await?;
     let target = text(matches, "target").unwrap_or_default();
-    let mut found = session.ops.find(&crate::ops::Target::parse_all(&[target.to_owned()])?, kind.guest()).await?;
-    let one = match (found.pop(), found.is_empty()) {
-        (Some(one), true) => one,
-        _ => return Err(Error::usage(format!("`{target}` is not one guest"))),
-    };
+    let guest = session.ops.find_one(target, kind.guest()).await?;
     let kept = match Journal::open_read_only(&cx.paths()?.journal())? {
-        Some(journal) => journal.config_history(session.ops.context(), one.guest.vmid.get())?,
+        Some(journal) => journal.config_history(session.ops.context(), guest.vmid.get())?,
         None => Vec::new(),
     };
-    Ok((session, one, kept))
+    Ok((session, Resolved { guest, target: target.to_owned() }, kept))
 }
 
 /// The configuration that an operation found.

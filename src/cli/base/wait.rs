@@ -94,7 +94,7 @@ impl Verb for Wait {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        let words: Vec<&str> = UNTIL.iter().map(|(word, _)| *word).collect();
+        let words: Vec<String> = UNTIL.iter().map(ToString::to_string).collect();
         let help = format!("What has to be so: {}, jsonpath=EXPRESSION=VALUE; repeatable: all of it", words.join(", "));
         command.arg(targets_arg(true)).arg(
             Arg::new("for").long("for").value_name("CONDITION").required(true).action(ArgAction::Append).help(help),

@@ -141,7 +141,7 @@ impl Vmm {
         self.met(&answer)
     }
 
-    /// [`ping`](Self::ping) and [`info`](Self::info) over one connection, for whoever looks at many.
+    /// [`ping`](Self::ping) and [`info`](Self::info) over one connection.
     pub async fn look(&self, within: Duration) -> Result<(Ping, Result<Info>)> {
         let asks = [(Verb::PING, request(Verb::PING, None)?), (Verb::INFO, request(Verb::INFO, None)?)];
         let [(status, ping), (found, info)] = self.exchange_all(asks, within).await?;
