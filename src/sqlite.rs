@@ -6,14 +6,15 @@
 
 use std::{
     error::Error,
-    fs::{DirBuilder, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io,
-    path::Path,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, ffi};
 
 /// How long to wait while others write. Each of them holds the lock for one or two writes to the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -101,12 +102,8 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
         builder.create(directory)?;
     }
     match options.open(path) {
-        Ok(_) => {
-            // The name, too, has to outlive a loss of power.
-            #[cfg(unix)]
-            std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-            Ok(())
-        }
+        // The name, too, has to outlive a loss of power.
+        Ok(_) => sync_directory(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
@@ -121,13 +118,128 @@ pub(crate) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connec
 
 /// Lets readers not wait for writers, and leaves the log (`-wal`) where it is at the end: a command writes a few pages,
 /// and to bring them into the file, remove the log and make it anew the next time costs more than all else it does. The
-/// log is short, for whoever opens the file reads it.
-pub(crate) fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+/// log is short, for whoever opens the file reads it. Says whether there is such a log, which some file systems cannot
+/// have.
+pub(crate) fn use_wal(connection: &Connection) -> rusqlite::Result<bool> {
     /// Pages of 4 KiB after which they are brought into the file.
     const LOG_PAGES: u32 = 128;
-    patiently(|| connection.pragma_update(None, "journal_mode", "wal"))?;
+    let ask = || connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0));
+    let has_log = patiently(ask)? == "wal";
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+    // Order is kept by that; what has to be on the disk at once, whoever writes it says.
+    connection.pragma_update(None, "synchronous", if has_log { "normal" } else { "full" })?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(has_log)
+}
+
+/// What a write promises once it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Safety {
+    /// Outlives a loss of power.
+    Power,
+    /// Outlives the process.
+    Process,
+}
+
+/// A connection whose writes say what they promise.
+pub(crate) struct Database {
+    connection: Connection,
+    log: Option<Log>,
+}
+
+impl Database {
+    /// For reading and writing.
+    pub(crate) fn new(connection: Connection, path: &Path) -> rusqlite::Result<Self> {
+        let log = Log::of(path);
+        let log = use_wal(&connection)?.then_some(log);
+        Ok(Self { connection, log })
+    }
+
+    /// For reading.
+    pub(crate) fn read_only(connection: Connection) -> Self {
+        Self { connection, log: None }
+    }
+
+    /// Writes all of it or nothing, as the only writer. Waits for others who write. What was made says what has to be
+    /// promised of it, and comes with the fate of its commit, since it may itself write when it is dropped.
+    pub(crate) fn write<T, E: From<rusqlite::Error>>(
+        &mut self,
+        safety: impl FnOnce(&T) -> Safety,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<(T, rusqlite::Result<()>), E> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let result = work(&transaction)?;
+        let committed = transaction.commit().and_then(|()| match (safety(&result), &mut self.log) {
+            (Safety::Power, Some(log)) => log.sync().map_err(not_synced),
+            _ => Ok(()),
+        });
+        Ok((result, committed))
+    }
+}
+
+impl Deref for Database {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Database {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+/// In which all that is committed stands first. `synchronous=FULL` would make SQLite wait for the disk twice in each
+/// process, for the log and, though its name is old, for the directory; and with its times, which nobody reads.
+struct Log {
+    path: PathBuf,
+    /// Whether its name may not be on the disk yet.
+    is_new: bool,
+    file: Option<File>,
+}
+
+impl Log {
+    /// That of this file, before it is made.
+    fn of(path: &Path) -> Self {
+        let mut name = path.as_os_str().to_owned();
+        name.push("-wal");
+        let path = PathBuf::from(name);
+        Self { is_new: !path.exists(), path, file: None }
+    }
+
+    /// Waits until what is in it is on the disk.
+    fn sync(&mut self) -> io::Result<()> {
+        // No lock is on this file, so that closing it gives none away. It stays as long as anybody is connected.
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => OpenOptions::new().write(true).open(&self.path)?,
+        };
+        self.file.insert(file).sync_data()?;
+        if std::mem::take(&mut self.is_new) {
+            sync_directory(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the names in a file's directory outlive a loss of power.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// In SQLite's words, as if it had waited itself.
+fn not_synced(error: io::Error) -> rusqlite::Error {
+    let code = if error.kind() == io::ErrorKind::StorageFull { ffi::SQLITE_FULL } else { ffi::SQLITE_IOERR_FSYNC };
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
 /// Whether something failed because there is no room for it.
@@ -137,9 +249,7 @@ pub(crate) fn no_room(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     }
     let error = cause.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error);
     // The file in which processes tell each other of the log has words of its own for that.
-    error.is_some_and(|error| {
-        error.code == ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
-    })
+    error.is_some_and(|error| error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// What to do then.

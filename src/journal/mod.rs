@@ -16,7 +16,7 @@
 //! the history is. [`Journal::verify`] compares table and view.
 //!
 //! # What is safe when
-//! Before a request goes out the intent and the `sent` event are on the disk (`synchronous=FULL`). The events after
+//! Before a request goes out the intent and the `sent` event are on the disk. The events after
 //! it survive a crash of the process at once; a loss of power may take the newest of them, which leaves the operation
 //! in flight, to be looked up at the server.
 //!
@@ -48,7 +48,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, types::Type};
+use rusqlite::{Transaction, types::Type};
 
 pub use self::{
     chain::{Break, Verification},
@@ -57,13 +57,13 @@ pub use self::{
 };
 use crate::{
     model::{Class, Clock, Error, Hint, Result, SystemClock},
-    sqlite,
+    sqlite::{self, Database},
 };
 
 /// An open journal. Any number of them, in any number of processes, may be open on one file.
 pub struct Journal {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    connection: Mutex<Database>,
     clock: Arc<dyn Clock>,
     host: String,
 }
@@ -98,7 +98,7 @@ impl Journal {
         &self.path
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    fn connection(&self) -> MutexGuard<'_, Database> {
         // A panic within a transaction has rolled it back on its way out, so the connection is fine.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }

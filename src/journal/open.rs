@@ -2,29 +2,28 @@
 
 use std::{io, path::Path};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{ErrorCode, OpenFlags};
 
 use super::{NOTHING_SENT, failed, schema::LAYOUT};
 use crate::{
     model::{Class, Error, Hint, Result},
-    sqlite::{self, Found},
+    sqlite::{self, Database, Found},
 };
 
 /// A connection that may write, to a file of the present layout.
-pub(super) fn for_writing(path: &Path) -> Result<Connection> {
+pub(super) fn for_writing(path: &Path) -> Result<Database> {
     sqlite::make(path).map_err(|error| failed("cannot make the journal", path, NOTHING_SENT, error))?;
     let error = |error| cannot_open(path, NOTHING_SENT, error);
-    let mut connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
+    let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     let done = accept(LAYOUT.look(&connection).map_err(error)?, path, NOTHING_SENT)?;
-    sqlite::use_wal(&connection).map_err(error)?;
-    connection.pragma_update(None, "synchronous", "normal").map_err(error)?;
-    LAYOUT.migrate(&mut connection, done).map_err(error)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(connection)
+    let mut database = Database::new(connection, path).map_err(error)?;
+    LAYOUT.migrate(&mut database, done).map_err(error)?;
+    database.set_prepared_statement_cache_capacity(32);
+    Ok(database)
 }
 
 /// A connection that only reads, or `None` if there is no journal yet.
-pub(super) fn for_reading(path: &Path) -> Result<Option<Connection>> {
+pub(super) fn for_reading(path: &Path) -> Result<Option<Database>> {
     let error = |error| cannot_open(path, "", error);
     match path.try_exists() {
         Ok(true) => {}
@@ -35,7 +34,7 @@ pub(super) fn for_reading(path: &Path) -> Result<Option<Connection>> {
     }
     let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
     let found = LAYOUT.look(&connection).map_err(error)?;
-    Ok((accept(found, path, "")? > 0).then_some(connection))
+    Ok((accept(found, path, "")? > 0).then(|| Database::read_only(connection)))
 }
 
 /// How many migrations are behind the file, or why it cannot be used.

@@ -9,9 +9,8 @@ use super::{
     Journal,
     chain::{Checkpoint, checkpoints},
     failed,
-    write::Safety,
 };
-use crate::model::Result;
+use crate::{model::Result, sqlite::Safety};
 
 /// How many operations go in one transaction, so that others who want to write wait for a part of a second only.
 const BATCH: usize = 2_000;

@@ -2,7 +2,7 @@
 //!
 //! There is no other way into the table of events.
 
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +12,10 @@ use super::{
     damaged, failed,
     redact::redact,
 };
-use crate::model::{Class, Error, Event, Intent, OperationId, Recorder, Result, Upid};
+use crate::{
+    model::{Class, Error, Event, Intent, OperationId, Recorder, Result, Upid},
+    sqlite::Safety,
+};
 
 /// The first event of an operation, as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -26,15 +29,6 @@ pub(super) struct Planned {
     pub(super) intent: Intent,
 }
 
-/// What a write promises once it is done.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Safety {
-    /// Outlives a loss of power.
-    Power,
-    /// Outlives the process.
-    Process,
-}
-
 impl Journal {
     /// Writes all of it or nothing. Waits for others who write.
     pub(super) fn write<T>(
@@ -42,19 +36,8 @@ impl Journal {
         safety: Safety,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let mut connection = self.connection();
-        connection.pragma_update(
-            None,
-            "synchronous",
-            match safety {
-                Safety::Power => "full",
-                Safety::Process => "normal",
-            },
-        )?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction)?;
-        transaction.commit()?;
-        Ok(result)
+        let (result, committed) = self.connection().write(|_| safety, work)?;
+        committed.map(|()| result)
     }
 
     /// Puts an event at the end of the chain.

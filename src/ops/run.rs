@@ -21,8 +21,9 @@ use crate::{
     tasks::Limits,
 };
 
-/// How often a create is tried with the next VMID when somebody else was faster.
-const VMID_TRIES: u32 = 10;
+/// How often a create is tried with the next VMID when somebody else was faster: with every refusal one of the others got
+/// its guest, so that even a crowd comes through.
+const VMID_TRIES: u32 = 100;
 
 /// How plans are run.
 #[derive(Debug, Clone, Copy)]

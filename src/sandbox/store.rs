@@ -78,7 +78,6 @@ impl Store {
             Found::Foreign => return refuse("is another program's database"),
         };
         sqlite::use_wal(&connection).map_err(broken)?;
-        connection.pragma_update(None, "synchronous", "normal").map_err(broken)?;
         LAYOUT.migrate(&mut connection, done).map_err(broken)?;
         Ok(Self { connection, seen: 0 })
     }

@@ -3,6 +3,7 @@
 use std::{fs, thread};
 
 use proptest::prelude::*;
+use rusqlite::Connection;
 use serde_json::Value;
 
 use super::*;

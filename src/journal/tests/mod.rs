@@ -6,6 +6,7 @@ mod life;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use rusqlite::Connection;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -157,6 +157,17 @@ pub struct Grows {
     pub size: u64,
 }
 
+impl Work {
+    /// What has to be promised of an intent with it, and of its end. Without power nothing runs: of what only starts or
+    /// ends processes nothing would be left to finish.
+    fn safety(&self, verb: Verb) -> Safety {
+        match verb {
+            Verb::Start | Verb::Stop if self.drops.is_empty() => Safety::Process,
+            _ => Safety::Power,
+        }
+    }
+}
+
 /// An intent before it is written.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -183,15 +194,6 @@ impl Draft {
     pub fn work(mut self, work: Work) -> Self {
         self.work = work;
         self
-    }
-
-    /// What writing it down promises. Without power nothing runs: of what only starts or ends processes nothing would be
-    /// left to finish.
-    fn safety(&self) -> Safety {
-        match self.verb {
-            Verb::Start | Verb::Stop if self.work.drops.is_empty() => Safety::Process,
-            _ => Safety::Power,
-        }
     }
 }
 
@@ -243,20 +245,29 @@ fn find(transaction: &Transaction<'_>, vmid: Vmid) -> rusqlite::Result<Option<In
     transaction.prepare_cached(&sql)?.query_row([vmid.get()], intent).optional()
 }
 
-/// Ends an intent. Gives the settings that are true from now on, if it was finished and had some.
-pub(super) fn end(transaction: &Transaction<'_>, id: IntentId, outcome: Outcome) -> rusqlite::Result<Option<Settings>> {
-    let work: Option<String> = transaction
-        .prepare_cached("SELECT work FROM intent WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))
+/// An intent that is over.
+pub(super) struct Ended {
+    /// The settings that are true from now on, if it was finished and had some.
+    pub(super) settings: Option<Settings>,
+    /// What has to be promised of its end.
+    pub(super) safety: Safety,
+}
+
+/// Ends an intent, if nobody else did.
+pub(super) fn end(transaction: &Transaction<'_>, id: IntentId, outcome: Outcome) -> rusqlite::Result<Option<Ended>> {
+    let found = transaction
+        .prepare_cached("SELECT verb, work FROM intent WHERE id = ?1")?
+        .query_row([id.0], |row| Ok((row.get::<_, Verb>(0)?, row.get::<_, String>(1)?)))
         .optional()?;
-    let Some(work) = work else { return Ok(None) };
+    let Some((verb, work)) = found else { return Ok(None) };
     if outcome == Outcome::Finished {
         queue::done(transaction, id)?;
     }
     // What is left of the queue waits again: the reference goes with the intent.
     transaction.prepare_cached("DELETE FROM intent WHERE id = ?1")?.execute([id.0])?;
     let work: Work = parse(&work)?;
-    Ok(work.settings.filter(|_| outcome == Outcome::Finished))
+    let safety = work.safety(verb);
+    Ok(Some(Ended { settings: work.settings.filter(|_| outcome == Outcome::Finished), safety }))
 }
 
 impl State {
@@ -268,7 +279,7 @@ impl State {
     /// something is being done already, or was left: it is to be reconciled first.
     pub fn begin(&self, vmid: Vmid, draft: Draft) -> Result<Intent> {
         let verb = draft.verb;
-        self.write(draft.safety(), |transaction| {
+        self.write(draft.work.safety(verb), |transaction| {
             let vm = vm::find(transaction, &self.0.node, vmid)?;
             let intent = self.insert_intent(transaction, vmid, draft)?;
             if let Some(phase) = verb.phase() {

@@ -16,9 +16,9 @@
 //! Lists take no lock: [`Holder::of`] tells who is at work without touching it.
 //!
 //! # What is safe when
-//! Intents, their ends and all that changes a VM outlive a loss of power (`synchronous=FULL`). The beginnings of tasks,
-//! their log lines, and which process a VM runs in outlive the process that wrote them. All methods block, for as long as
-//! a disk and other processes' writes take.
+//! Intents, their ends and all that changes a VM outlive a loss of power. That VMs start and stop, the beginnings of
+//! tasks, their log lines, and which process a VM runs in outlive the process that wrote them. All methods block, for as
+//! long as a disk and other processes' writes take.
 
 mod device;
 mod digest;
@@ -50,7 +50,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, types::Type};
+use rusqlite::{ErrorCode, Transaction, types::Type};
 
 pub use self::{
     device::Lent,
@@ -70,7 +70,7 @@ pub use self::{
 pub use super::process_id::ProcessId as Process;
 use crate::{
     model::{Class, Clock, Error, Hint, NodeName, Result},
-    sqlite,
+    sqlite::{self, Database, Safety},
 };
 
 /// The open state of this host's VMs. Any number of them, in any number of processes, may be open on one file; clones
@@ -80,7 +80,7 @@ pub struct State(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    connection: Mutex<Connection>,
+    connection: Mutex<Database>,
     clock: Arc<dyn Clock>,
     node: NodeName,
     /// Who writes.
@@ -118,7 +118,7 @@ impl State {
         self.0.clock.now()
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    fn connection(&self) -> MutexGuard<'_, Database> {
         // A panic within a transaction has rolled it back on its way out, so the connection is fine.
         self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,14 +132,17 @@ impl State {
 
     /// Writes all of it or nothing, as the only writer. Waits for others who write.
     fn write<T>(&self, safety: Safety, work: impl FnOnce(&Transaction<'_>) -> Done<T>) -> Result<T> {
+        self.write_as(|_| safety, work)
+    }
+
+    /// The same, where only what was made says what has to be promised.
+    fn write_as<T>(
+        &self,
+        safety: impl FnOnce(&T) -> Safety,
+        work: impl FnOnce(&Transaction<'_>) -> Done<T>,
+    ) -> Result<T> {
         let mut connection = self.connection();
-        let attempt = |connection: &mut Connection| {
-            connection.pragma_update(None, "synchronous", safety.word())?;
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = work(&transaction)?;
-            Ok((result, transaction.commit()))
-        };
-        let attempted: Done<(T, rusqlite::Result<()>)> = attempt(&mut connection);
+        let attempted: Done<(T, rusqlite::Result<()>)> = connection.write(safety, work);
         // What was made of a write that failed may itself write when it is dropped, as a task does.
         drop(connection);
         let done = attempted.and_then(|(result, committed)| Ok(committed.map(|()| result)?));
@@ -150,24 +153,6 @@ impl State {
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("path", &self.0.path).finish_non_exhaustive()
-    }
-}
-
-/// What a write promises once it is done.
-#[derive(Debug, Clone, Copy)]
-enum Safety {
-    /// Outlives a loss of power.
-    Power,
-    /// Outlives the process.
-    Process,
-}
-
-impl Safety {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Power => "full",
-            Self::Process => "normal",
-        }
     }
 }
 

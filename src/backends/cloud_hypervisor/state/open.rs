@@ -2,27 +2,27 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 
 use super::{failed, schema::LAYOUT};
 use crate::{
     model::{Class, Error, Hint, Result},
-    sqlite::{self, Found},
+    sqlite::{self, Database, Found},
 };
 
 /// A connection to a file of the present layout.
-pub(super) fn open(path: &Path) -> Result<Connection> {
+pub(super) fn open(path: &Path) -> Result<Database> {
     sqlite::make(path).map_err(|error| {
         Error::new(Class::Failed, format!("cannot make {}: {error}", path.display())).with_source(error)
     })?;
     let error = |error| failed("cannot open", path, error);
-    let mut connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
+    let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(error)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(error)?;
     let done = accept(LAYOUT.look(&connection).map_err(error)?, path)?;
-    sqlite::use_wal(&connection).map_err(error)?;
-    LAYOUT.migrate(&mut connection, done).map_err(error)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    let mut database = Database::new(connection, path).map_err(error)?;
+    LAYOUT.migrate(&mut database, done).map_err(error)?;
+    database.set_prepared_statement_cache_capacity(64);
+    Ok(database)
 }
 
 /// How many migrations are behind the file, or why it cannot be used.

@@ -322,21 +322,21 @@ impl State {
     /// [`Class::NotFound`].
     pub fn settle(&self, vmid: Vmid, settle: &Settle) -> Result<()> {
         reach(Point::Settling);
-        self.write(Safety::Power, |transaction| {
+        let settling = |transaction: &Transaction<'_>| {
             find(transaction, &self.0.node, vmid)?;
             store_process(transaction, vmid, settle.process.as_ref())?;
             let end = settle.end.as_ref().map(json).transpose()?;
             transaction
                 .prepare_cached("UPDATE vm SET phase = ?2, desired = ?3, ended = coalesce(?4, ended) WHERE vmid = ?1")?
                 .execute(params![vmid.get(), settle.phase, settle.desired, end])?;
-            if let Some((id, outcome)) = settle.intent
-                && let Some(settings) = intent::end(transaction, id, outcome)?
-            {
+            let ended = settle.intent.map(|(id, outcome)| intent::end(transaction, id, outcome)).transpose()?.flatten();
+            let Some(ended) = ended else { return Ok(Safety::Power) };
+            if let Some(settings) = ended.settings {
                 store_settings(transaction, vmid, &settings)?;
             }
-            Ok(())
-        })
-        .inspect(|()| reach(Point::Settled))
+            Ok(ended.safety)
+        };
+        self.write_as(|safety| *safety, settling).map(drop).inspect(|()| reach(Point::Settled))
     }
 
     /// Removes a VM's row and with it its intent, its queue and its use of images: the last act of a delete, and of a

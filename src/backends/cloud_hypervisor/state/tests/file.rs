@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use rusqlite::Connection;
+
 use super::*;
 
 /// The error of a file that cannot be used: it names the file and says what to do.
