@@ -109,6 +109,20 @@ impl Recorder for Journal {
         Err(Error::new(Class::Failed, message))
     }
 
+    fn guests_named(&self, context: &str, name: &str) -> Result<Vec<u32>> {
+        self.read(|transaction| {
+            transaction
+                .prepare_cached(
+                    "SELECT DISTINCT vmid FROM operation AS named INDEXED BY operation_name
+                     WHERE name = ?2 AND context = ?1 AND vmid IS NOT NULL AND NOT EXISTS (
+                         SELECT 1 FROM operation INDEXED BY operation_vmid
+                         WHERE vmid = named.vmid AND started > named.started AND context = ?1 AND name IS NOT ?2)",
+                )?
+                .query_map([context, name], |row| row.get(0))?
+                .collect()
+        })
+    }
+
     fn has_task(&self, upid: &Upid) -> Result<bool> {
         let began = upid.started().as_microsecond();
         self.read(|transaction| {

@@ -4,6 +4,7 @@
 //! import cycles live here too: [`Recorder`] for the journal, [`TaskSource`] for whoever follows tasks, and [`Clock`] for whoever needs
 //! the time.
 
+mod away;
 mod call;
 mod clock;
 mod close;
@@ -30,6 +31,7 @@ mod timeframe;
 pub mod tolerant;
 mod upid;
 
+pub use away::{Away, node_status};
 pub use call::{Call, Method, Params, is_secret_at, is_secret_key};
 pub use clock::{Clock, SystemClock};
 pub use close::closest;

@@ -113,6 +113,14 @@ pub trait Recorder: Send + Sync {
     /// When it cannot be written.
     fn event(&self, operation: OperationId, event: &Event) -> Result<(), Error>;
 
+    /// The numbers of the guests that were called so in a context when something was last done to them.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    fn guests_named(&self, _context: &str, _name: &str) -> Result<Vec<u32>, Error> {
+        Ok(Vec::new())
+    }
+
     /// Whether a task is known as that of an operation.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! flags, no terminal, and no backend by name.
 
 mod attach;
+mod away;
 mod choose;
 mod clone;
 mod create;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
+pub use away::out_of_reach;
 pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
@@ -112,7 +114,9 @@ impl Ops {
     /// # Errors
     /// See [`resolve`].
     pub async fn find(&self, targets: &[Target], kind: GuestKind) -> Result<Vec<Resolved>> {
-        resolve(targets, kind, &self.backend.guests().await?)
+        let mut guests = self.backend.guests().await?;
+        self.recall_names(targets, &mut guests);
+        resolve(targets, kind, &guests)
     }
 
     /// One guest of a kind.

@@ -57,6 +57,7 @@ mod local_watch;
 mod login;
 mod lost;
 mod models;
+mod partial;
 mod printers;
 mod recorded;
 mod recovery;

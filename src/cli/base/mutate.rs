@@ -18,7 +18,9 @@ use crate::{
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{CREATE, DELETE_SNAPSHOT, Loss, Outcome, Plan, Resolved, RunOptions, Since, Status, Turn, Words},
+    ops::{
+        CREATE, DELETE_SNAPSHOT, Loss, Outcome, Plan, Resolved, RunOptions, Since, Status, Turn, Words, out_of_reach,
+    },
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -77,12 +79,16 @@ pub(super) async fn mutate_and(
     plan: impl AsyncFn(&Resolved) -> Result<Plan>,
     tell: impl AsyncFn(&[Outcome]),
 ) -> Result<Exit> {
+    let away = session.ops.away_for(found).await;
     // Some may wait for a lock, and must not keep others from being looked at.
     let looking = Semaphore::new(PLANNING);
     let plans = found.iter().map(async |found| {
         let plan = async || {
             let _turn = looking.acquire().await;
-            plan(found).await
+            match out_of_reach(&away, words, &found.guest) {
+                Some(error) => Err(error),
+                None => plan(found).await,
+            }
         };
         unlocked(cx, session, found, plan).await
     });
