@@ -15,7 +15,7 @@ use crate::{
     model::{
         Call, Class, Error, Event, Hint, Intent, Method, NullRecorder, OperationId, Recorder, Result, SystemClock,
     },
-    ops::{Ops, RunOptions},
+    ops::{Ops, RunOptions, Together},
     sandbox,
 };
 
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) ops: Ops,
     pub(crate) style: Style,
     pub(crate) options: RunOptions,
+    /// How a change of several guests was asked for.
+    pub(crate) together: Together,
     /// The connection below, for what is no verb.
     pub(crate) client: Option<Client>,
     /// The node that new guests go to unless told otherwise.
@@ -99,6 +101,7 @@ impl Session {
                     ops,
                     style,
                     options,
+                    together: Together::default(),
                     client: None,
                     default_node: None,
                     url: None,
@@ -122,7 +125,8 @@ impl Session {
             _ => None,
         };
         let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
-        Ok(Self { ops, style, options, client: Some(client), default_node, url, _sandbox: served, _seen: seen })
+        let (together, client) = (Together::default(), Some(client));
+        Ok(Self { ops, style, options, together, client, default_node, url, _sandbox: served, _seen: seen })
     }
 }
 

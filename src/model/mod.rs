@@ -47,7 +47,7 @@ pub use pending::{ConfigTexts, PendingChanges, apply_pending, config_to_come};
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};
 pub use property::{PropertyString, PropertyStringError};
-pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
+pub use record::{Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict};
 pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };

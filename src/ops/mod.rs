@@ -5,6 +5,7 @@
 
 mod attach;
 mod away;
+mod bulk;
 mod choose;
 mod clone;
 mod create;
@@ -40,6 +41,7 @@ use std::sync::Arc;
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use away::out_of_reach;
+pub use bulk::{Together, tally_of};
 pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
@@ -62,6 +64,7 @@ pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
     ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME,
     RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
+    words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};

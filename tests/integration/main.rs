@@ -61,6 +61,7 @@ mod partial;
 mod printers;
 mod recorded;
 mod recovery;
+mod rest;
 mod resume;
 mod safety;
 mod sandbox;
