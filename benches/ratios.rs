@@ -474,7 +474,7 @@ fn operation(journal: &Journal, number: u32) -> Result<()> {
         context: "lab".into(),
         user: "root@pam!pvectl".into(),
         steps: vec![json!({"method": "POST", "path": "/nodes/pve1/qemu/150/status/start", "params": {}})],
-        config_before: None,
+        ..Intent::default()
     };
     let id = journal.plan(&intent)?;
     let ok = || Some("OK".to_owned());

@@ -21,8 +21,8 @@ pub use proxmox::Proxmox;
 use crate::{
     client::{Reply, path},
     model::{
-        Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, Result, Snapshot,
-        Storage, Submitted, TaskEntry, Timeframe, Upid, Vmid, Volume,
+        Away, Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, Result,
+        Snapshot, Storage, Submitted, TaskEntry, Timeframe, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -258,6 +258,14 @@ pub trait Backend: TaskSource {
 
     /// Tasks, the newest first.
     async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>>;
+
+    /// The same of those nodes that can be asked, and which cannot.
+    ///
+    /// # Errors
+    /// As [`tasks`](Self::tasks), where none can.
+    async fn tasks_there(&self, query: &TaskQuery) -> Result<(Vec<TaskEntry>, Away)> {
+        Ok((self.tasks(query).await?, Away::default()))
+    }
 }
 
 /// A verb that a backend does not have, or not yet.

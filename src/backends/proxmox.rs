@@ -3,6 +3,7 @@
 //! Only turns steps into calls and reads into model types; retries, tickets and errors are the client's.
 
 use async_trait::async_trait;
+use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -10,8 +11,9 @@ use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
 use crate::{
     client::{Client, Reply, TaskFilter, TaskList},
     model::{
-        Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node, NodeName,
-        Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe, Upid, Vmid, Volume,
+        Away, Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node,
+        NodeName, Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe, Upid, Vmid, Volume,
+        node_status,
     },
     tasks::TaskSource,
 };
@@ -151,6 +153,34 @@ impl Backend for Proxmox {
     }
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>> {
+        Ok(self.tasks_and(query, &mut |_, error| Err(error)).await?)
+    }
+
+    async fn tasks_there(&self, query: &TaskQuery) -> Result<(Vec<TaskEntry>, Away)> {
+        // Who asks for one node's tasks wants these or nothing.
+        if query.node.is_some() {
+            return Ok((self.tasks(query).await?, Away::default()));
+        }
+        let nodes = self.client.nodes();
+        let mut silent = Vec::new();
+        let mut note = |node: &NodeName, error: Error| match node_status(&error) {
+            Some(_) => Ok(silent.push((node.clone(), error))),
+            None => Err(error),
+        };
+        let (rows, nodes) = join(self.tasks_and(query, &mut note), nodes).await;
+        let mut away = Away::of(&nodes.unwrap_or_default());
+        silent.iter().for_each(|(node, error)| away.add(node, error));
+        Ok((rows?, away))
+    }
+}
+
+impl Proxmox {
+    /// Tasks, the newest first. `lost` says whether it goes on without a node that does not answer.
+    async fn tasks_and(
+        &self,
+        query: &TaskQuery,
+        lost: &mut (dyn FnMut(&NodeName, Error) -> Result<()> + Send),
+    ) -> Result<Vec<TaskEntry>> {
         let matches = |row: &TaskEntry| {
             query.node.as_ref().is_none_or(|node| row.upid.node == *node)
                 && query.vmid.is_none_or(|vmid| row.upid.id == vmid.to_string())
@@ -164,15 +194,20 @@ impl Backend for Proxmox {
             None => self.client.nodes().await?.into_iter().filter(Node::is_online).map(|node| node.node).collect(),
         };
         let mut rows = if nodes.is_empty() { self.client.cluster_tasks().await? } else { Vec::new() };
-        for node in &nodes {
-            let filter = TaskFilter {
-                list: if query.running { TaskList::Active } else { TaskList::All },
-                vmid: query.vmid,
-                errors: query.errors,
-                limit: Some(query.limit),
-                ..TaskFilter::default()
-            };
-            rows.extend(self.client.node_tasks(node, &filter).await?.0);
+        let filter = TaskFilter {
+            list: if query.running { TaskList::Active } else { TaskList::All },
+            vmid: query.vmid,
+            errors: query.errors,
+            limit: Some(query.limit),
+            ..TaskFilter::default()
+        };
+        // All at once: one that does not answer takes half a minute to say so.
+        let asked = join_all(nodes.iter().map(|node| self.client.node_tasks(node, &filter))).await;
+        for (node, asked) in nodes.iter().zip(asked) {
+            match asked {
+                Ok((found, _)) => rows.extend(found),
+                Err(error) => lost(node, error)?,
+            }
         }
         rows.retain(matches);
         // Several may begin within a second; the kernel's ticks tell which came first on a node.

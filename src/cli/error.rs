@@ -106,6 +106,14 @@ pub(crate) fn words(hint: &Hint) -> String {
         Hint::NodeUnreachable(node) => {
             format!("node `{node}` is down, or not called so: a node's short name is expected (see `pvectl node list`)")
         }
+        Hint::NodeAway(node) => format!(
+            "the cluster does not reach {node}: what is on it can be looked at and changed when it is back \
+             (`pvectl node list`)"
+        ),
+        Hint::NodeSilent(node) => format!(
+            "the cluster counts {node} as online, but its API does not answer: look there, \
+             `systemctl status pveproxy pvedaemon`"
+        ),
         Hint::UnknownCertificate { endpoint, fingerprint } => format!(
             "if {endpoint} is yours and shows this fingerprint on its own console, trust it with --fingerprint {fingerprint} \
              (config add-context) or PVECTL_FINGERPRINT"

@@ -12,7 +12,7 @@ use super::{
 #[cfg(target_os = "linux")]
 use crate::backends::cloud_hypervisor::Stat;
 use crate::{
-    journal::{Details, Filter, Journal, Status, Step},
+    journal::{Details, Filter, Journal, Status, Step, tally},
     model::{Event, ExitStatus, OperationId, StepId, Upid, Verdict, Vmid},
     ops::{Found, Lost, Ops, Traits},
 };
@@ -43,11 +43,16 @@ pub(super) enum Left {
     },
     /// Its next request never went out.
     Unsent(OperationId),
+    /// It has parts, which are what was left.
+    Whole(OperationId),
 }
 
 impl Left {
     pub(super) fn new(details: &Details) -> Self {
         let operation = details.operation.id;
+        if details.bulk.is_some() {
+            return Self::Whole(operation);
+        }
         let open = |step: &&Step| step.sent.is_some() && step.verdict.is_none();
         match details.steps.iter().rev().find(open) {
             Some(Step { step, upid: Some(upid), .. }) => {
@@ -161,6 +166,26 @@ pub(super) async fn settle(ops: &Ops, journal: &Journal) {
             drop(ops.reconcile(operation, step, last, &upid).await);
         }
     }
+    settle_wholes(ops, journal);
+}
+
+/// Notes the end of operations over several guests whose parts are over.
+pub(super) fn settle_wholes(ops: &Ops, journal: &Journal) {
+    for left in left(journal, ops.context()) {
+        if let Left::Whole(operation) = left {
+            settle_whole(ops, journal, operation);
+        }
+    }
+}
+
+/// Notes how an operation over several guests stands, if nothing of it is under way.
+pub(super) fn settle_whole(ops: &Ops, journal: &Journal, operation: OperationId) {
+    // What cannot be read now is looked at by the next command.
+    let Ok(Some(details)) = journal.operation(operation) else { return };
+    let Ok(parts) = journal.parts(&details) else { return };
+    if let Some(ended) = tally(&parts).ended() {
+        ops.claim(operation, &ended);
+    }
 }
 
 /// Finds the tasks of requests whose answers were lost, as far as that can be told, and closes what has none.
@@ -168,7 +193,7 @@ pub(super) async fn settle_lost(ops: &Ops, journal: &Journal) {
     let mut sent = Vec::new();
     for left in left(journal, ops.context()) {
         match left {
-            Left::Task { .. } => {}
+            Left::Task { .. } | Left::Whole(_) => {}
             Left::Sent(lost) => sent.push(lost),
             Left::Over { operation, verdict, exit_status } => {
                 let error = exit_status.clone().filter(|_| verdict == Verdict::Failed);
@@ -236,6 +261,7 @@ mod tests {
             Left::Sent(lost) => format!("sent {}{}", lost.step, if lost.last { ", the last" } else { "" }),
             Left::Over { verdict, .. } => format!("{verdict:?}").to_lowercase(),
             Left::Unsent(_) => "unsent".to_owned(),
+            Left::Whole(_) => "whole".to_owned(),
         }
     }
 

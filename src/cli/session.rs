@@ -1,6 +1,6 @@
 //! From settings to a working backend: the client, the journal, and for the sandbox a server in this very process.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -12,8 +12,10 @@ use crate::{
     client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
     config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
-    model::{Call, Class, Error, Hint, Method, NullRecorder, Recorder, Result, SystemClock},
-    ops::{Ops, RunOptions},
+    model::{
+        Call, Class, Error, Event, Hint, Intent, Method, NullRecorder, OperationId, Recorder, Result, SystemClock,
+    },
+    ops::{Ops, RunOptions, Together},
     sandbox,
 };
 
@@ -31,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) ops: Ops,
     pub(crate) style: Style,
     pub(crate) options: RunOptions,
+    /// How a change of several guests was asked for.
+    pub(crate) together: Together,
     /// The connection below, for what is no verb.
     pub(crate) client: Option<Client>,
     /// The node that new guests go to unless told otherwise.
@@ -72,7 +76,7 @@ impl Session {
                 Arc::new(NullRecorder)
             }
             Access::Write if !cx.switches.dry_run => Arc::new(open_journal(cx)?),
-            _ => Arc::new(NullRecorder),
+            _ => Arc::new(Remembering(cx.paths()?.journal())),
         };
         let url = match &resolved.connection {
             Connection::Proxmox(server) => server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()),
@@ -97,6 +101,7 @@ impl Session {
                     ops,
                     style,
                     options,
+                    together: Together::default(),
                     client: None,
                     default_node: None,
                     url: None,
@@ -120,7 +125,25 @@ impl Session {
             _ => None,
         };
         let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
-        Ok(Self { ops, style, options, client: Some(client), default_node, url, _sandbox: served, _seen: seen })
+        let (together, client) = (Together::default(), Some(client));
+        Ok(Self { ops, style, options, together, client, default_node, url, _sandbox: served, _seen: seen })
+    }
+}
+
+/// Keeps nothing, and knows what the journal has of names: for who only reads. The file is opened when it is asked for one.
+struct Remembering(PathBuf);
+
+impl Recorder for Remembering {
+    fn plan(&self, intent: &Intent) -> Result<OperationId> {
+        NullRecorder.plan(intent)
+    }
+
+    fn event(&self, operation: OperationId, event: &Event) -> Result<()> {
+        NullRecorder.event(operation, event)
+    }
+
+    fn guests_named(&self, context: &str, name: &str) -> Result<Vec<u32>> {
+        Journal::open_read_only(&self.0)?.map_or(Ok(Vec::new()), |journal| journal.guests_named(context, name))
     }
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Client, Endpoint, Inner, Trust,
     auth::{Auth, Session, TicketStore},
+    away::Known,
     transport::{Options, Transport},
 };
 use crate::{
@@ -100,6 +101,6 @@ impl ClientBuilder {
         let user = self.auth.user().to_owned();
         let session = Session::new(self.auth, self.store, &first.to_string())?;
         let transport = Transport::new(self.endpoints, self.options);
-        Ok(Client(Arc::new(Inner { transport, session, user, contract: self.contract })))
+        Ok(Client(Arc::new(Inner { transport, session, user, contract: self.contract, nodes: Known::default() })))
     }
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod auth;
+mod away;
 mod builder;
 mod cluster;
 mod description;
@@ -55,6 +56,7 @@ struct Inner {
     session: Session,
     user: String,
     contract: Option<Arc<Contract>>,
+    nodes: away::Known,
 }
 
 /// An answer.
@@ -169,8 +171,16 @@ impl Client {
         Ok((envelope.data, envelope.total))
     }
 
-    /// Sends a call as whoever we are. A refused ticket is replaced once; a 401 means that nothing was processed.
+    /// Sends a call as whoever we are. If it fails over a node, the error says how that is.
     async fn exchange<T: DeserializeOwned>(&self, call: &Call) -> Result<(Envelope<T>, Answer)> {
+        match self.exchanged(call).await {
+            Err(error) => Err(self.explained(error).await),
+            answered => answered,
+        }
+    }
+
+    /// A refused ticket is replaced once; a 401 means that nothing was processed.
+    async fn exchanged<T: DeserializeOwned>(&self, call: &Call) -> Result<(Envelope<T>, Answer)> {
         let Inner { transport, session, .. } = &*self.0;
         let request = Request::new(call)?;
         let credentials = session.credentials(transport).await?;

@@ -214,7 +214,7 @@ impl Walk {
 }
 
 /// The columns of the view and of its copy.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "id",
     "verb",
     "target",
@@ -231,6 +231,7 @@ const COLUMNS: [&str; 16] = [
     "ended",
     "error",
     "has_config",
+    "parent",
 ];
 
 /// A row of the list that is not what the events say, is missing, or has no events.

@@ -29,6 +29,7 @@
 //!
 //! All methods block, for as long as a disk and other processes' writes take.
 
+mod bulk;
 mod chain;
 mod open;
 mod operation;
@@ -51,6 +52,7 @@ use jiff::Timestamp;
 use rusqlite::{Transaction, types::Type};
 
 pub use self::{
+    bulk::{Part, tally},
     chain::{Break, Verification},
     operation::{ConfigBackup, Details, EventRow, Operation, Status, Step},
     query::Filter,

@@ -33,8 +33,12 @@ pub(super) fn for_reading(path: &Path) -> Result<Option<Database>> {
         Err(error) => return Err(failed("cannot open the journal", path, "", error)),
     }
     let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
-    let found = LAYOUT.look(&connection).map_err(error)?;
-    Ok((accept(found, path, "")? > 0).then(|| Database::read_only(connection)))
+    let done = accept(LAYOUT.look(&connection).map_err(error)?, path, "")?;
+    if done > 0 && done < LAYOUT.present() {
+        // Of an older layout, which has to be brought up to date to be read.
+        drop(for_writing(path)?);
+    }
+    Ok((done > 0).then(|| Database::read_only(connection)))
 }
 
 /// How many migrations are behind the file, or why it cannot be used.

@@ -9,7 +9,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Value;
 
-use crate::model::{Error, OperationId, StepId, Upid, Verdict};
+use crate::model::{Bulk, Error, OperationId, StepId, Upid, Verdict};
 
 macro_rules! statuses {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
@@ -117,6 +117,8 @@ pub struct Operation {
     pub ended: Option<Timestamp>,
     /// What went wrong.
     pub error: Option<String>,
+    /// The operation over several guests that it is a part of.
+    pub parent: Option<OperationId>,
 }
 
 impl Operation {
@@ -128,7 +130,7 @@ impl Operation {
 
 impl Serialize for Operation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut row = serializer.serialize_struct("Operation", 16)?;
+        let mut row = serializer.serialize_struct("Operation", 17)?;
         row.serialize_field("id", &self.id)?;
         row.serialize_field("verb", &self.verb)?;
         row.serialize_field("target", &self.target)?;
@@ -145,6 +147,7 @@ impl Serialize for Operation {
         row.serialize_field("ended", &self.ended)?;
         row.serialize_field("duration", &self.duration())?;
         row.serialize_field("error", &self.error)?;
+        row.serialize_field("parent", &self.parent)?;
         row.end()
     }
 }
@@ -164,6 +167,9 @@ pub struct Details {
     pub steps: Vec<Step>,
     /// The guest's configuration before the change, secrets removed.
     pub config_before: Option<Value>,
+    /// Of an operation over several guests: which, and at what pace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bulk: Option<Bulk>,
     /// The events as they were written.
     pub events: Vec<EventRow>,
 }

@@ -18,6 +18,10 @@ const BATCH: usize = 2_000;
 /// The pause between two batches, in which others get their turn.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// What goes. A part of a larger operation stays as long as that: by it is known what of that is done.
+const GOES: &str = "ended < ?1 AND NOT EXISTS (
+    SELECT 1 FROM operation AS whole WHERE whole.id = operation.parent AND (whole.ended IS NULL OR whole.ended >= ?1))";
+
 impl Journal {
     /// How many operations [`prune`](Self::prune) would take out.
     ///
@@ -26,7 +30,7 @@ impl Journal {
     pub fn ended_before(&self, moment: Timestamp) -> Result<u64> {
         let count: i64 = self.read(|transaction| {
             transaction
-                .prepare_cached("SELECT count(*) FROM operation WHERE ended < ?1")?
+                .prepare_cached(&format!("SELECT count(*) FROM operation WHERE {GOES}"))?
                 .query_row([moment.as_microsecond()], |row| row.get(0))
         })?;
         Ok(count.unsigned_abs())
@@ -53,8 +57,8 @@ impl Journal {
 /// Takes out the next operations with a number above `after`; gives their numbers.
 fn batch(transaction: &Transaction<'_>, before: Timestamp, after: i64) -> rusqlite::Result<Vec<i64>> {
     let operations: Vec<i64> = transaction
-        .prepare_cached("SELECT id FROM operation WHERE id > ?1 AND ended < ?2 ORDER BY id LIMIT ?3")?
-        .query_map(params![after, before.as_microsecond(), BATCH as i64], |row| row.get(0))?
+        .prepare_cached(&format!("SELECT id FROM operation WHERE id > ?2 AND {GOES} ORDER BY id LIMIT ?3"))?
+        .query_map(params![before.as_microsecond(), after, BATCH as i64], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut events = Vec::new();
     {

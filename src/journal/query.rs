@@ -12,7 +12,7 @@ use super::{
     timestamp,
     write::{Planned, parse},
 };
-use crate::model::{Event, OperationId, Result, StepId};
+use crate::model::{Event, Intent, OperationId, Result, StepId};
 
 /// Which operations. What is `None` does not matter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Planned before this moment.
     pub until: Option<Timestamp>,
+    /// A part of this operation over several guests.
+    pub parent: Option<OperationId>,
     /// At most so many, the newest.
     pub limit: Option<usize>,
 }
@@ -118,7 +120,7 @@ impl Journal {
 }
 
 const COLUMNS: &str =
-    "id, verb, target, vmid, name, node, context, user, host, upid, status, exit_status, started, ended, error";
+    "id, verb, target, vmid, name, node, context, user, host, upid, status, exit_status, started, ended, error, parent";
 
 fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
     Ok(Operation {
@@ -137,6 +139,7 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
         started: timestamp(row.get(12)?)?,
         ended: row.get::<_, Option<i64>>(13)?.map(timestamp).transpose()?,
         error: row.get(14)?,
+        parent: row.get::<_, Option<i64>>(15)?.map(OperationId),
     })
 }
 
@@ -153,6 +156,7 @@ fn select(filter: &Filter, order: &str) -> (String, Vec<SqlValue>) {
         ("context =", filter.context.as_ref().map(text)),
         ("started >=", filter.since.map(time)),
         ("started <", filter.until.map(time)),
+        ("parent =", filter.parent.map(|parent| SqlValue::from(parent.0))),
     ];
     let mut values = Vec::new();
     let mut bind = |value: SqlValue| {
@@ -187,6 +191,7 @@ fn select(filter: &Filter, order: &str) -> (String, Vec<SqlValue>) {
 /// The index to read where no target is named. Most operations are `ok`, so that says less than any other filter.
 fn index(filter: &Filter) -> &'static str {
     let choices = [
+        (filter.parent.is_some(), "operation_parent"),
         (filter.status.is_some_and(|status| status != Status::Ok), "operation_status"),
         (filter.verb.is_some(), "operation_verb"),
         (filter.context.is_some(), "operation_context"),
@@ -207,9 +212,10 @@ fn details_of(transaction: &Transaction<'_>, operation: Operation) -> rusqlite::
     let events = events(transaction, operation.id)?;
     let planned = events.first().ok_or_else(|| damaged("an operation without events"))?;
     let Planned { pid, intent, .. } = parse(planned.payload.clone())?;
-    let planned = (1..).zip(intent.steps).map(|(step, call)| Step::planned(step, Some(call))).collect();
+    let planned = (1..).zip(intent.steps.iter().cloned()).map(|(step, call)| Step::planned(step, Some(call))).collect();
     let steps = steps(planned, &events[1..])?;
-    Ok(Details { operation, kind: intent.kind, pid, steps, config_before: intent.config_before, events })
+    let Intent { kind, config_before, bulk, .. } = intent;
+    Ok(Details { operation, kind, pid, steps, config_before, bulk, events })
 }
 
 fn events(transaction: &Transaction<'_>, id: OperationId) -> rusqlite::Result<Vec<EventRow>> {

@@ -3,7 +3,7 @@
 use crate::sqlite::Layout;
 
 /// The file of a journal, marked `pvej`.
-pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656a, migrations: &[VERSION_1] };
+pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656a, migrations: &[VERSION_1, VERSION_2] };
 
 /// `type` is read out of the payload, so that the hash over the payload covers it. Times are microseconds since 1970.
 ///
@@ -12,7 +12,7 @@ pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656a, migrations: &[VERS
 ///
 /// The indexes of `operation` that lead with a filter go on with the time, so that they are read in the order of the
 /// list; columns after that spare the visit to the row while rows are passed over.
-const VERSION_1: &str = "
+pub(super) const VERSION_1: &str = "
 PRAGMA application_id = 0x7076656a;
 
 CREATE TABLE event (
@@ -108,5 +108,53 @@ CREATE TRIGGER event_tells_operation AFTER INSERT ON event WHEN NEW.type <> 'ste
 END;
 CREATE TRIGGER operation_goes_with_events AFTER DELETE ON event WHEN OLD.type = 'planned' BEGIN
     DELETE FROM operation WHERE id = OLD.operation;
+END;
+";
+
+/// Operations over several guests, of which each guest's is a part. Until it ended, one of those is at work, not planned.
+const VERSION_2: &str = "
+DROP TRIGGER event_tells_operation;
+DROP VIEW operation_of_events;
+ALTER TABLE operation ADD COLUMN parent INTEGER;
+CREATE INDEX operation_parent ON operation (parent, vmid) WHERE parent IS NOT NULL;
+
+CREATE VIEW operation_of_events AS
+SELECT
+    planned.operation AS id,
+    planned.payload ->> '$.verb' AS verb,
+    planned.payload ->> '$.target' AS target,
+    coalesce(found.payload ->> '$.vmid', planned.payload ->> '$.vmid') AS vmid,
+    planned.payload ->> '$.name' AS name,
+    coalesce(found.payload ->> '$.node', planned.payload ->> '$.node') AS node,
+    planned.payload ->> '$.context' AS context,
+    planned.payload ->> '$.user' AS user,
+    planned.payload ->> '$.host' AS host,
+    task.payload ->> '$.upid' AS upid,
+    CASE latest.type
+        WHEN 'sent' THEN 'sent'
+        WHEN 'upid' THEN 'running'
+        WHEN 'ended' THEN latest.payload ->> '$.verdict'
+        ELSE iif(planned.payload -> '$.bulk' IS NULL, 'planned', 'running')
+    END AS status,
+    CASE latest.type WHEN 'ended' THEN latest.payload ->> '$.exit_status' END AS exit_status,
+    planned.time AS started,
+    CASE latest.type WHEN 'ended' THEN latest.time END AS ended,
+    CASE latest.type WHEN 'ended' THEN latest.payload ->> '$.error' END AS error,
+    planned.payload ->> '$.config_before' IS NOT NULL AS has_config,
+    planned.payload ->> '$.parent' AS parent
+FROM event AS planned
+LEFT JOIN event AS found ON found.id =
+    (SELECT max(id) FROM event WHERE operation = planned.operation AND type = 'target')
+LEFT JOIN event AS task ON task.id =
+    (SELECT max(id) FROM event WHERE operation = planned.operation AND type = 'upid')
+LEFT JOIN event AS latest ON latest.id =
+    (SELECT max(id) FROM event WHERE operation = planned.operation AND type IN ('sent', 'upid', 'ended'))
+WHERE planned.type = 'planned';
+
+CREATE TRIGGER event_tells_operation AFTER INSERT ON event WHEN NEW.type <> 'step' BEGIN
+    INSERT INTO operation SELECT * FROM operation_of_events WHERE id = NEW.operation
+    ON CONFLICT (id) DO UPDATE SET
+        vmid = excluded.vmid, node = excluded.node, upid = excluded.upid, status = excluded.status,
+        exit_status = excluded.exit_status, ended = excluded.ended, error = excluded.error;
 END;
 ";

@@ -62,12 +62,18 @@ impl Recorder for Journal {
     fn plan(&self, intent: &Intent) -> Result<OperationId> {
         let planned = Planned { host: self.host.clone(), pid: std::process::id(), intent: intent.clone() };
         // Nothing is sent before the event that says so is safe, and with it this one.
-        self.write(Safety::Process, |transaction| {
+        let written = self.write(Safety::Process, |transaction| {
+            // Whoever else goes on with the same larger operation at this moment has to see it.
+            if let Some(other) = begun(transaction, intent)? {
+                return Ok(Err(other));
+            }
             let operation = next_number(transaction, "operation")?;
             self.append(transaction, operation, &planned)?;
-            Ok(OperationId(operation))
-        })
-        .map_err(|error| failed("cannot write to the journal", &self.path, NOTHING_SENT, error))
+            Ok(Ok(OperationId(operation)))
+        });
+        let written =
+            written.map_err(|error| failed("cannot write to the journal", &self.path, NOTHING_SENT, error))?;
+        written.map_err(|other| Error::conflict(format!("operation {other} has begun it already")))
     }
 
     fn event(&self, operation: OperationId, event: &Event) -> Result<()> {
@@ -92,6 +98,20 @@ impl Recorder for Journal {
         Err(Error::new(Class::Failed, message))
     }
 
+    fn guests_named(&self, context: &str, name: &str) -> Result<Vec<u32>> {
+        self.read(|transaction| {
+            transaction
+                .prepare_cached(
+                    "SELECT DISTINCT vmid FROM operation AS named INDEXED BY operation_name
+                     WHERE name = ?2 AND context = ?1 AND vmid IS NOT NULL AND NOT EXISTS (
+                         SELECT 1 FROM operation INDEXED BY operation_vmid
+                         WHERE vmid = named.vmid AND started > named.started AND context = ?1 AND name IS NOT ?2)",
+                )?
+                .query_map([context, name], |row| row.get(0))?
+                .collect()
+        })
+    }
+
     fn has_task(&self, upid: &Upid) -> Result<bool> {
         let began = upid.started().as_microsecond();
         self.read(|transaction| {
@@ -109,6 +129,18 @@ impl Recorder for Journal {
 /// A task is looked for among the operations that were planned within so many microseconds of its beginning: clocks
 /// differ, and an operation may be long at work before its last step.
 const NEAR: i64 = 7 * 24 * 3600 * 1_000_000;
+
+/// The part of the same larger operation that has begun the same guest, unless that was not done.
+fn begun(transaction: &Transaction<'_>, intent: &Intent) -> rusqlite::Result<Option<i64>> {
+    let (Some(parent), Some(vmid)) = (intent.parent, intent.vmid) else { return Ok(None) };
+    transaction
+        .prepare_cached(
+            "SELECT id FROM operation INDEXED BY operation_parent
+             WHERE parent = ?1 AND vmid = ?2 AND status NOT IN ('failed', 'cancelled')",
+        )?
+        .query_row([parent.0, vmid.into()], |row| row.get(0))
+        .optional()
+}
 
 /// The number of a table's next row. Numbers are never given twice, not even those of rows that were taken out: a
 /// chain cut off at its end shows as a gap for ever.

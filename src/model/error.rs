@@ -176,6 +176,20 @@ impl Error {
         if names.is_empty() { self } else { self.with_hint(Hint::DidYouMean(names)) }
     }
 
+    /// The same of another class, once more is known.
+    #[must_use]
+    pub(crate) fn with_class(mut self, class: Class) -> Self {
+        self.0.class = class;
+        self
+    }
+
+    /// The same without this one of its hints, for a better one.
+    #[must_use]
+    pub(crate) fn without_hint(mut self, place: usize) -> Self {
+        self.0.hints.remove(place);
+        self
+    }
+
     /// Notes what is known about the request.
     #[must_use]
     pub fn with_sent(mut self, sent: Sent) -> Self {

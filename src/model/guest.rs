@@ -159,6 +159,25 @@ impl Guest {
         !matches!(self.status.as_str(), "stopped" | "unknown" | "suspended")
     }
 
+    /// Leaves only what is so whether or not its node can be asked. For minutes after a node was lost, the cluster
+    /// repeats how its guests were, as if it still knew.
+    pub fn lose_sight(&mut self) {
+        "unknown".clone_into(&mut self.status);
+        self.cpu = None;
+        for moving in [
+            &mut self.mem,
+            &mut self.disk,
+            &mut self.uptime,
+            &mut self.memhost,
+            &mut self.netin,
+            &mut self.netout,
+            &mut self.diskread,
+            &mut self.diskwrite,
+        ] {
+            *moving = None;
+        }
+    }
+
     /// Its name, or its number where it has none.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.vmid.to_string())

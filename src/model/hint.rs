@@ -31,6 +31,10 @@ pub enum Hint {
     },
     /// The node is down, or its name is wrong.
     NodeUnreachable(String),
+    /// The cluster has lost the node.
+    NodeAway(String),
+    /// The cluster has the node, but its API does not answer.
+    NodeSilent(String),
     /// The server's certificate is not signed by anybody we know; its SHA-256 fingerprint.
     UnknownCertificate {
         /// The endpoint.

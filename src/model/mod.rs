@@ -4,6 +4,7 @@
 //! import cycles live here too: [`Recorder`] for the journal, [`TaskSource`] for whoever follows tasks, and [`Clock`] for whoever needs
 //! the time.
 
+mod away;
 mod call;
 mod clock;
 mod close;
@@ -30,6 +31,7 @@ mod timeframe;
 pub mod tolerant;
 mod upid;
 
+pub use away::{Away, node_status};
 pub use call::{Call, Method, Params, is_secret_at, is_secret_key};
 pub use clock::{Clock, SystemClock};
 pub use close::closest;
@@ -45,7 +47,7 @@ pub use pending::{ConfigTexts, PendingChanges, apply_pending, config_to_come};
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};
 pub use property::{PropertyString, PropertyStringError};
-pub use record::{Event, Intent, NullRecorder, OperationId, Recorder, StepId, Verdict};
+pub use record::{Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict};
 pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };

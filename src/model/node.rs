@@ -43,6 +43,11 @@ impl Node {
     pub fn is_online(&self) -> bool {
         self.status == "online"
     }
+
+    /// Whether the cluster has lost it. One that is `unknown` has only not reported yet.
+    pub fn is_away(&self) -> bool {
+        self.status == "offline"
+    }
 }
 
 /// A row of `GET /nodes/{node}/storage`: a storage as one node sees it.

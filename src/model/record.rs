@@ -2,6 +2,8 @@
 //!
 //! The journal itself is in [`crate::journal`]; whoever works without one uses [`NullRecorder`].
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +40,103 @@ pub struct Intent {
     pub steps: Vec<Value>,
     /// The guest's configuration before the change, secrets removed.
     pub config_before: Option<Value>,
+    /// The operation over several guests that this one is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<OperationId>,
+    /// If it is one over several guests: which, and at what pace. It has no steps of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bulk: Option<Bulk>,
+}
+
+/// What is about to be done to several guests at once: each gets an operation of its own when it is begun.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bulk {
+    /// The guests, in the order in which they are begun.
+    pub guests: Vec<BulkGuest>,
+    /// How many at a time.
+    pub parallel: usize,
+    /// So many, and the next ones when these have ended.
+    pub batch: Option<usize>,
+    /// Seconds between two batches.
+    pub pause: f64,
+    /// When more than so many failed, nothing more is begun.
+    pub max_failures: Option<usize>,
+    /// Seconds for which the lock of a guest is waited for.
+    pub wait_lock: Option<f64>,
+    /// Whether somebody was asked before.
+    pub asks: bool,
+}
+
+/// One guest among several.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BulkGuest {
+    /// `qemu` or `lxc`.
+    pub kind: String,
+    /// Its number.
+    pub vmid: u32,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its node.
+    pub node: String,
+    /// Its steps as planned, as in [`Intent::steps`]; none where there was nothing to do.
+    pub steps: Vec<Value>,
+    /// Why it was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// How many of several guests are how far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Done.
+    pub ok: usize,
+    /// Done, with warnings.
+    pub warning: usize,
+    /// Not done.
+    pub failed: usize,
+    /// Nobody can say whether it was done.
+    pub unknown: usize,
+    /// Under way.
+    pub running: usize,
+    /// Not begun, or called off before it was sent.
+    pub left: usize,
+}
+
+impl Tally {
+    /// How all of it ended; `None` while something is under way. What can be gone on with comes first.
+    pub fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self { running: 1.., .. } => None,
+            Self { left: 1.., .. } => Some(Verdict::Cancelled),
+            Self { failed: 1.., .. } => Some(Verdict::Failed),
+            Self { unknown: 1.., .. } => Some(Verdict::Unknown),
+            Self { warning: 1.., .. } => Some(Verdict::Warning),
+            _ => Some(Verdict::Ok),
+        }
+    }
+
+    /// The end of all of it as an event; `None` while something is under way.
+    pub fn ended(&self) -> Option<Event> {
+        Some(Event::Ended { verdict: self.verdict()?, exit_status: Some(self.to_string()), error: None })
+    }
+}
+
+impl fmt::Display for Tally {
+    /// `5 ok, 1 failed, 2 not begun`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ok, warning, failed, unknown, running, left } = *self;
+        let counts = [
+            (ok, "ok"),
+            (warning, "with warnings"),
+            (failed, "failed"),
+            (unknown, "unknown"),
+            (running, "running"),
+            (left, "not begun"),
+        ];
+        let told: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        f.write_str(&told.join(", "))
+    }
 }
 
 /// How an operation, or one step of it, ended.
@@ -104,7 +203,7 @@ pub trait Recorder: Send + Sync {
     /// Writes an intent. Nothing may be sent if this fails.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or another operation of the same [`parent`](Intent::parent) has begun the guest.
     fn plan(&self, intent: &Intent) -> Result<OperationId, Error>;
 
     /// Writes an event.
@@ -112,6 +211,14 @@ pub trait Recorder: Send + Sync {
     /// # Errors
     /// When it cannot be written.
     fn event(&self, operation: OperationId, event: &Event) -> Result<(), Error>;
+
+    /// The numbers of the guests that were called so in a context when something was last done to them.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    fn guests_named(&self, _context: &str, _name: &str) -> Result<Vec<u32>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Whether a task is known as that of an operation.
     ///

@@ -34,6 +34,13 @@ impl Choice {
             && self.template.is_none_or(|template| guest.template == template)
             && self.labels.iter().all(|selector| selector.matches(&guest.tags))
     }
+
+    /// Those of these guests that are chosen, by number.
+    pub(super) fn apply(&self, kind: GuestKind, mut guests: Vec<Guest>) -> Vec<Resolved> {
+        guests.retain(|guest| guest.kind == kind && self.takes(guest));
+        guests.sort_by_key(|guest| guest.vmid);
+        guests.into_iter().map(|guest| Resolved { target: guest.vmid.to_string(), guest }).collect()
+    }
 }
 
 impl Ops {
@@ -42,9 +49,6 @@ impl Ops {
     /// # Errors
     /// Whatever the backend says.
     pub async fn choose(&self, kind: GuestKind, choice: &Choice) -> Result<Vec<Resolved>> {
-        let mut guests = self.backend().guests().await?;
-        guests.retain(|guest| guest.kind == kind && choice.takes(guest));
-        guests.sort_by_key(|guest| guest.vmid);
-        Ok(guests.into_iter().map(|guest| Resolved { target: guest.vmid.to_string(), guest }).collect())
+        Ok(choice.apply(kind, self.backend().guests().await?))
     }
 }

@@ -13,7 +13,7 @@ use super::Ops;
 use crate::{
     backends::TaskQuery,
     contract::embedded,
-    model::{Call, Method, NodeName, OperationId, Result, StepId, TaskEntry, Upid, Vmid},
+    model::{Call, Method, NodeName, OperationId, Result, StepId, TaskEntry, Upid, Vmid, node_status},
 };
 
 /// A server answers within this or not at all, so a task that began later is another's.
@@ -153,18 +153,37 @@ impl Ops {
             Some(there) => there.duration_since(Timestamp::now()),
             None => SignedDuration::ZERO,
         };
-        let rows: Vec<Vec<TaskEntry>> = try_join_all(guests.into_iter().map(async |(node, guest)| {
-            let query = TaskQuery { node: Some(node), vmid: Some(guest), limit: LOOK_BACK, ..TaskQuery::default() };
-            self.backend.tasks(&query).await
-        }))
-        .await?;
+        // A node that does not answer keeps its own tasks back, and nobody else's.
+        let asked: Vec<Result<Vec<TaskEntry>, NodeName>> =
+            try_join_all(guests.into_iter().map(async |(node, guest)| {
+                let place = Some(node.clone());
+                let query = TaskQuery { node: place, vmid: Some(guest), limit: LOOK_BACK, ..TaskQuery::default() };
+                match self.backend.tasks(&query).await {
+                    Err(error) if node_status(&error).is_some() => Ok(Err(node)),
+                    asked => asked.map(Ok),
+                }
+            }))
+            .await?;
+        let (mut rows, mut silent) = (Vec::new(), HashSet::new());
+        for asked in asked {
+            match asked {
+                Ok(found) => rows.extend(found),
+                Err(node) => drop(silent.insert(node)),
+            }
+        }
         let mut free = Vec::new();
-        for upid in rows.into_iter().flatten().map(|row| row.upid) {
+        for upid in rows.into_iter().map(|row| row.upid) {
             if lost.iter().any(|lost| fits(lost, &upid, ahead)) && !self.recorder.has_task(&upid)? {
                 free.push(upid);
             }
         }
-        Ok(matched(lost, &free, ahead, Timestamp::now()))
+        let mut found = matched(lost, &free, ahead, Timestamp::now());
+        for (lost, found) in lost.iter().zip(&mut found) {
+            if lost.traits.as_ref().is_some_and(|traits| silent.contains(&traits.node)) {
+                *found = Found::NotYet;
+            }
+        }
+        Ok(found)
     }
 
     /// Looks once for the task of a request that went out at a moment and whose answer was just lost.

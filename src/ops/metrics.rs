@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Ops;
-use crate::model::{Class, Error, Guest, GuestKind, NodeName, Result, Timeframe, Vmid};
+use crate::model::{Class, Error, Guest, GuestKind, NodeName, Result, Timeframe, Vmid, node_status};
 
 /// How many guests are looked at at once.
 const AT_ONCE: usize = 8;
@@ -168,34 +168,46 @@ impl Ops {
     }
 
     /// The figures of guests, each looked at twice with this much time in between; once if that is none. A guest that is
-    /// gone meanwhile is left out.
+    /// gone meanwhile is left out; so is one whose node does not answer, and why is among what is given beside.
     ///
     /// # Errors
     /// Whatever the backend says.
-    pub async fn metrics(&self, guests: &[Guest], interval: Duration) -> Result<Vec<Metrics>> {
+    pub async fn metrics(&self, guests: &[Guest], interval: Duration) -> Result<(Vec<Metrics>, Vec<Error>)> {
         let look = || async {
             let looks =
                 stream::iter(guests).map(async |guest| match self.backend().guest_status(&guest.reference()).await {
-                    Ok(status) => Ok(Some((status, Instant::now()))),
+                    Ok(status) => Ok(Some(Ok((status, Instant::now())))),
                     Err(error) if error.class() == Class::NotFound => Ok(None),
+                    Err(error) if node_status(&error).is_some() => Ok(Some(Err(error))),
                     Err(error) => Err(error),
                 });
             looks.buffered(AT_ONCE).try_collect::<Vec<_>>().await
         };
         let first = look().await?;
         let (before, now) = match interval.is_zero() {
-            true => (vec![None; first.len()], first),
+            true => (first.iter().map(|_| None).collect(), first),
             false => {
                 tokio::time::sleep(interval).await;
                 (first, look().await?)
             }
         };
+        let mut lost = Vec::new();
         let rows = guests.iter().zip(before).zip(now).filter_map(|((guest, before), now)| {
-            let (now, at) = now?;
-            let before = before.as_ref().map(|(status, then)| (status, at.duration_since(*then).as_secs_f64()));
+            let (now, at) = match now? {
+                Ok(now) => now,
+                Err(error) => {
+                    lost.push(error.context(format_args!("cannot read {}", guest.reference())));
+                    return None;
+                }
+            };
+            let before = before
+                .as_ref()
+                .and_then(|before| before.as_ref().ok())
+                .map(|(status, then)| (status, at.duration_since(*then).as_secs_f64()));
             Some(Metrics::new(guest, &now, before.filter(|(_, seconds)| *seconds > 0.0)))
         });
-        Ok(rows.collect())
+        let rows = rows.collect();
+        Ok((rows, lost))
     }
 }
 

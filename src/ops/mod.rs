@@ -4,6 +4,8 @@
 //! flags, no terminal, and no backend by name.
 
 mod attach;
+mod away;
+mod bulk;
 mod choose;
 mod clone;
 mod create;
@@ -38,6 +40,8 @@ use std::sync::Arc;
 
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
+pub use away::out_of_reach;
+pub use bulk::{Together, tally_of};
 pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
@@ -60,6 +64,7 @@ pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
     ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME,
     RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
+    words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};
@@ -112,7 +117,9 @@ impl Ops {
     /// # Errors
     /// See [`resolve`].
     pub async fn find(&self, targets: &[Target], kind: GuestKind) -> Result<Vec<Resolved>> {
-        resolve(targets, kind, &self.backend.guests().await?)
+        let mut guests = self.backend.guests().await?;
+        self.recall_names(targets, &mut guests);
+        resolve(targets, kind, &guests)
     }
 
     /// One guest of a kind.

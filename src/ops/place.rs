@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::{
     Device, Ops,
     devices::{stored, want_storage},
 };
 use crate::model::{
-    Error, GuestKind, Hint, Node, NodeName, Params, PropertyString, Result, Size, Storage, is_disk_key,
+    Class, Error, GuestKind, Hint, Node, NodeName, Params, PropertyString, Result, Size, Storage, is_disk_key,
+    node_status,
 };
 
 /// What a storage must hold for disks of a guest.
@@ -126,9 +127,17 @@ impl Ops {
             Some(node) => vec![node.clone()],
             None => self.backend().nodes().await?.into_iter().filter(Node::is_online).map(|node| node.node).collect(),
         };
-        let rows = try_join_all(nodes.iter().map(|node| self.backend().storages(node))).await?;
+        let asked = join_all(nodes.iter().map(|storage| self.backend().storages(storage))).await;
+        let mut rows = Vec::new();
+        for asked in asked {
+            match asked {
+                Err(error) if node.is_some() || node_status(&error).is_none() => return Err(error),
+                // The new guest goes to another node then.
+                asked => rows.extend(asked.unwrap_or_default()),
+            }
+        }
         let content = content_of(kind);
-        let fit = rows.into_iter().flatten().filter(|storage| storage.active && storage.holds(content));
+        let fit = rows.into_iter().filter(|storage| storage.active && storage.holds(content));
         let names: BTreeSet<String> = fit.map(|storage| storage.storage).collect();
         Ok(stored(devices, &the_only(names, content)?))
     }
@@ -153,7 +162,8 @@ impl Ops {
                 return Err(error.with_hint(Hint::Text(known)));
             };
             if !node.is_online() {
-                return Err(Error::conflict(format!("node {wanted} is {}", node.status)));
+                let why = format!("node {wanted} is {}", node.status);
+                return Err(Error::new(Class::Unreachable, why).with_hint(Hint::NodeAway(wanted.to_string())));
             }
         }
         let mut candidates: Vec<Node> = nodes
@@ -166,11 +176,26 @@ impl Ops {
         if !check {
             return candidates.into_iter().next().map(|node| node.node).ok_or_else(no_node);
         }
-        let storages = if needs.storages.is_empty() {
-            vec![Vec::new(); candidates.len()]
-        } else {
-            try_join_all(candidates.iter().map(|node| self.backend().storages(&node.node))).await?
-        };
+        let mut missing = Vec::new();
+        let mut storages = vec![Vec::new(); candidates.len()];
+        if !needs.storages.is_empty() {
+            let asked = join_all(candidates.iter().map(|node| self.backend().storages(&node.node))).await;
+            let nodes = std::mem::take(&mut candidates);
+            storages.clear();
+            for (node, asked) in nodes.into_iter().zip(asked) {
+                match asked {
+                    Ok(found) => {
+                        candidates.push(node);
+                        storages.push(found);
+                    }
+                    // There are others.
+                    Err(error) => match node_status(&error) {
+                        Some(status) if wanted.is_none() => missing.push(format!("{}: it is {status}", node.node)),
+                        _ => return Err(error),
+                    },
+                }
+            }
+        }
         if let Some(unknown) = needs.unknown_storage(&storages) {
             let known = storages.iter().flatten().map(|storage| storage.storage.clone());
             let close = super::closest(unknown, known);
@@ -178,7 +203,6 @@ impl Ops {
             let error = error.did_you_mean(close);
             return Err(error.with_hint(Hint::Text(format!("storages here: {}", names(&storages)))));
         }
-        let mut missing = Vec::new();
         for (node, storages) in candidates.into_iter().zip(storages) {
             let lacking = needs.lacking(&node, &storages);
             if lacking.is_empty() {

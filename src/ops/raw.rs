@@ -234,7 +234,7 @@ impl Ops {
             context: self.context.clone(),
             user: self.backend.user(),
             steps: vec![plan.call.to_json()],
-            config_before: None,
+            ..Intent::default()
         }
     }
 }

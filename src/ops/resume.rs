@@ -6,10 +6,10 @@
 use serde_json::Value;
 
 use super::{
-    Ops, Plan, Power,
+    Ops, Plan, Power, Resolved,
     lost::kept_call,
     plan::{Change, refuse_locked, same_value, shown},
-    verbs::words_of,
+    verbs::{power_verb, words_of},
 };
 use crate::{
     backends::{ACTIONS, Action, Step},
@@ -49,6 +49,16 @@ pub struct ResumeRequest {
 impl ResumeRequest {
     fn refuse(&self, why: impl std::fmt::Display) -> Error {
         Error::conflict(format!("cannot go on with operation {}: {why}", self.operation.0))
+    }
+
+    /// Refuses a guest that has the number now and is another one.
+    fn check_same(&self, there: &Guest) -> Result<()> {
+        let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "nameless".into());
+        if there.kind != self.kind || (self.name.is_some() && there.name != self.name) {
+            let (now, then) = (named(&there.name), named(&self.name));
+            return Err(self.refuse(format_args!("{} {} is {now} now, and was {then}", there.kind, there.vmid)));
+        }
+        Ok(())
     }
 
     /// A kept call as a step of this operation's guest.
@@ -94,16 +104,32 @@ impl Ops {
     /// # Errors
     /// [`Class::Conflict`](crate::model::Class::Conflict) with the reason where it cannot be gone on with.
     pub async fn plan_resume(&self, request: &ResumeRequest) -> Result<Plan> {
+        let guests = self.backend().guests().await?;
+        self.plan_rest(request, guests.iter().find(|guest| guest.vmid == request.vmid)).await
+    }
+
+    /// The same of a guest that the cluster lists so, or not at all.
+    ///
+    /// # Errors
+    /// As [`plan_resume`](Self::plan_resume).
+    pub async fn plan_rest(&self, request: &ResumeRequest, there: Option<&Guest>) -> Result<Plan> {
+        let gone = || request.refuse(format_args!("there is no guest {} any more", request.vmid));
+        let target = format!("operation/{}", request.operation.0);
+        if let Some(verb) = power_verb(&request.verb, request.kind) {
+            // One step, which the guest's power decides about as it did the first time.
+            let guest = there.ok_or_else(gone)?;
+            request.check_same(guest)?;
+            let mut params = request.calls.first().and_then(kept_call).map(|call| call.params).unwrap_or_default();
+            verb.action.spec().fixed.iter().for_each(|(key, _)| drop(params.remove(key)));
+            return self.plan_power(verb, &Resolved { guest: guest.clone(), target }, &params, false).await;
+        }
         let steps: Vec<Step> = request.calls.iter().map(|call| request.step(call)).collect::<Result<_>>()?;
         let words =
             words_of(&request.verb, request.kind).ok_or_else(|| request.refuse("its verb is not known here"))?;
         let (Some(first), Some(last)) = (steps.first(), steps.last()) else {
             return Err(request.refuse("nothing of it is left"));
         };
-        let target = format!("operation/{}", request.operation.0);
         let mut plan = Plan::new(words, target, last.guest.clone(), request.name.clone());
-        let guests = self.backend().guests().await?;
-        let there = guests.iter().find(|guest| guest.vmid == request.vmid);
         if makes(first) {
             if request.failed {
                 return Err(request
@@ -122,7 +148,7 @@ impl Ops {
                 plan.notes.push("it is gone already".into());
                 Ok(plan)
             }
-            None => Err(request.refuse(format_args!("there is no guest {} any more", request.vmid))),
+            None => Err(gone()),
         }
     }
 
@@ -134,11 +160,7 @@ impl Ops {
         steps: Vec<Step>,
         mut plan: Plan,
     ) -> Result<Plan> {
-        let named = |name: &Option<String>| name.clone().unwrap_or_else(|| "nameless".into());
-        if there.kind != request.kind || (request.name.is_some() && there.name != request.name) {
-            let (now, then) = (named(&there.name), named(&request.name));
-            return Err(request.refuse(format_args!("{} {} is {now} now, and was {then}", there.kind, there.vmid)));
-        }
+        request.check_same(there)?;
         let guest = there.reference();
         plan.guest = guest.clone();
         let (loss, mut power, config) = self.loss(&guest).await?;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     backends::Action,
-    model::{Class, Error, Event, Hint, Intent, Result, StepId, Verdict, Vmid},
+    model::{Class, Error, Event, Hint, Intent, OperationId, Result, StepId, Verdict, Vmid},
     tasks::Limits,
 };
 
@@ -44,6 +44,8 @@ pub struct RunOptions {
     pub failed: usize,
     /// How long a guest that is locked is waited for; it is refused at once if it is `None`.
     pub wait_lock: Option<Duration>,
+    /// The operation over several guests that the plans are parts of.
+    pub parent: Option<OperationId>,
 }
 
 impl Default for RunOptions {
@@ -57,6 +59,7 @@ impl Default for RunOptions {
             max_failures: None,
             failed: 0,
             wait_lock: None,
+            parent: None,
         }
     }
 }
@@ -128,7 +131,7 @@ impl Ops {
         } else if halted() {
             Err((Status::Cancelled, None))
         } else {
-            let planned = self.intent(&plan).and_then(|intent| recorded.plan(&intent));
+            let planned = self.intent(&plan, options.parent).and_then(|intent| recorded.plan(&intent));
             planned.map_err(|error| (Status::Failed, Some(error)))
         };
         if let Err((status, error)) = ready {
@@ -149,7 +152,7 @@ impl Ops {
         self.outcome(plan, ending)
     }
 
-    fn intent(&self, plan: &Plan) -> Result<Intent> {
+    fn intent(&self, plan: &Plan, parent: Option<OperationId>) -> Result<Intent> {
         Ok(Intent {
             verb: plan.words.name.to_owned(),
             target: plan.target.clone(),
@@ -161,6 +164,8 @@ impl Ops {
             user: self.backend.user(),
             steps: plan.calls(self.backend())?,
             config_before: plan.config_before.as_ref().map(|config| config.0.clone().into()),
+            parent,
+            bulk: None,
         })
     }
 

@@ -128,6 +128,12 @@ fn not_found(unknown: &[&Target], kind: GuestKind, guests: &[Guest]) -> Error {
         } else {
             let close = close_names(target, kind, guests);
             error = error.did_you_mean(close);
+            let is_nameless = |guest: &&Guest| guest.kind == kind && guest.name.is_none();
+            let nameless: Vec<String> = guests.iter().filter(is_nameless).map(|guest| guest.vmid.to_string()).collect();
+            if matches!(target.which, Which::Name(_)) && !nameless.is_empty() {
+                let hint = "the cluster does not know the names of these now, whose nodes do not answer";
+                error = error.with_hint(Hint::Text(format!("{hint}: {}", nameless.join(", "))));
+            }
         }
     }
     error

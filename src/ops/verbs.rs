@@ -264,7 +264,7 @@ pub const POWER_VERBS: &[PowerVerb] = &[
 ];
 
 /// What a verb that makes a plan is called, by its name.
-pub(super) fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
+pub fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
     let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, RENAME];
     let other = others.into_iter().find(|words| words.name == name);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.words))

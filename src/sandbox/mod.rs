@@ -147,6 +147,27 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Cuts nodes off from the others, or brings them back. Guests and tasks there go on; nobody can ask about them.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] for a node that there is not, [`Class::Usage`] for the one that answers; when the file cannot
+    /// be written.
+    pub fn set_online(&self, nodes: &[String], online: bool) -> Result<()> {
+        let inside = &mut *self.inside();
+        inside.store.write(&mut inside.world, |world| {
+            for name in nodes {
+                if !online && name == api::FIRST_NODE {
+                    return Err(Error::usage(format!("{name} is the node that answers, and cannot be offline")));
+                }
+                match world.nodes.edit(name.as_str()) {
+                    Some(node) => node.online = online,
+                    None => return Err(world.no_node(name)),
+                }
+            }
+            Ok(())
+        })?
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(|poisoned| {
             // A handler panicked half-way: what it left in memory must not reach the file.
@@ -197,6 +218,10 @@ impl Service for Sandbox {
 
     fn has_node(&self, node: &str) -> bool {
         self.look(|world, _| world.nodes.has(node)).unwrap_or(false)
+    }
+
+    fn reaches_node(&self, node: &str) -> bool {
+        self.look(|world, _| world.is_online(node)).unwrap_or(false)
     }
 
     fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>> {

@@ -257,6 +257,7 @@ fn find_node(kit: &Kit, endpoint: &Endpoint, params: &mut Params) -> Result<(), 
             "hostname lookup '{node}' failed - failed to get address info for: {node}: Temporary failure in name \
              resolution"
         ))),
+        Some(node) if !kit.service().reaches_node(node) => Err(Fault { status: 595, ..Fault::die("No route to host") }),
         _ => Ok(()),
     }
 }

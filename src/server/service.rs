@@ -103,6 +103,11 @@ pub trait Service: Send + Sync + 'static {
     /// Whether there is such a node.
     fn has_node(&self, node: &str) -> bool;
 
+    /// Whether a node that there is can be asked.
+    fn reaches_node(&self, _node: &str) -> bool {
+        true
+    }
+
     /// Whether user and password belong together; `Some(kinds)` of second factors that are wanted too (`["totp"]`),
     /// empty for none, `None` for a wrong password.
     fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>>;

@@ -36,9 +36,9 @@ fn lists() {
     assert_snapshot!(env.run("vm list --pool prod -o wide"), @"
     exit 0
     --- stdout
-    VMID  NAME   STATUS   NODE  CPUS    MEMORY  UPTIME  TAGS                CPU%    MEM USED       DISK  POOL  LOCK  TYPE
-     100  web-1  running  pve1     2  2.00 GiB  1d 12h  app.web;tier.front   0.0  768.00 MiB  16.00 GiB  prod  -     qemu
-     102  db-1   running  pve2     4  8.00 GiB  1d 12h  app.db               0.0    2.50 GiB  32.00 GiB  prod  -     qemu
+    VMID  NAME   STATUS   NODE  CPUS    MEMORY  UPTIME  TAGS                CPU%    MEM USED       DISK  POOL  LOCK  TYPE  NODE STATUS
+     100  web-1  running  pve1     2  2.00 GiB  1d 12h  app.web;tier.front   0.0  768.00 MiB  16.00 GiB  prod  -     qemu  -
+     102  db-1   running  pve2     4  8.00 GiB  1d 12h  app.db               0.0    2.50 GiB  32.00 GiB  prod  -     qemu  -
     ");
     assert_snapshot!(env.run("vm list --sort-by -memory -o name"), @"
     exit 0

@@ -36,7 +36,7 @@ fn what_was_left_is_followed_at_once() {
     let server = crowd(120, "5");
     let _ = server.run(&format!("vm start {} --no-wait --quiet", stopped(30).join(","))).ok();
     let before = server.requests().len();
-    let rows = server.run("task attach -o json").ok().says(&["operation 1: start 10000"]).json();
+    let rows = server.run("task attach -o json").ok().says(&["operation 2: start 10000"]).json();
     assert_eq!(list(&rows).len(), 30);
     assert!(list(&rows).iter().all(|row| row["status"] == "ok" && row["exit_status"] == "OK"), "{rows}");
     let log = server.requests();

@@ -13,7 +13,7 @@ use crate::{
         verb::{Kind, switch, value},
     },
     model::{Error, Hint, Result},
-    ops::{Choice, Resolved, RunOptions, Target},
+    ops::{Choice, Resolved, RunOptions, Target, Together},
 };
 
 /// The flags that choose.
@@ -54,6 +54,8 @@ pub(super) struct Meant {
     targets: Vec<Target>,
     /// In their place.
     choice: Option<Choice>,
+    /// As it was typed.
+    typed: String,
 }
 
 impl Meant {
@@ -69,6 +71,10 @@ impl Meant {
 
     /// The same with targets that come from somewhere else.
     pub(super) fn of(targets: &[String], matches: &ArgMatches, none: &str) -> Result<Self> {
+        let typed = match targets {
+            [] => typed(matches),
+            targets => targets.join(","),
+        };
         let targets = Target::parse_all(targets)?;
         let chooses = Self::is_chosen(matches);
         if targets.is_empty() && !chooses {
@@ -77,12 +83,17 @@ impl Meant {
             );
         }
         let choice = if chooses { Some(choice(matches)?) } else { None };
-        Ok(Self { targets, choice })
+        Ok(Self { targets, choice, typed })
     }
 
     /// Whether guests are chosen, and not named.
     pub(super) fn is_choice(&self) -> bool {
         self.choice.is_some()
+    }
+
+    /// How it stands in the journal. `asks`: guests that nobody named were asked about.
+    pub(super) fn together(&self, asks: bool) -> Together {
+        Together { target: self.typed.clone(), asks }
     }
 
     /// Leaves templates out of what is chosen.
@@ -119,6 +130,14 @@ impl Meant {
         }
         Ok(agreed)
     }
+}
+
+/// The flags that choose, as they were typed.
+fn typed(matches: &ArgMatches) -> String {
+    let all = flag(matches, "all").then(|| "--all".to_owned());
+    let each =
+        |name: &str| texts(matches, name).into_iter().map(|value| format!("--{name} {value}")).collect::<Vec<_>>();
+    all.into_iter().chain(CHOOSE.iter().flat_map(|name| each(name))).collect::<Vec<_>>().join(" ")
 }
 
 /// How a run goes, with what is said of its pace.

@@ -51,6 +51,7 @@ impl Verb for Delete {
         let meant = Meant::read(matches, "say what to delete: a VMID, a name, or -f FILE")?;
         let mut session = cx.session(Access::Write).await?;
         session.options = paced(matches, session.options)?;
+        session.together = meant.together(false);
         let found = meant.find(cx, &session, kind).await?;
         delete(cx, &session, &found, matches).await
     }

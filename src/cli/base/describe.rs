@@ -7,7 +7,10 @@ use clap::{ArgMatches, Command};
 use futures_util::future::{try_join_all, try_join3};
 use serde_json::{Map, Value, json};
 
-use super::get::{details, targets_arg};
+use super::{
+    away::incomplete,
+    get::{details, known, targets_arg},
+};
 use crate::{
     backends::TaskQuery,
     cli::{
@@ -17,7 +20,7 @@ use crate::{
         ui::{style, styled},
         verb::{Exit, Kind, Verb},
     },
-    model::{Pending, Result, Size, Snapshot, TaskEntry, is_disk_key, is_secret_key},
+    model::{Error, Pending, Result, Size, Snapshot, TaskEntry, is_disk_key, is_secret_key, node_status},
     ops::{Resolved, Target},
 };
 
@@ -57,7 +60,8 @@ impl Verb for Describe {
         };
         let data: Vec<Value> = described.iter().map(Described::data).collect();
         print::each(&cx.ui, &session.style, Shape::of(data.len()), &data, &names, people)?;
-        Ok(0)
+        let lost: Vec<Error> = described.into_iter().filter_map(|described| described.lost).collect();
+        Ok(incomplete(cx, &lost, found.len()))
     }
 }
 
@@ -68,6 +72,8 @@ struct Described {
     pending: Vec<Pending>,
     snapshots: Vec<Snapshot>,
     tasks: Vec<TaskEntry>,
+    /// Why the rest is not there.
+    lost: Option<Error>,
 }
 
 impl Described {
@@ -76,15 +82,22 @@ impl Described {
         let backend = session.ops.backend();
         let query =
             TaskQuery { node: Some(guest.node.clone()), vmid: Some(guest.vmid), limit: 5, ..TaskQuery::default() };
-        let (details, here, (pending, snapshots, tasks)) = try_join3(
+        let read = try_join3(
             details(session, found),
             backend.guest_here(&guest),
             try_join3(backend.guest_pending(&guest), backend.snapshots(&guest), backend.tasks(&query)),
         )
-        .await?;
+        .await;
+        let (details, here, (pending, snapshots, tasks), lost) = match read {
+            Err(error) if node_status(&error).is_some() => {
+                let (details, error) = known(session, found, error)?;
+                (details, Map::new(), Default::default(), Some(error))
+            }
+            read => read.map(|(details, here, rest)| (details, here, rest, None))?,
+        };
         let mut pending: Vec<Pending> = pending.into_iter().filter(Pending::waits).collect();
         pending.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(Self { noun: guest.kind.noun(), guest: details, here, pending, snapshots, tasks })
+        Ok(Self { noun: guest.kind.noun(), guest: details, here, pending, snapshots, tasks, lost })
     }
 
     fn data(&self) -> Value {
@@ -110,7 +123,8 @@ impl Described {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let name = self.text("name").unwrap_or_default();
         let vmid = self.text("vmid").unwrap_or_default();
-        writeln!(out, "{}", styled(style::HEADER, format_args!("{} {vmid} {name}", self.noun)))?;
+        let title = format!("{} {vmid} {name}", self.noun);
+        writeln!(out, "{}", styled(style::HEADER, title.trim_end()))?;
         let size = |bytes: Option<f64>| bytes.map(|bytes| Size(bytes as u64).to_string());
         let used = |used: &str, all: &str| {
             let all = self.number(all).filter(|all| *all > 0.0)?;
@@ -123,7 +137,7 @@ impl Described {
         let cpus = self.number("cpus").or(self.number("maxcpu"));
         let facts = [
             ("Status", self.status()),
-            ("Node", self.text("node")),
+            ("Node", self.node()),
             ("Uptime", self.number("uptime").map(|seconds| uptime(seconds as u64))),
             (
                 "CPUs",
@@ -205,6 +219,14 @@ impl Described {
         self.here.iter().flat_map(move |(key, value)| match value {
             Value::Object(files) => files.iter().map(|(key, value)| (key.clone(), file(value))).collect(),
             value => plain(value).map(|text| (key.clone(), text)).into_iter().collect::<Vec<_>>(),
+        })
+    }
+
+    fn node(&self) -> Option<String> {
+        let node = self.text("node")?;
+        Some(match self.text("node_status") {
+            Some(status) => format!("{node} ({status})"),
+            None => node,
         })
     }
 

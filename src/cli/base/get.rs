@@ -8,6 +8,7 @@ use futures_util::future::{try_join, try_join_all};
 use serde_json::{Map, Value};
 
 use super::{
+    away::incomplete,
     list::{filter_args, list_guests},
     row::GuestRow,
 };
@@ -18,9 +19,12 @@ use crate::{
         session::{Access, Session},
         verb::{Exit, Kind, Verb},
     },
-    model::{Class, ConfigView, Error, Guest, Result},
+    model::{Class, ConfigView, Error, Guest, Result, node_status},
     ops::{Resolved, Target},
 };
+
+/// The key that says how a guest's node is where that does not answer.
+const NODE_STATUS: &str = "node_status";
 
 pub(super) struct Get;
 
@@ -69,7 +73,9 @@ impl Verb for Get {
         }
         let session = cx.session(Access::Read).await?;
         let found = session.ops.find(&Target::parse_all(&targets)?, kind.guest()).await?;
-        let mut data = try_join_all(found.iter().map(|found| details(&session, found))).await?;
+        let seen = try_join_all(found.iter().map(|found| seen(&session, found))).await?;
+        let (mut data, lost): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+        let lost: Vec<Error> = lost.into_iter().flatten().collect();
         // Chosen and ordered with the configuration, which a row has not.
         print::arrange::<GuestRow, _>(&session.style, &mut data, print::to_value)?;
         let style = session.style.arranged();
@@ -77,7 +83,7 @@ impl Verb for Get {
         if style.format.has_columns() {
             let mut rows = data.into_iter().map(|data| row(data, &context)).collect::<Result<Vec<_>>>()?;
             print::list(&cx.ui, &style, &mut rows)?;
-            return Ok(0);
+            return Ok(incomplete(cx, &lost, found.len()));
         }
         let names = match style.format {
             Format::Name => data
@@ -87,7 +93,34 @@ impl Verb for Get {
             _ => Vec::new(),
         };
         print::each(&cx.ui, &style, Shape::of(found.len()), &data, &names, |_, _| Ok(()))?;
-        Ok(0)
+        Ok(incomplete(cx, &lost, found.len()))
+    }
+}
+
+/// A guest as data; where its node does not answer, what the cluster knows of it, and why that is all.
+async fn seen(session: &Session, found: &Resolved) -> Result<(Map<String, Value>, Option<Error>)> {
+    match details(session, found).await {
+        Ok(data) => Ok((data, None)),
+        Err(error) => known(session, found, error).map(|(data, error)| (data, Some(error))),
+    }
+}
+
+/// What the cluster knows of a guest whose node does not answer; any other error is given back as one.
+pub(super) fn known(session: &Session, found: &Resolved, error: Error) -> Result<(Map<String, Value>, Error)> {
+    let Some(status) = node_status(&error) else { return Err(error) };
+    let mut guest = found.guest.clone();
+    guest.lose_sight();
+    let mut data = listed(&guest)?;
+    data.insert("config".to_owned(), Value::Null);
+    data.insert("context".to_owned(), session.ops.context().into());
+    data.insert(NODE_STATUS.to_owned(), status.into());
+    Ok((data, error.context(format_args!("cannot read {}", guest.reference()))))
+}
+
+fn listed(guest: &Guest) -> Result<Map<String, Value>> {
+    match print::to_value(guest)? {
+        Value::Object(data) => Ok(data),
+        _ => Err(Error::new(Class::Bug, "a guest is no JSON object")),
     }
 }
 
@@ -101,9 +134,7 @@ pub(super) async fn details(session: &Session, found: &Resolved) -> Result<Map<S
     status.sort_keys();
     status.values_mut().for_each(Value::sort_all_objects);
     config.0.sort_keys();
-    let listed = serde_json::to_value(&found.guest)
-        .map_err(|error| Error::new(Class::Bug, "a guest cannot be written as JSON").with_source(error))?;
-    let Value::Object(mut data) = listed else { return Err(Error::new(Class::Bug, "a guest is no JSON object")) };
+    let mut data = listed(&found.guest)?;
     data.extend(status);
     data.insert("config".to_owned(), Value::Object(config.0));
     data.insert("context".to_owned(), session.ops.context().into());
@@ -113,8 +144,9 @@ pub(super) async fn details(session: &Session, found: &Resolved) -> Result<Map<S
 fn row(mut data: Map<String, Value>, context: &Arc<str>) -> Result<GuestRow> {
     data.remove("config");
     data.remove("context");
+    let node_status = data.remove(NODE_STATUS).and_then(|status| status.as_str().map(str::to_owned));
     let guest: Guest = serde_json::from_value(Value::Object(data)).map_err(|error| {
         Error::new(Class::Failed, "the server describes a guest in an unknown way").with_source(error)
     })?;
-    Ok(GuestRow { guest, context: context.clone() })
+    Ok(GuestRow { guest, context: context.clone(), node_status })
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
 
 use super::{
+    away::Notice,
     row::GuestRow,
     watch::{Watched, watch, watch_arg},
 };
@@ -99,9 +100,15 @@ pub(super) async fn list_guests(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> R
     let choice = Choice { template, ..choice(matches)? };
     let session = cx.session(Access::Read).await?;
     let context: Arc<str> = session.ops.context().into();
+    let notice = Notice::new("how its guests are is not known");
     let look = async || {
-        let found = session.ops.choose(kind.guest(), &choice).await?;
-        let row = |found: Resolved| GuestRow { guest: found.guest, context: context.clone() };
+        let (found, away) = session.ops.survey(kind.guest(), &choice).await?;
+        notice.tell(cx, &away);
+        let row = |found: Resolved| GuestRow {
+            node_status: away.status(&found.guest.node).map(str::to_owned),
+            guest: found.guest,
+            context: context.clone(),
+        };
         Ok(found.into_iter().map(row).collect::<Vec<_>>())
     };
     if flag(matches, "watch") {

@@ -7,6 +7,7 @@ use clap::{ArgMatches, Command};
 use serde::Serialize;
 
 use super::{
+    away::{Notice, incomplete},
     get::targets_arg,
     plots::{parse_since, plots},
     row::shared_text,
@@ -114,9 +115,11 @@ impl Verb for Metrics {
                 found.into_iter().map(|found| found.guest).collect()
             }
             true => {
-                let mut guests = session.ops.backend().guests().await?;
-                guests.retain(|guest| guest.kind == kind.guest() && guest.status != "stopped" && !guest.template);
-                guests
+                let choice = ops::Choice { template: Some(false), ..ops::Choice::default() };
+                let (found, away) = session.ops.survey(kind.guest(), &choice).await?;
+                Notice::new("its guests are left out").tell(cx, &away);
+                let guests = found.into_iter().map(|found| found.guest);
+                guests.filter(|guest| guest.status != "stopped" && away.status(&guest.node).is_none()).collect()
             }
         };
         guests.sort_by_key(|guest| guest.vmid);
@@ -124,13 +127,13 @@ impl Verb for Metrics {
             return plots(cx, &session, &guests, since).await;
         }
         let context: Arc<str> = session.ops.context().into();
-        let measured = session.ops.metrics(&guests, interval).await?;
+        let (measured, lost) = session.ops.metrics(&guests, interval).await?;
         let mut rows: Vec<MetricsRow> =
             measured.into_iter().map(|of| MetricsRow { of, context: context.clone() }).collect();
         match (rows.as_slice(), targets.as_slice()) {
             ([one], [_]) => print::one(&cx.ui, &session.style, one)?,
             _ => print::list(&cx.ui, &session.style, &mut rows)?,
         }
-        Ok(0)
+        Ok(incomplete(cx, &lost, guests.len()))
     }
 }

@@ -1,6 +1,7 @@
 //! One generic implementation per verb; the kinds say which of them they have.
 
 mod add;
+mod away;
 mod choose;
 mod clone;
 mod config;
@@ -25,11 +26,12 @@ mod update;
 mod wait;
 mod watch;
 
+pub(crate) use away::Notice;
 pub(crate) use config::UnknownFlag;
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
-pub(crate) use mutate::{carry_out, in_turn, require_somebody_to_confirm};
+pub(crate) use mutate::{carry_out, in_turn, mutate, require_somebody_to_confirm};
 pub(crate) use watch::{Watched, watch, watch_arg};
 
 use super::{

@@ -17,8 +17,11 @@ use crate::{
         ui::{style, styled},
         verb::Exit,
     },
-    model::{Class, Error, Hint, Result},
-    ops::{CREATE, DELETE_SNAPSHOT, Loss, Outcome, Plan, Resolved, RunOptions, Since, Status, Turn, Words},
+    model::{Class, Error, Hint, OperationId, Result},
+    ops::{
+        CREATE, DELETE_SNAPSHOT, Loss, Outcome, Plan, Resolved, RunOptions, Since, Status, Together, Turn, Words,
+        out_of_reach,
+    },
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -58,7 +61,7 @@ fn word(status: Status) -> &'static str {
 }
 
 /// Plans a change for each guest and carries it out.
-pub(super) async fn mutate(
+pub(crate) async fn mutate(
     cx: &Cx,
     session: &Session,
     words: Words,
@@ -77,12 +80,16 @@ pub(super) async fn mutate_and(
     plan: impl AsyncFn(&Resolved) -> Result<Plan>,
     tell: impl AsyncFn(&[Outcome]),
 ) -> Result<Exit> {
+    let away = session.ops.away_for(found).await;
     // Some may wait for a lock, and must not keep others from being looked at.
     let looking = Semaphore::new(PLANNING);
     let plans = found.iter().map(async |found| {
         let plan = async || {
             let _turn = looking.acquire().await;
-            plan(found).await
+            match out_of_reach(&away, words, &found.guest) {
+                Some(error) => Err(error),
+                None => plan(found).await,
+            }
         };
         unlocked(cx, session, found, plan).await
     });
@@ -101,13 +108,25 @@ pub(super) async fn mutate_and(
             Err(error) => Some(Outcome::refused(words, found, session.ops.context(), error)),
         });
     }
-    let failed = refused.iter().flatten().count();
-    let Some(outcomes) = run_plans(cx, session, plans, failed).await? else { return Ok(Class::Failed.exit_code()) };
+    let lost: Vec<&Outcome> = refused.iter().flatten().collect();
+    let mut together = session.together.clone();
+    if together.target.is_empty() {
+        together.target = typed(found);
+    }
+    let ran = run_plans(cx, session, plans, &lost, Some(&together)).await?;
+    let Some((outcomes, whole)) = ran else { return Ok(Class::Failed.exit_code()) };
     tell(&outcomes).await;
     // Rows come in the order in which the guests were named.
     let mut ran = outcomes.into_iter();
     let rows = refused.into_iter().filter_map(|refused| refused.or_else(|| ran.next()));
-    finish(cx, session, rows.collect())
+    finish(cx, session, rows.collect(), whole)
+}
+
+/// What was typed for these, each once.
+fn typed(found: &[Resolved]) -> String {
+    let mut typed: Vec<&str> = found.iter().map(|found| found.target.as_str()).collect();
+    typed.dedup();
+    typed.join(",")
 }
 
 /// Plans a change of a guest, and waits for its lock where that is asked for.
@@ -124,8 +143,8 @@ pub(super) async fn unlocked(
 
 /// Carries out plans that stand on their own.
 pub(crate) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Result<Exit> {
-    match run_plans(cx, session, plans, 0).await? {
-        Some(outcomes) => finish(cx, session, outcomes),
+    match run_plans(cx, session, plans, &[], None).await? {
+        Some((outcomes, _)) => finish(cx, session, outcomes, None),
         None => Ok(Class::Failed.exit_code()),
     }
 }
@@ -140,17 +159,25 @@ pub(crate) async fn in_turn(cx: &Cx, session: &Session, turns: Vec<Turn>) -> Res
         if cx.interrupt.is_raised() {
             break;
         }
-        rows.extend(run_plans(cx, session, turn.plans, 0).await?.unwrap_or_default());
+        let ran = run_plans(cx, session, turn.plans, &[], None).await?;
+        rows.extend(ran.into_iter().flat_map(|(outcomes, _)| outcomes));
         tokio::select! {
             () = tokio::time::sleep(turn.pause) => {}
             () = cx.interrupt.raised() => {}
         }
     }
-    finish(cx, session, rows)
+    finish(cx, session, rows, None)
 }
 
-/// Shows, asks and runs; nothing if a person said no. `failed`: how many guests have no plan.
-async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>, failed: usize) -> Result<Option<Vec<Outcome>>> {
+/// Shows, asks and runs; nothing if a person said no. `refused`: those for which there is no plan; `together`: how it was asked
+/// for, where the plans are one change. Its operation comes with the outcomes.
+async fn run_plans(
+    cx: &Cx,
+    session: &Session,
+    plans: Vec<Plan>,
+    refused: &[&Outcome],
+    together: Option<&Together>,
+) -> Result<Option<(Vec<Outcome>, Option<OperationId>)>> {
     for plan in &plans {
         for note in &plan.notes {
             cx.ui.say(format_args!("{}: {note}", plan.label()));
@@ -158,7 +185,7 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>, failed: usize) 
     }
     if cx.switches.dry_run {
         show_plans(cx, session, &plans)?;
-        return Ok(Some(Vec::new()));
+        return Ok(Some((Vec::new(), None)));
     }
     if cx.switches.no_wait && plans.iter().any(|plan| plan.steps.len() > 1) {
         return Err(Error::usage(
@@ -174,8 +201,11 @@ async fn run_plans(cx: &Cx, session: &Session, plans: Vec<Plan>, failed: usize) 
     let show = Show::new(cx.ui.clone(), plans.len());
     let queued = plans.iter().any(|plan| plan.queue);
     // Who queues something does not want to wait for whoever does it.
-    let options = RunOptions { wait: session.options.wait && !queued, failed, ..session.options };
-    Ok(Some(session.ops.run(plans, &options, &show, &cx.interrupt).await))
+    let options = RunOptions { wait: session.options.wait && !queued, failed: refused.len(), ..session.options };
+    Ok(Some(match together {
+        Some(together) => session.ops.run_together(plans, refused, together, &options, &show, &cx.interrupt).await?,
+        None => (session.ops.run(plans, &options, &show, &cx.interrupt).await, None),
+    }))
 }
 
 /// Refuses a change that asks where nobody can answer, before anything is looked at.
@@ -275,7 +305,7 @@ fn capital(word: &str) -> String {
 }
 
 /// Prints the rows, reports what went wrong, and gives the exit code.
-fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit> {
+fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>, whole: Option<OperationId>) -> Result<Exit> {
     if outcomes.is_empty() {
         return Ok(0);
     }
@@ -314,6 +344,9 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>) -> Result<Exit
         let cancelled: Vec<String> =
             outcomes.iter().filter(|o| o.status == Status::Cancelled).map(|o| o.vmid.to_string()).collect();
         cx.ui.err_line(format_args!("not sent: {}", cancelled.join(", ")));
+        if let Some(whole) = whole {
+            cx.ui.err_line(format_args!("go on with the rest: pvectl operation resume {}", whole.0));
+        }
     }
     if outcomes.len() > 1 {
         resume_lines(&outcomes).iter().for_each(|line| cx.ui.err_line(line));

@@ -86,6 +86,7 @@ impl Verb for Power {
         let strict = flag(matches, "strict");
         let mut session = cx.session(Access::Write).await?;
         session.options = paced(matches, session.options)?;
+        session.together = meant.together(asks);
         let mut found = meant.find(cx, &session, kind).await?;
         if asks {
             // Those that are off already lose nothing.

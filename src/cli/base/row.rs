@@ -20,6 +20,9 @@ pub(super) struct GuestRow {
     pub(super) guest: Guest,
     #[serde(serialize_with = "shared_text")]
     pub(super) context: Arc<str>,
+    /// How its node is, if that is away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) node_status: Option<String>,
 }
 
 pub(super) fn shared_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,6 +49,9 @@ impl Row for GuestRow {
             Column::new("POOL", "pool", |row: &GuestRow| row.guest.pool.clone().unwrap_or_default()).wide(),
             Column::new("LOCK", "lock", |row: &GuestRow| row.guest.lock.clone().unwrap_or_default()).wide(),
             Column::new("TYPE", "type", |row: &GuestRow| row.guest.kind.api().to_owned()).wide(),
+            Column::new("NODE STATUS", "node_status", |row: &GuestRow| row.node_status.clone().unwrap_or_default())
+                .coloured(status_colour)
+                .wide(),
         ];
         COLUMNS
     }

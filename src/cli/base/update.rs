@@ -89,6 +89,7 @@ impl Verb for Update {
         let mut session = cx.session(Access::Write).await?;
         refuse_elsewhere(matches, &session)?;
         session.options = paced(matches, session.options)?;
+        session.together = meant.together(false);
         let found = meant.find(cx, &session, kind).await?;
         let touched = Touched::default();
         let plan = async |found: &_| {

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Write, sync::Arc};
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValuesParser, value_parser};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -58,12 +58,32 @@ const GROUP: &[Entry] = &[
                        answer back";
             command
                 .arg(value("listen", "ADDRESS", "Where; port 0 takes a free one").default_value("127.0.0.1:8006"))
+                .arg(
+                    value(
+                        "offline",
+                        "NODE",
+                        "Cut this node off first, as `sandbox node NODE offline` does; repeatable",
+                    )
+                    .action(ArgAction::Append),
+                )
                 .arg(switch("tls", "Speak TLS, with a certificate made for this run"))
                 .arg(switch("no-auth-delay", "Answer 401 at once instead of after three seconds"))
                 .arg(value("fault", "RULE", fault).action(ArgAction::Append))
                 .arg(value("request-log", "FILE", log))
         },
         run: |cx, matches| Box::pin(serve(cx, matches)),
+    },
+    Entry {
+        name: "node",
+        about: "Cut a node off from the others, or bring it back",
+        examples: &["pvectl sandbox node pve3 offline", "pvectl sandbox node pve3 online"],
+        args: |command| {
+            let state = PossibleValuesParser::new(["online", "offline"]);
+            command
+                .arg(Arg::new("node").value_name("NODE").required(true).help("Any but the first, which answers"))
+                .arg(Arg::new("state").value_name("STATE").required(true).value_parser(state).help("online or offline"))
+        },
+        run: |cx, matches| Box::pin(async { node(cx, matches) }),
     },
     Entry {
         name: "status",
@@ -95,9 +115,26 @@ fn reset(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     Ok(0)
 }
 
+fn node(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+    cx.check_outside(Access::Write, "sandbox")?;
+    let (node, state) = (text(matches, "node").unwrap_or_default(), text(matches, "state").unwrap_or_default());
+    let paths = cx.paths()?;
+    if cx.switches.dry_run {
+        cx.ui.say(format_args!("would set {node} {state}"));
+        cx.ui.say("nothing was done (--dry-run)");
+        return Ok(0);
+    }
+    let sandbox = Sandbox::open(&paths.sandbox(), Arc::new(SystemClock))?;
+    sandbox.set_online(&[node.to_owned()], state == "online")?;
+    cache(&paths, &Connection::Sandbox { implicit: false }, "").forget();
+    cx.ui.say(format_args!("{node} is {state}"));
+    Ok(0)
+}
+
 async fn serve(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let style = cx.plain_style()?;
     let sandbox = Sandbox::open(&cx.paths()?.sandbox(), Arc::new(SystemClock))?;
+    sandbox.set_online(&texts(matches, "offline"), false)?;
     let address = text(matches, "listen").unwrap_or("127.0.0.1:8006");
     let no_port =
         |error: std::io::Error| Error::new(Class::Failed, format!("cannot listen on {address}")).with_source(error);

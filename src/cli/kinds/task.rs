@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     backends::TaskQuery,
     cli::{
-        base::{Watched, watch as watch_list, watch_arg},
+        base::{Notice, Watched, watch as watch_list, watch_arg},
         cx::{Cx, flag, text, texts},
         print::{self, Column, Format, Row, Shape, headings, human::ago, table::status_colour},
         progress::{TaskLine, bar},
@@ -162,8 +162,10 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         limit: matches.get_one::<u64>("limit").copied().unwrap_or(25),
     };
     let session = cx.session(Access::Read).await?;
+    let notice = Notice::new("its tasks are not among these");
     let look = async || {
-        let tasks = session.ops.backend().tasks(&query).await?;
+        let (tasks, away) = session.ops.backend().tasks_there(&query).await?;
+        notice.tell(cx, &away);
         let row = |entry| TaskRow { entry, context: session.ops.context().to_owned() };
         Ok(tasks.into_iter().map(row).collect::<Vec<_>>())
     };

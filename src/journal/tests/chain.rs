@@ -37,7 +37,7 @@ fn the_chain_shows_what_was_done_to_it() {
         ),
         (
             "INSERT INTO operation SELECT 3, verb, target, vmid, name, node, context, user, host, upid, status,
-                 exit_status, started, ended, error, has_config FROM operation WHERE id = 2",
+                 exit_status, started, ended, error, has_config, parent FROM operation WHERE id = 2",
             None,
             "the row of its operation is not what the events say",
         ),

@@ -27,7 +27,7 @@ fn an_operation_lives() {
             .to_owned()
             + r#""user":"root@pam!ci","host":"desk","upid":"UPID:pve1:000003EC:00041609:6B003243:qmstart:150:root@pam!ci:","#
             + r#""status":"warning","exit_status":"OK","started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:05Z","#
-            + r#""duration":5.0,"error":null}"#
+            + r#""duration":5.0,"error":null,"parent":null}"#
     );
     let details = journal.operation(id).unwrap().unwrap();
     assert_eq!((details.kind.as_str(), details.pid, details.events.len()), ("qemu", std::process::id(), 6));

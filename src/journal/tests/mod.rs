@@ -1,5 +1,6 @@
 //! What the journal's tests share.
 
+mod bulk;
 mod chain;
 mod file;
 mod life;
@@ -80,7 +81,7 @@ fn intent(verb: &str, vmid: u32) -> Intent {
         context: "lab".into(),
         user: "root@pam!ci".into(),
         steps: vec![json!({"method": "POST", "path": format!("/nodes/pve1/qemu/{vmid}/status/{verb}"), "params": {}})],
-        config_before: None,
+        ..Intent::default()
     }
 }
 

@@ -34,7 +34,7 @@ fn resources(context: &mut Context<'_>) -> Result<Reply, Fault> {
         pools(context, &mut rows);
     }
     if wants("vm") {
-        let seen = visible(context).map(|guest| figures::resource(guest, context.now));
+        let seen = visible(context).map(|guest| figures::resource(context.world, guest, context.now));
         rows.extend(seen);
     }
     if wants("node") {
@@ -87,19 +87,23 @@ fn storages(context: &Context<'_>, rows: &mut Vec<Value>) {
             if !context.may(&format!("/storage/{name}"), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
                 continue;
             }
-            let fill = context.world.fill(node, storage);
-            rows.push(json!({
+            let online = context.world.is_online(node);
+            let mut row = json!({
                 "id": format!("storage/{node}/{name}"),
                 "type": "storage",
                 "storage": name,
                 "node": node,
-                "status": "available",
+                "status": if online { "available" } else { "unknown" },
                 "shared": 0,
                 "plugintype": storage.kind,
                 "content": storage.content.join(","),
-                "disk": fill.used,
-                "maxdisk": fill.total,
-            }));
+            });
+            if online {
+                let fill = context.world.fill(node, storage);
+                row["disk"] = fill.used.into();
+                row["maxdisk"] = fill.total.into();
+            }
+            rows.push(row);
         }
     }
 }

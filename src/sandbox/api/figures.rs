@@ -37,8 +37,22 @@ fn disk_used(guest: &Guest) -> u64 {
     if guest.kind == GuestKind::Lxc && guest.is_running() { guest.maxdisk() / 8 } else { 0 }
 }
 
-/// A guest's row in `GET /cluster/resources`.
-pub(super) fn resource(guest: &Guest, now: Millis) -> Value {
+/// A guest's row in `GET /cluster/resources`. Of a node that is away there are no figures; for five minutes a real server
+/// goes on with the last ones.
+pub(super) fn resource(world: &World, guest: &Guest, now: Millis) -> Value {
+    let known = [("tags", guest.get("tags")), ("pool", guest.pool.as_deref()), ("lock", guest.lock())];
+    let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))));
+    if !world.is_online(&guest.node) {
+        let id = format!("{}/{}", guest.kind.api(), guest.vmid);
+        let bare = [
+            ("id", id.into()),
+            ("type", guest.kind.api().into()),
+            ("vmid", guest.vmid.into()),
+            ("node", guest.node.as_str().into()),
+            ("status", "unknown".into()),
+        ];
+        return bare.map(|(key, value): (_, Value)| (key.to_owned(), value)).into_iter().chain(known).collect();
+    }
     let Traffic { netin, netout, diskread, diskwrite } = traffic(guest, now);
     let mut row = Map::with_capacity(24);
     let mut set = |key: &str, value: Value| drop(row.insert(key.to_owned(), value));
@@ -61,11 +75,7 @@ pub(super) fn resource(guest: &Guest, now: Millis) -> Value {
     set("netout", netout.into());
     set("diskread", diskread.into());
     set("diskwrite", diskwrite.into());
-    for (key, value) in [("tags", guest.get("tags")), ("pool", guest.pool.as_deref()), ("lock", guest.lock())] {
-        if let Some(value) = value {
-            set(key, value.into());
-        }
-    }
+    row.extend(known);
     row.into()
 }
 
@@ -205,8 +215,10 @@ pub(super) fn node_resource(world: &World, node: &Node, audit: bool, now: Millis
     set("type", "node".into());
     set("node", node.name.as_str().into());
     set("status", if node.online { "online" } else { "offline" }.into());
-    set("level", "".into());
-    set("cgroup-mode", 2.into());
+    if node.online {
+        set("level", "".into());
+        set("cgroup-mode", 2.into());
+    }
     if audit && node.online {
         let root = root_fs(world, node);
         set("cpu", world.cpu_used(node, now).into());

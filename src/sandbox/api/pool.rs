@@ -45,7 +45,7 @@ fn one(context: &mut Context<'_>) -> Result<Value, Fault> {
     let mut row = described(name, pool);
     let members = visible(context).filter(|guest| guest.pool.as_deref() == Some(name));
     let members = members.filter(|guest| context.param("type").is_none_or(|kind| kind == guest.kind.api()));
-    let members: Vec<Value> = members.map(|guest| figures::resource(guest, context.now)).collect();
+    let members: Vec<Value> = members.map(|guest| figures::resource(context.world, guest, context.now)).collect();
     row.insert("members".into(), members.into());
     Ok(row.into())
 }

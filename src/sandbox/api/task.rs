@@ -114,9 +114,10 @@ fn list(context: &mut Context<'_>) -> Result<Reply, Fault> {
 }
 
 fn cluster(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let mut tasks: Vec<&Task> = context.world.running.values().collect();
+    let online = |task: &&Task| context.world.is_online(&task.node);
+    let mut tasks: Vec<&Task> = context.world.running.values().filter(online).collect();
     sort(&mut tasks);
-    for node in context.world.nodes.keys() {
+    for node in context.world.nodes.values().filter(|node| node.online).map(|node| &node.name) {
         let mut finished: Vec<&Task> = context.world.finished.values().filter(|task| task.node == *node).collect();
         sort(&mut finished);
         tasks.extend(finished.into_iter().take(NEWEST));

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Millis, World};
+use crate::model::{Error, Hint};
 
 /// One gibibyte.
 pub(crate) const GIB: u64 = 1 << 30;
@@ -19,6 +20,7 @@ pub(crate) struct Node {
     pub(crate) cpus: u32,
     /// Bytes.
     pub(crate) memory: u64,
+    /// Whether the others can reach it. What runs on it goes on anyway.
     pub(crate) online: bool,
 }
 
@@ -119,6 +121,18 @@ impl Fill {
 }
 
 impl World {
+    /// Whether a node can be asked.
+    pub(crate) fn is_online(&self, name: &str) -> bool {
+        self.nodes.get(name).is_some_and(|node| node.online)
+    }
+
+    /// That there is no such node.
+    pub(crate) fn no_node(&self, name: &str) -> Error {
+        let known: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
+        let error = Error::not_found(format!("the sandbox has no node `{name}`"));
+        error.with_hint(Hint::Text(format!("nodes here: {}", known.join(", "))))
+    }
+
     /// The volumes of a storage on a node.
     pub(crate) fn volumes_in<'a>(&'a self, node: &str, storage: &str) -> impl Iterator<Item = &'a Volume> + use<'a> {
         let prefix = volume_key(node, &format!("{storage}:"));

@@ -1,12 +1,14 @@
 //! `operation`: what was done, by whom, with what result, from the journal.
 
 mod record;
+mod rest;
 mod resume;
 
 use std::{io::Write, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 use jiff::{Span, Timestamp, Zoned};
+use serde::Serialize;
 
 use crate::{
     cli::{
@@ -17,8 +19,8 @@ use crate::{
         ui::{style, styled},
         verb::{Entry, Exit, Kind, Of, value},
     },
-    journal::{Details, Filter, Journal, Operation, Status},
-    model::{Error, Hint, OperationId, Result},
+    journal::{Details, Filter, Journal, Operation, Part, Status, tally},
+    model::{Error, Hint, OperationId, Result, Tally},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -64,6 +66,9 @@ impl Row for Operation {
             Column::new("UPID", "upid", |row: &Operation| row.upid.as_ref().map_or(String::new(), ToString::to_string))
                 .wide(),
             Column::new("ERROR", "error", |row: &Operation| row.error.clone().unwrap_or_default()).wide(),
+            Column::new("PART OF", "parent", |row: &Operation| row.parent.map_or(String::new(), |id| id.0.to_string()))
+                .right()
+                .wide(),
         ];
         COLUMNS
     }
@@ -117,6 +122,9 @@ fn filter_args(command: Command) -> Command {
                 .value_parser(PossibleValuesParser::new(Status::ALL.iter().map(|status| status.as_str()))),
         )
         .arg(value("verb", "VERB", "Only of this verb"))
+        .arg(
+            value("part-of", "ID", "Only parts of this operation over several guests").value_parser(value_parser!(i64)),
+        )
         .arg(value("since", "TIME", "Only since then: 2h, 7d, or 2026-11-01"))
         .arg(value("until", "TIME", "Only before then"))
 }
@@ -130,6 +138,7 @@ fn filter_of(cx: &Cx, matches: &ArgMatches) -> Result<Filter> {
         context: cx.flags.get("context").map(str::to_owned),
         since: text(matches, "since").map(moment).transpose()?,
         until: text(matches, "until").map(moment).transpose()?,
+        parent: matches.get_one::<i64>("part-of").copied().map(OperationId),
         limit: None,
     })
 }
@@ -184,14 +193,43 @@ fn missing(id: i64) -> Error {
 async fn show(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let id = matches.get_one::<i64>("id").copied().unwrap_or_default();
     let style = cx.plain_style()?;
-    let details = match journal(cx).await? {
-        Some(journal) => journal.operation(OperationId(id))?,
-        None => None,
-    };
-    let details = details.ok_or_else(|| missing(id))?;
-    let name = details.operation.name();
-    print::data_or(&cx.ui, &style, &details, &[name], |out| write_details(out, &details))?;
+    let journal = journal(cx).await?.ok_or_else(|| missing(id))?;
+    let details = journal.operation(OperationId(id))?.ok_or_else(|| missing(id))?;
+    let parts = journal.parts(&details)?;
+    let shown = Shown { tally: details.bulk.is_some().then(|| tally(&parts)), details, parts };
+    let name = shown.details.operation.name();
+    print::data_or(&cx.ui, &style, &shown, &[name], |out| {
+        write_details(out, &shown.details)?;
+        write_parts(out, &shown)
+    })?;
     Ok(0)
+}
+
+/// An operation, and how its parts are doing if it has any.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    details: Details,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tally: Option<Tally>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
+}
+
+fn write_parts(out: &mut dyn Write, shown: &Shown) -> std::io::Result<()> {
+    let Some(tally) = shown.tally else { return Ok(()) };
+    writeln!(out, "{}", styled(style::HEADER, format_args!("Guests: {tally}")))?;
+    for part in &shown.parts {
+        let operation = part.operation.map_or_else(String::new, |id| format!("operation/{}", id.0));
+        let status = match (part.operation, part.status) {
+            (None, Status::Planned) => "not begun",
+            (_, status) => status.as_str(),
+        };
+        let name = part.name.as_deref().unwrap_or_default();
+        let line = format!("  {} {name}  {}  {status}  {operation}", part.vmid, part.node);
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
 }
 
 fn write_details(out: &mut dyn Write, details: &Details) -> std::io::Result<()> {
@@ -207,6 +245,7 @@ fn write_details(out: &mut dyn Write, details: &Details) -> std::io::Result<()> 
                 .map(|vmid| format!("{vmid} {}", operation.name.as_deref().unwrap_or_default()).trim().to_owned()),
         ),
         ("Node", operation.node.clone()),
+        ("Part of", operation.parent.map(|id| format!("operation {}", id.0))),
         ("Context", Some(operation.context.clone())),
         ("User", Some(format!("{} from {}", operation.user, operation.host))),
         ("Started", Some(operation.started.to_string())),
@@ -221,7 +260,9 @@ fn write_details(out: &mut dyn Write, details: &Details) -> std::io::Result<()> 
             writeln!(out, "  {key:11}  {value}")?;
         }
     }
-    writeln!(out, "{}", styled(style::HEADER, "Steps"))?;
+    if details.bulk.is_none() {
+        writeln!(out, "{}", styled(style::HEADER, "Steps"))?;
+    }
     for step in &details.steps {
         let call = step.call.as_ref().map_or_else(String::new, call_line);
         let how = match (step.verdict, step.sent) {

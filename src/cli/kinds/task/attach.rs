@@ -18,7 +18,7 @@ use crate::{
         error::report,
         print,
         progress::{TaskLine, bar},
-        reconcile::{Left, is_here, lives, settle_lost},
+        reconcile::{Left, is_here, lives, settle_lost, settle_wholes},
         session::{Access, Session, open_journal},
         ui::{style, styled},
         verb::{Entry, Exit},
@@ -49,10 +49,12 @@ async fn attach(cx: &Cx, _: &ArgMatches) -> Result<Exit> {
     }
     let session = cx.session(Access::Read).await?;
     let context = session.ops.context();
-    let flying = match Journal::open_read_only(&cx.paths()?.journal())? {
+    let mut flying = match Journal::open_read_only(&cx.paths()?.journal())? {
         Some(journal) => journal.in_flight()?,
         None => Vec::new(),
     };
+    // What has parts is followed in these.
+    flying.retain(|details| details.bulk.is_none());
     let (ours, others): (Vec<Details>, Vec<Details>) =
         flying.into_iter().partition(|details| details.operation.context == context);
     tell_others(cx, &others);
@@ -74,6 +76,7 @@ async fn attach(cx: &Cx, _: &ArgMatches) -> Result<Exit> {
             rows.push(row);
             troubles.extend(trouble);
         }
+        settle_wholes(&follow.ops, &follow.journal);
     }
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(tell_ends(cx, &rows, &troubles))
