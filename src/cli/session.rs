@@ -169,6 +169,9 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
         // Only connecting gets shorter: a change that the server takes its time over must not become "perhaps".
         builder = builder.connect_timeout(timeout.clamp(Duration::from_secs(1), Duration::from_secs(10)));
     }
+    if let Some(timeout) = cx.env.get("PVECTL_REQUEST_TIMEOUT").map(super::cx::parse_duration).transpose()? {
+        builder = builder.request_timeout(timeout);
+    }
     let auth = match server.login()? {
         Some(Login::Token { id, secret }) => Auth::Token { id, secret },
         Some(Login::Password { user, password }) => {

@@ -295,6 +295,17 @@ pub fn classify(status: u16, message: &str, params: &BTreeMap<String, String>) -
     }
 }
 
+/// Ends of tasks that leave it open how far they came.
+const ENDS: &[(&str, &str)] = &[
+    ("received interrupt", STOPPED),
+    ("interrupted by signal", STOPPED),
+    (
+        "unexpected status",
+        "the task is gone without a word, as when its node goes down: look at the guest before it is done again",
+    ),
+];
+const STOPPED: &str = "somebody stopped the task: look at the guest before it is done again";
+
 /// What the server's words tell a person to do.
 fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> Vec<Hint> {
     let between = |open: &str, close: char| {
@@ -304,6 +315,15 @@ fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> 
     let mut hints = Vec::new();
     if let Some(holder) = between("is locked (", ')') {
         hints.push(Hint::Locked(holder));
+    }
+    if message.contains("can't lock file") {
+        let again =
+            if status == 0 { "give the command again then" } else { "a change waits for it with --wait-lock 60s" };
+        let hint = format!("another task has it at this moment: see `pvectl task list --running`; {again}");
+        hints.push(Hint::Text(hint));
+    }
+    if let Some((_, hint)) = ENDS.iter().find(|(end, _)| status == 0 && message == *end) {
+        hints.push(Hint::Text((*hint).to_owned()));
     }
     if status == 401 {
         hints.push(Hint::Credentials);
@@ -369,6 +389,20 @@ mod tests {
     fn exit_codes_are_unique() {
         let codes: std::collections::BTreeSet<u8> = Class::ALL.iter().map(|class| class.exit_code()).collect();
         assert_eq!(codes.len(), Class::ALL.len());
+    }
+
+    #[test]
+    fn what_a_task_leaves_open_is_told() {
+        for (text, hint) in [
+            ("received interrupt", "look at the guest"),
+            ("unexpected status", "look at the guest"),
+            ("can't lock file '/x' - got timeout", "give the command again"),
+        ] {
+            let error = Error::from_exit_status(text);
+            assert!(matches!(error.hints(), [Hint::Text(said)] if said.contains(hint)), "{error:?}");
+        }
+        let refused = Error::from_answer(500, "can't lock file '/x' - got timeout", BTreeMap::new());
+        assert!(matches!(refused.hints(), [Hint::Text(said)] if said.contains("--wait-lock")), "{refused:?}");
     }
 
     #[test]

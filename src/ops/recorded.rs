@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use super::{Interrupt, Observer, Ops, RunOptions, Status};
 use crate::{
     model::{
-        Call, Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, StepId, Submitted, Upid, Verdict,
+        Call, Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, Sent, StepId, Submitted, Upid,
+        Verdict,
     },
     tasks::{Watch, tail},
 };
@@ -118,6 +119,9 @@ impl<'a> Recorded<'a> {
                 }
                 None => return Err(Halt::Unknown(error.with_hint(Hint::MayHaveHappened))),
             },
+            Err(error) if error.sent() == Some(Sent::Never) => {
+                return Err(Halt::Failed(error.with_hint(Hint::Text("the change was not sent".to_owned()))));
+            }
             Err(error) => return Err(Halt::Failed(error)),
         };
         let upid = match submitted {

@@ -36,50 +36,78 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
     let (parts, body) = request.into_parts();
     let connection = parts.extensions.get::<Connection>().cloned();
     let target = Target::of(parts.uri.path());
-    let mut strike = None;
+    let mut note = Note { kit, method: parts.method.as_str(), path: &target.path, status: Some(0) };
+    let (mut strike, mut task_ends) = (None, None);
     for planned in kit.options().faults.iter().flat_map(|faults| faults.strike(parts.method.as_str(), &target.path)) {
         match planned {
             Strike::Delay(time) => tokio::time::sleep(time).await,
+            Strike::TaskEnds(text) => task_ends = Some(text),
             other => strike = strike.or(Some(other)),
         }
     }
-    let log = |status| {
-        kit.note(Logged { method: parts.method.as_str().to_owned(), path: target.path.clone(), status });
-    };
     let limit = kit.options().requests_per_connection;
     let last = connection.as_ref().is_some_and(|connection| connection.is_last(limit));
-    let finish = |answer: Answer| {
-        log(answer.status);
+    let mut finish = |answer: Answer| {
+        note.status = Some(answer.status);
         answer.into_response(&parts.headers, kit.now(), last)
     };
     match strike {
-        Some(Strike::ResetBefore) => {
-            log(0);
-            return cut(connection).await;
-        }
+        Some(Strike::ResetBefore) => return cut(connection, note).await,
         Some(Strike::Status(code)) => {
             drain(body).await;
             return finish(Answer::bare(code));
         }
+        Some(Strike::Die(text)) => {
+            drain(body).await;
+            return finish(Answer::api(Envelope::Json, Err(Fault::die(text))));
+        }
         _ => {}
     }
-    let answer = work(kit, &parts, &target, body).await;
+    let answer = work(kit, &parts, &target, body, task_ends).await;
     if answer.status == 401 && !kit.options().auth_delay.is_zero() {
         tokio::time::sleep(kit.options().auth_delay).await;
     }
     match strike {
-        Some(Strike::ResetAfter) => {
-            log(0);
-            cut(connection).await
-        }
+        Some(Strike::ResetAfter) => cut(connection, note).await,
         Some(Strike::StatusAfter(code)) => finish(Answer::bare(code)),
         Some(Strike::TruncateAfter) => truncated(finish(answer)).await,
+        Some(Strike::DelayAfter(time)) => {
+            tokio::time::sleep(time).await;
+            finish(answer)
+        }
+        Some(Strike::DownAfter(time)) => {
+            if let Some(connection) = &connection {
+                connection.speak_last();
+            }
+            kit.leave(time).await;
+            note.status = Some(answer.status);
+            answer.into_response(&parts.headers, kit.now(), true)
+        }
         _ => finish(answer),
     }
 }
 
+/// A request that is noted when it is over, also where whoever sent it has gone before the answer.
+struct Note<'a> {
+    kit: &'a Kit,
+    method: &'a str,
+    path: &'a str,
+    /// `None` once it is noted.
+    status: Option<u16>,
+}
+
+impl Drop for Note<'_> {
+    fn drop(&mut self) {
+        if let Some(status) = self.status.take() {
+            self.kit.note(Logged { method: self.method.to_owned(), path: self.path.to_owned(), status });
+        }
+    }
+}
+
 /// Drops the connection. Without one of our own to drop, the next best thing is an answer that says so.
-async fn cut(connection: Option<Connection>) -> Response<Body> {
+async fn cut(connection: Option<Connection>, note: Note<'_>) -> Response<Body> {
+    // Before anybody can see it.
+    drop(note);
     if let Some(connection) = connection {
         connection.hang_up();
         std::future::pending::<()>().await;
@@ -120,7 +148,7 @@ impl Target {
 }
 
 /// Everything between the head of a request and its answer.
-async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
+async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body, task_ends: Option<String>) -> Answer {
     let word = parts.method.as_str();
     let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == word) else {
         return Answer::empty(501, &format!("method '{word}' not available"));
@@ -158,7 +186,7 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body) -> Answer {
     let always_gzip = found.as_ref().is_some_and(|found| found.endpoint.path == ALWAYS_GZIP);
     let has_token = matches!(Credentials::of(&parts.headers), Some(Credentials::Token(_)));
     let outcome = match found {
-        Some(found) => call(kit, found, params, identity, has_token),
+        Some(found) => call(kit, found, params, (identity, has_token), task_ends),
         None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
             Ok(Reply::data(ROOT_INDEX.iter().map(|name| json!({"subdir": name})).collect::<Vec<_>>()))
         }
@@ -217,8 +245,8 @@ fn call(
     kit: &Kit,
     found: Found<'static>,
     given: Params,
-    identity: Option<Identity>,
-    has_token: bool,
+    (identity, has_token): (Option<Identity>, bool),
+    task_ends: Option<String>,
 ) -> Result<Reply, Fault> {
     let endpoint = found.endpoint;
     let mut params = found.path_params;
@@ -243,7 +271,7 @@ fn call(
     match (endpoint.method, endpoint.path.as_str()) {
         (Method::Post, "/access/ticket") => login::log_in(kit, &params),
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
-        (method, template) => kit.service().handle(&Request { method, template, params, identity }),
+        (method, template) => kit.service().handle(&Request { method, template, params, identity, task_ends }),
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use axum::Router;
 use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Faults, Service, exchange};
 use crate::{
@@ -74,14 +75,14 @@ impl fmt::Debug for Options {
     }
 }
 
-/// A request that was answered, or whose connection was cut by a fault.
+/// A request that was answered, or whose connection was gone before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
     /// The word the client sent: `GET`.
     pub method: String,
     /// The path below `/api2/json`, decoded, without a query.
     pub path: String,
-    /// The status of the answer; 0 when a fault kept it back.
+    /// The status of the answer; 0 when nobody got one.
     pub status: u16,
 }
 
@@ -95,7 +96,14 @@ struct Inner {
     secret: OnceLock<Option<Vec<u8>>>,
     description: OnceLock<String>,
     log: Mutex<Log>,
+    /// Where [`listen`](super::listen) hears that nobody shall be there for a while.
+    door: Mutex<Option<mpsc::UnboundedSender<Absence>>>,
+    /// How often nobody was.
+    absences: watch::Sender<u64>,
 }
+
+/// For so long nobody is there; with whom to tell when it has begun.
+pub(super) type Absence = (Duration, oneshot::Sender<()>);
 
 #[derive(Default)]
 struct Log {
@@ -112,6 +120,8 @@ impl Kit {
             secret: OnceLock::new(),
             description: OnceLock::new(),
             log: Mutex::default(),
+            door: Mutex::default(),
+            absences: watch::Sender::new(0),
         }))
     }
 
@@ -174,6 +184,37 @@ impl Kit {
     /// The description of what it serves, as the file that a real server has beside its API.
     pub(super) fn description(&self) -> &str {
         self.0.description.get_or_init(|| embedded().to_apidoc())
+    }
+
+    /// Opens the door: what comes is how long nobody shall be there.
+    pub(super) fn open_door(&self) -> mpsc::UnboundedReceiver<Absence> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *self.door() = Some(sender);
+        receiver
+    }
+
+    /// Begins an absence, where anybody listens, and returns when no connection is taken any more.
+    pub(super) async fn leave(&self, time: Duration) {
+        let (begun, told) = oneshot::channel();
+        let sent = self.door().as_ref().is_some_and(|door| door.send((time, begun)).is_ok());
+        if sent {
+            // An error is a listener that went for good.
+            let _ = told.await;
+        }
+    }
+
+    /// Ends all connections that wait for this.
+    pub(super) fn hang_up_all(&self) {
+        self.0.absences.send_modify(|count| *count += 1);
+    }
+
+    /// Changes when connections have to end.
+    pub(super) fn absences(&self) -> watch::Receiver<u64> {
+        self.0.absences.subscribe()
+    }
+
+    fn door(&self) -> std::sync::MutexGuard<'_, Option<mpsc::UnboundedSender<Absence>>> {
+        self.0.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) -> std::sync::MutexGuard<'_, Log> {

@@ -4,10 +4,11 @@ use std::{
     convert::Infallible,
     future::Future,
     io,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -44,12 +45,18 @@ pub(super) struct Connection(Arc<State>);
 struct State {
     served: AtomicU32,
     hang_up: Notify,
+    last_words: AtomicBool,
 }
 
 impl Connection {
     /// Counts a request, and says whether it is the last that this connection takes.
     pub(super) fn is_last(&self, limit: u32) -> bool {
         self.0.served.fetch_add(1, Ordering::Relaxed) + 1 >= limit
+    }
+
+    /// Lets an answer out while all other connections end.
+    pub(super) fn speak_last(&self) {
+        self.0.last_words.store(true, Ordering::Relaxed);
     }
 
     /// Drops the connection without another word.
@@ -66,16 +73,29 @@ impl Connection {
 /// When the listener can accept no more.
 pub async fn listen(
     kit: Kit,
-    listener: TcpListener,
+    mut listener: TcpListener,
     tls: Option<Tls>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
+    let mut door = kit.open_door();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            Some((time, begun)) = door.recv() => {
+                let address = listener.local_addr()?;
+                drop(listener);
+                kit.hang_up_all();
+                // Everybody gets to notice, before the one answer that is still to come.
+                tokio::time::sleep(BREATH).await;
+                let _ = begun.send(());
+                listener = tokio::select! {
+                    () = &mut shutdown => return Ok(()),
+                    again = bind_again(address, time) => again?,
+                };
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(serve(kit.clone(), stream, tls.clone()))),
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
@@ -85,6 +105,18 @@ pub async fn listen(
                     tokio::time::sleep(BREATH).await;
                 }
             },
+        }
+    }
+}
+
+/// Binds an address that we had, after so long.
+async fn bind_again(address: SocketAddr, after: Duration) -> io::Result<TcpListener> {
+    tokio::time::sleep(after).await;
+    loop {
+        match TcpListener::bind(address).await {
+            // Somebody may have it for a moment.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(BREATH).await,
+            bound => return bound,
         }
     }
 }
@@ -114,6 +146,14 @@ enum Speech {
 
 async fn speak(kit: &Kit, stream: impl AsyncRead + AsyncWrite + Unpin, speech: Speech) {
     let connection = Connection::default();
+    let mut absences = kit.absences();
+    let absent = async {
+        // An error is a kit that is gone, and with it whoever could answer.
+        let _ = absences.changed().await;
+        if connection.0.last_words.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection.clone());
@@ -132,6 +172,7 @@ async fn speak(kit: &Kit, stream: impl AsyncRead + AsyncWrite + Unpin, speech: S
     tokio::select! {
         ended = talk => if let Err(error) = ended { tracing::trace!(%error, "a connection ended early") },
         () = connection.0.hang_up.notified() => {}
+        () = absent => {}
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Request {
     pub params: Params,
     /// Who is asking; `None` on the few paths that need nobody.
     pub identity: Option<Identity>,
+    /// How the task has to end that this begins, for tests: see [`FaultRule`](super::FaultRule).
+    pub task_ends: Option<String>,
 }
 
 /// A good answer.

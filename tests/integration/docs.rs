@@ -10,6 +10,8 @@ mod output;
 mod picture;
 mod programs;
 mod reference;
+#[cfg(unix)]
+mod reliability;
 mod snippets;
 
 use std::{
@@ -28,7 +30,7 @@ fn root() -> &'static Path {
 
 /// Every document whose commands and generated parts are checked.
 fn documents() -> Vec<PathBuf> {
-    let mut found = vec![root().join("README.md")];
+    let mut found = vec![root().join("README.md"), root().join("docs/reliability.md")];
     for directory in ["docs/guide", "docs/reference"] {
         let mut files: Vec<PathBuf> = fs::read_dir(root().join(directory))
             .expect("a directory of documents")

@@ -102,7 +102,18 @@ impl Output {
 impl Env {
     /// A fresh account that has never seen pvectl.
     pub(crate) fn bare() -> Self {
-        let home = TempDir::with_prefix("pvectl-test-").unwrap();
+        Self::at(TempDir::with_prefix("pvectl-test-").unwrap())
+    }
+
+    /// The same in memory, where there is such a place: for tests that need many, and no disk.
+    pub(crate) fn fleeting() -> Self {
+        Self::at(
+            TempDir::with_prefix_in("pvectl-test-", "/dev/shm")
+                .unwrap_or_else(|_| TempDir::with_prefix("pvectl-test-").unwrap()),
+        )
+    }
+
+    fn at(home: TempDir) -> Self {
         let vars = [("COLUMNS", "100"), ("NO_COLOR", "1"), ("TERM", "xterm"), ("TZ", "UTC")];
         Self { home: Arc::new(home), vars: vars.map(|(name, value)| (name.into(), value.into())).into() }
     }

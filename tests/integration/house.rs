@@ -249,7 +249,7 @@ fn every_file_of_tests_is_mounted() {
     let sources = sources("tests/integration");
     for file in sources.keys() {
         let name = file.trim_start_matches("tests/integration/").trim_end_matches(".rs");
-        let (parent, name) = match name.split_once('/') {
+        let (parent, name) = match name.rsplit_once('/') {
             Some((parent, name)) => (sources[&format!("tests/integration/{parent}.rs")].as_str(), name),
             None => (main, name),
         };

@@ -61,11 +61,13 @@ fn a_server_that_is_down() {
     exit 10
     --- stderr
     error: cannot reach http://127.0.0.1:PORT: connection refused
+    hint: is the server up, and is that where it is? `pvectl config view --origin` tells where the address comes from
     ");
     assert_snapshot!(server.run("vm start 101"), @"
     exit 10
     --- stderr
     error: cannot reach http://127.0.0.1:PORT: connection refused
+    hint: is the server up, and is that where it is? `pvectl config view --origin` tells where the address comes from
     ");
     let other = Env::new().serve("");
     let both = format!("{NOBODY},{}", other.url);

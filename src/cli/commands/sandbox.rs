@@ -52,10 +52,11 @@ const GROUP: &[Entry] = &[
             "pvectl sandbox serve --fault 'POST /nodes/*/qemu/*/status/start:reset-after*1'",
         ],
         args: |command| {
-            let fault = "Let something go wrong: METHOD PATH:ACTION[*COUNT], with * for a segment; actions are \
-                         delay=TIME, reset-before, reset-after, status=CODE, status-after=CODE, truncate-after";
-            let log = "Append a line for every request: METHOD PATH STATUS, with status 0 where a fault kept the \
-                       answer back";
+            let fault = "Let something go wrong: METHOD PATH:ACTION[*COUNT], METHOD CHANGE for all but GET, with * for \
+                         a segment and ** for the rest; actions are delay=TIME, delay-after=TIME, reset-before, \
+                         reset-after, status=CODE, status-after=CODE, truncate-after, die=TEXT, down-after=TIME, \
+                         task-ends=TEXT";
+            let log = "Append a line for every request: METHOD PATH STATUS, with status 0 where nobody got an answer";
             command
                 .arg(value("listen", "ADDRESS", "Where; port 0 takes a free one").default_value("127.0.0.1:8006"))
                 .arg(

@@ -85,6 +85,10 @@ pub(super) fn from_reqwest(phase: Phase, error: reqwest::Error, call: &Call, end
     Failure::passing(Error::new(Class::Unreachable, text).with_sent(sent))
 }
 
+/// What to do where no server is found.
+const ADDRESS: &str =
+    "is the server up, and is that where it is? `pvectl config view --origin` tells where the address comes from";
+
 /// No connection, so nothing was sent.
 fn unconnected(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
     let never = |text: String| Error::new(Class::Unreachable, text).with_sent(Sent::Never);
@@ -109,13 +113,14 @@ fn unconnected(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
         Some(other) => Failure::passing(never(format!("no TLS connection to {endpoint}: {other}"))),
         None if error.is_dns() => {
             let host = endpoint.url.host_str().unwrap_or_default();
-            Failure::passing(never(format!("cannot reach {endpoint}: the name `{host}` is not known")))
+            let unknown = never(format!("cannot reach {endpoint}: the name `{host}` is not known"));
+            Failure::passing(unknown.with_hint(Hint::Text(ADDRESS.to_owned())))
         }
         None => {
             let unreached = never(format!("cannot reach {endpoint}: {}", cause(error)));
             let port_given = endpoint.url.port().is_some() || !endpoint.is_https();
-            let hint = Hint::Text(format!("Proxmox VE listens on port {DEFAULT_PORT}: {endpoint}:{DEFAULT_PORT}"));
-            Failure::passing(if port_given { unreached } else { unreached.with_hint(hint) })
+            let port = format!("Proxmox VE listens on port {DEFAULT_PORT}: {endpoint}:{DEFAULT_PORT}");
+            Failure::passing(unreached.with_hint(Hint::Text(if port_given { ADDRESS.to_owned() } else { port })))
         }
     }
 }

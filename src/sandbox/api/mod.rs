@@ -148,7 +148,11 @@ impl<'a> Context<'a> {
 
     /// Starts a task and answers with its UPID.
     fn begin(&mut self, order: Order) -> Reply {
-        Reply::data(self.world.begin(order, self.now))
+        let upid = self.world.begin(order, self.now);
+        if let Some(text) = &self.request.task_ends {
+            self.world.end_with(&upid, text);
+        }
+        Reply::data(upid)
     }
 
     /// A task on the guest in the path that does this to it.

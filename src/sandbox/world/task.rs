@@ -37,9 +37,15 @@ pub(crate) struct Task {
     pub(crate) script: Vec<(Millis, String)>,
     /// What its end brings about.
     pub(crate) effect: Effect,
+    /// How it has to end, whatever comes of its effect: somebody tries how a client copes.
+    #[serde(default)]
+    pub(crate) must_end: Option<String>,
     /// How it ended.
     pub(crate) exit: Option<String>,
 }
+
+/// How the end of a task begins that did its work and has something to say.
+const WARNINGS: &str = "WARNINGS: ";
 
 impl Task {
     /// The user without the token's name.
@@ -60,7 +66,7 @@ impl Task {
         match self.exit.as_deref() {
             None => {}
             Some("OK") => lines.push("TASK OK".into()),
-            Some(warnings) if warnings.starts_with("WARNINGS: ") => lines.push(format!("TASK {warnings}")),
+            Some(warnings) if warnings.starts_with(WARNINGS) => lines.push(format!("TASK {warnings}")),
             Some(error) => lines.push(format!("TASK ERROR: {error}")),
         }
         lines
@@ -123,6 +129,7 @@ impl World {
             holds: order.holds,
             script,
             effect,
+            must_end: None,
             exit: None,
         };
         self.running.insert(upid.clone(), task);
@@ -152,8 +159,14 @@ impl World {
         for (_, _, upid) in due {
             let Some(mut task) = self.running.remove(upid.as_str()) else { continue };
             let effect = std::mem::replace(&mut task.effect, Effect::Nothing);
-            let exit = match self.check(&effect, &task.node).and_then(|()| self.apply(effect.clone(), &task)) {
-                Ok(()) => "OK".to_owned(),
+            let (warned, failed) = match task.must_end.take() {
+                Some(text) if text.starts_with(WARNINGS) => (Some(text), Ok(())),
+                Some(text) => (None, Err(text)),
+                None => (None, Ok(())),
+            };
+            let done = failed.and_then(|()| self.check(&effect, &task.node));
+            let exit = match done.and_then(|()| self.apply(effect.clone(), &task)) {
+                Ok(()) => warned.unwrap_or_else(|| "OK".to_owned()),
                 Err(error) => {
                     self.undo(&effect);
                     task.script.clear();
@@ -162,6 +175,15 @@ impl World {
             };
             self.finish(task, exit);
         }
+    }
+
+    /// Makes a running task end with these words, when its time has come.
+    pub(crate) fn end_with(&mut self, upid: &str, text: &str) {
+        let Some(task) = self.running.edit(upid) else { return };
+        if text.starts_with(WARNINGS) {
+            task.script.push((0, "WARN: a fault wants this warning".to_owned()));
+        }
+        task.must_end = Some(text.to_owned());
     }
 
     /// Interrupts a running task. A task that is over, or unknown, is left alone.

@@ -73,7 +73,7 @@ impl Server {
         self.token.rsplit('=').next().unwrap()
     }
 
-    /// Every request so far: `GET /version 200`; status 0 where a fault kept the answer back.
+    /// Every request so far: `GET /version 200`; status 0 where nobody got an answer.
     pub(crate) fn requests(&self) -> Vec<String> {
         let log = fs::read_to_string(self.path("requests.log")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()

@@ -1,0 +1,133 @@
+//! Every command, and where it stands: in the matrix, or why not.
+//!
+//! Data only. `words` are those of the reference.
+
+/// A command that changes a server.
+pub(super) struct Verb {
+    /// Its words: `vm start`.
+    pub(super) words: &'static str,
+    /// What it is called with beside, where it is in the matrix more than once.
+    pub(super) with: &'static str,
+    /// What is typed. `{upid}` is what the last command before it printed.
+    pub(super) line: &'static str,
+    /// What is done before.
+    pub(super) setup: &'static [&'static str],
+    /// Whether tasks that are begun before do not end.
+    pub(super) slow: bool,
+}
+
+const fn verb(words: &'static str, line: &'static str) -> Verb {
+    Verb { words, with: "", line, setup: &[], slow: false }
+}
+
+impl Verb {
+    const fn after(self, setup: &'static [&'static str]) -> Self {
+        Self { setup, ..self }
+    }
+
+    const fn with(self, with: &'static str) -> Self {
+        Self { with, ..self }
+    }
+}
+
+/// What a create and a start need that are to be gone on with.
+const CUT_OFF: &[&str] = &[
+    "vm create --vmid 150 --name made --node pve1 --description 'sandbox: start fails' --start",
+    "vm update 150 --description mended",
+];
+
+pub(super) static VERBS: &[Verb] = &[
+    verb("vm create", "vm create --vmid 150 --name made --node pve1"),
+    verb("vm create", "vm create --vmid 150 --name made --node pve1 --start").with("--start"),
+    verb("vm start", "vm start 101"),
+    verb("vm stop", "vm stop 100"),
+    verb("vm shutdown", "vm shutdown 100"),
+    verb("vm restart", "vm restart 100"),
+    verb("vm reset", "vm reset 100"),
+    verb("vm pause", "vm pause 100"),
+    verb("vm resume", "vm resume 100").after(&["vm pause 100"]),
+    verb("vm suspend", "vm suspend 100"),
+    verb("vm update", "vm update 101 --cores 4"),
+    verb("vm rename", "vm rename 101 other"),
+    verb("vm add disk", "vm add disk 101 --volume local-lvm:4"),
+    verb("vm add net", "vm add net 101 --bridge vmbr0"),
+    verb("vm remove", "vm remove 101 net0"),
+    verb("vm delete", "vm delete 103 --confirm"),
+    verb("vm delete", "vm delete 100 --force --confirm").with("--force"),
+    verb("vm snapshot create", "vm snapshot create 100 fresh"),
+    verb("vm snapshot rollback", "vm snapshot rollback 101 before-upgrade --confirm"),
+    verb("vm snapshot delete", "vm snapshot delete 101 before-upgrade --confirm"),
+    verb("vm snapshot update", "vm snapshot update 101 before-upgrade --description told"),
+    verb("vm config rollback", "vm config rollback 101 --before 1 --confirm").after(&["vm update 101 --cores 4"]),
+    verb("vm clone", "vm clone 9000 made --vmid 150"),
+    verb("vm cp", "vm cp 103"),
+    verb("vm template", "vm template 103 --confirm"),
+    verb("vm resize-disk", "vm resize-disk 103 scsi0 +1G"),
+    verb(
+        "container create",
+        "container create --vmid 150 --name made --node pve1 --rootfs local-lvm:4 --template debian-12",
+    ),
+    verb("container start", "container start 111"),
+    verb("container stop", "container stop 110"),
+    verb("container shutdown", "container shutdown 110"),
+    verb("container restart", "container restart 110"),
+    verb("container pause", "container pause 110"),
+    verb("container resume", "container resume 110").after(&["container pause 110"]),
+    verb("container update", "container update 111 --cores 4"),
+    verb("container rename", "container rename 111 other"),
+    verb("container delete", "container delete 111 --confirm"),
+    verb("container snapshot create", "container snapshot create 111 fresh"),
+    verb("container snapshot rollback", "container snapshot rollback 111 fresh --confirm")
+        .after(&["container snapshot create 111 fresh"]),
+    verb("container snapshot delete", "container snapshot delete 111 fresh --confirm")
+        .after(&["container snapshot create 111 fresh"]),
+    verb("container snapshot update", "container snapshot update 111 fresh --description told")
+        .after(&["container snapshot create 111 fresh"]),
+    verb("container config rollback", "container config rollback 111 --before 1 --confirm")
+        .after(&["container update 111 --cores 4"]),
+    verb("container clone", "container clone 111 made --vmid 150"),
+    verb("container cp", "container cp 111"),
+    verb("container template", "container template 111 --confirm"),
+    verb("container resize-disk", "container resize-disk 111 rootfs +1G"),
+    Verb { setup: &["vm start 101 --no-wait --quiet"], slow: true, ..verb("task stop", "task stop {upid}") },
+    verb("operation resume", "operation resume 1").after(CUT_OFF),
+    verb("delete", "delete vm 103 --confirm"),
+    verb("api post", "api post /nodes/{node}/qemu/{vmid}/status/start -p vmid=101"),
+    verb("api put", "api put /nodes/{node}/qemu/{vmid}/config -p vmid=101 -p cores=4"),
+    verb("api delete", "api delete /nodes/{node}/qemu/{vmid} -p vmid=103 --confirm"),
+];
+
+/// What Proxmox VE has no call for.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("vm add fs", "vm add fs 101 --path /tmp --tag x"),
+    ("vm add device", "vm add device 101 0000:01:00.0"),
+    ("container reset", "container reset 110"),
+    ("container suspend", "container suspend 110"),
+];
+
+/// Verbs that only read, on whatever kind.
+pub(super) const READS: &[&str] = &[
+    "list", "get", "describe", "history", "diff", "metrics", "wait", "logs", "watch", "attach", "show", "export",
+    "verify", "ls",
+];
+
+const HERE: &str = "things of this host, under Cloud Hypervisor";
+const PRINTS: &str = "print what is built in";
+
+/// What sends no change to a Proxmox server, and why.
+pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("vm console", HERE),
+    ("image", HERE),
+    ("network", HERE),
+    ("host", HERE),
+    ("check", HERE),
+    ("queue", HERE),
+    ("operation prune", "files of this account"),
+    ("config", "files of this account"),
+    ("sandbox", "files of this account"),
+    ("explain", PRINTS),
+    ("api-resources", PRINTS),
+    ("completion", PRINTS),
+    ("version", PRINTS),
+    ("help", PRINTS),
+];
