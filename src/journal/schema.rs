@@ -151,10 +151,27 @@ LEFT JOIN event AS latest ON latest.id =
     (SELECT max(id) FROM event WHERE operation = planned.operation AND type IN ('sent', 'upid', 'ended'))
 WHERE planned.type = 'planned';
 
-CREATE TRIGGER event_tells_operation AFTER INSERT ON event WHEN NEW.type <> 'step' BEGIN
-    INSERT INTO operation SELECT * FROM operation_of_events WHERE id = NEW.operation
-    ON CONFLICT (id) DO UPDATE SET
-        vmid = excluded.vmid, node = excluded.node, upid = excluded.upid, status = excluded.status,
-        exit_status = excluded.exit_status, ended = excluded.ended, error = excluded.error;
+CREATE TRIGGER event_begins_operation AFTER INSERT ON event WHEN NEW.type = 'planned' BEGIN
+    INSERT INTO operation (id, verb, target, vmid, name, node, context, user, host, status, started, has_config, parent)
+    VALUES (
+        NEW.operation, NEW.payload ->> '$.verb', NEW.payload ->> '$.target', NEW.payload ->> '$.vmid',
+        NEW.payload ->> '$.name', NEW.payload ->> '$.node', NEW.payload ->> '$.context', NEW.payload ->> '$.user',
+        NEW.payload ->> '$.host', iif(NEW.payload -> '$.bulk' IS NULL, 'planned', 'running'), NEW.time,
+        NEW.payload ->> '$.config_before' IS NOT NULL, NEW.payload ->> '$.parent'
+    );
+END;
+CREATE TRIGGER event_moves_operation AFTER INSERT ON event WHEN NEW.type IN ('sent', 'upid', 'ended') BEGIN
+    UPDATE operation SET
+        upid = iif(NEW.type = 'upid', NEW.payload ->> '$.upid', upid),
+        status = CASE NEW.type WHEN 'sent' THEN 'sent' WHEN 'upid' THEN 'running' ELSE NEW.payload ->> '$.verdict' END,
+        exit_status = iif(NEW.type = 'ended', NEW.payload ->> '$.exit_status', NULL),
+        ended = iif(NEW.type = 'ended', NEW.time, NULL),
+        error = iif(NEW.type = 'ended', NEW.payload ->> '$.error', NULL)
+    WHERE id = NEW.operation;
+END;
+CREATE TRIGGER event_finds_target AFTER INSERT ON event WHEN NEW.type = 'target' BEGIN
+    UPDATE operation SET
+        vmid = coalesce(NEW.payload ->> '$.vmid', vmid), node = coalesce(NEW.payload ->> '$.node', node)
+    WHERE id = NEW.operation;
 END;
 ";

@@ -70,6 +70,27 @@ fn a_resumed_operation_is_in_flight_again_and_its_step_starts_afresh() {
 }
 
 #[test]
+fn after_any_events_the_table_says_what_the_view_says() {
+    let room = room();
+    let journal = &room.journal;
+    let events = [
+        Event::Sent { step: 1 },
+        Event::Target { vmid: 151, node: "pve2".into() },
+        Event::Upid { step: 1, upid: upid() },
+        Event::Step { step: 1, verdict: Verdict::Ok, exit_status: None },
+        ended(Verdict::Warning),
+        ended(Verdict::Failed),
+    ];
+    for order in 0..events.len().pow(3) {
+        let id = journal.plan(&intent("start", 150)).unwrap();
+        for place in 0..3 {
+            journal.event(id, &events[order / events.len().pow(place) % events.len()]).unwrap();
+        }
+    }
+    assert_eq!(journal.verify().unwrap().broken, None);
+}
+
+#[test]
 fn filters_choose_and_the_newest_comes_first() {
     let room = room();
     for (verb, vmid, verdict) in [
