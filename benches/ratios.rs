@@ -33,6 +33,7 @@ use tempfile::TempDir;
 
 #[cfg(target_os = "linux")]
 mod local;
+mod serial;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -58,6 +59,15 @@ const PARTS: &[(&str, Part, bool)] = &[
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == serial::WORD) {
+        return match serial::client(&args[1..]) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                talk(&error.to_string());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let full = args.iter().any(|arg| arg == "--full");
     let named: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let mut report = Report::default();
@@ -296,22 +306,7 @@ fn bulk(report: &mut Report) -> Result<()> {
     let mut vms = server.guests(&home, "stopped")?;
     vms.truncate(GUESTS);
 
-    home.set_pace(1.0)?;
-    let began = Instant::now();
-    let output = server.pvectl(&home, &["-v", "vm", "start", &vms.join(",")]).output()?;
-    let took = began.elapsed();
-    let log = String::from_utf8(output.stderr)?;
-    if !output.status.success() {
-        return Err(format!("the start failed: {}", log.lines().last().unwrap_or_default()).into());
-    }
-    let count = |part: &str| log.lines().filter(|line| line.contains("answer") && line.contains(part)).count();
-    let polls = NODES.map(|node| count(&format!("/nodes/{node}/tasks")).to_string());
-    report.row(
-        &format!("`pvectl vm start` of {GUESTS} VMs on 3 nodes, tasks of 0.3 s, eight at a time"),
-        "-",
-        true,
-        &format!("{:.2} s, {} requests; task polls per node {}", took.as_secs_f64(), count(""), polls.join(", ")),
-    );
+    serial::measure(report, &home, &server, &vms)?;
 
     let (few, _) = follow_at_once(&home, &server, &vms[..GUESTS / 10])?;
     let (many, took) = follow_at_once(&home, &server, &vms)?;
@@ -744,6 +739,12 @@ impl Report {
             let _ = writeln!(out, "{line}");
         }
     }
+}
+
+/// Prints a line that is for another program.
+fn say(text: &str) {
+    // Who went away needs none.
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// Says something that is no figure.

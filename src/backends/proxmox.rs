@@ -163,9 +163,12 @@ impl Backend for Proxmox {
         }
         let nodes = self.client.nodes();
         let mut silent = Vec::new();
-        let mut note = |node: &NodeName, error: Error| match node_status(&error) {
-            Some(_) => Ok(silent.push((node.clone(), error))),
-            None => Err(error),
+        let mut note = |node: &NodeName, error: Error| {
+            if node_status(&error).is_none() {
+                return Err(error);
+            }
+            silent.push((node.clone(), error));
+            Ok(())
         };
         let (rows, nodes) = join(self.tasks_and(query, &mut note), nodes).await;
         let mut away = Away::of(&nodes.unwrap_or_default());

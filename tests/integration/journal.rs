@@ -65,6 +65,7 @@ fn operations_are_listed_the_newest_first_and_filtered() {
             "ended",
             "duration",
             "error",
+            "parent",
         ]
     );
     assert!(rows[0]["vmid"].is_u64() && rows[0]["duration"].is_number());

@@ -167,7 +167,8 @@ fn kill(kills: usize, chance: &mut Chance) {
     let _ = server.run("task attach");
     agree(&server, "all of it");
     let rows = server.json("operation list --limit 1000000 --status running");
-    assert_eq!(list(&rows).len(), 0, "{rows}");
+    // What has parts goes on as long as a request may still be on its way.
+    assert!(list(&rows).iter().all(|row| row["vmid"].is_null()), "{rows}");
     assert_eq!(server.json("operation verify")["broken"], Value::Null);
 }
 

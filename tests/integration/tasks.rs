@@ -108,7 +108,7 @@ fn several_tasks_are_watched_together() {
     let ends: Vec<&str> = states.as_array().unwrap().iter().map(|s| s["exit_status"].as_str().unwrap()).collect();
     assert_eq!(ends, ["OK", "OK"]);
     let operations = env.json("operation list --status ok");
-    assert_eq!(operations.as_array().unwrap().len(), 2, "watching records the ends: {operations}");
+    assert_eq!(operations.as_array().unwrap().len(), 3, "watching records the ends: {operations}");
 }
 
 #[test]
