@@ -34,6 +34,8 @@ pub(crate) enum Effect {
     Config { kind: GuestKind, vmid: u32, change: Change },
     /// A volume goes.
     DeleteVolume(String),
+    /// HA is told how a guest is to be.
+    TellHa { name: String, request: String, hard: bool },
 }
 
 /// What can be done to a guest.
@@ -50,6 +52,8 @@ pub(crate) enum Act {
     Destroy {
         unreferenced: bool,
         force: bool,
+        #[serde(default)]
+        purge: bool,
     },
     Template,
     /// A disk grows to a size, or by one with a plus.
@@ -79,7 +83,7 @@ impl World {
     /// Whether an effect could happen now; otherwise the error the task would end with.
     pub(crate) fn check(&self, effect: &Effect, node: &str) -> Result<(), String> {
         match effect {
-            Effect::Nothing | Effect::Fail(_) | Effect::DeleteVolume(_) => Ok(()),
+            Effect::Nothing | Effect::Fail(_) | Effect::DeleteVolume(_) | Effect::TellHa { .. } => Ok(()),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
             Effect::Make { guest, volumes, .. } => self.check_room(node, volumes).map_err(|error| {
                 let word = guest.word();
@@ -127,6 +131,10 @@ impl World {
                 self.volumes.remove(key.as_str());
                 Ok(())
             }
+            Effect::TellHa { name, request, hard } => {
+                self.tell_ha(&name, &request, hard, task.end);
+                Ok(())
+            }
             Effect::Config { vmid, change, .. } => {
                 self.change_config(vmid, &change, task.end).map(drop).map_err(|refusal| refusal.text())
             }
@@ -156,7 +164,7 @@ impl World {
 
     fn act(&mut self, vmid: u32, act: Act, task: &Task) {
         match act {
-            Act::Destroy { unreferenced, .. } => self.destroy(vmid, unreferenced),
+            Act::Destroy { unreferenced, purge, .. } => self.destroy(vmid, unreferenced, purge),
             Act::Template => self.make_template(vmid),
             Act::Resize { disk, size } => self.resize(vmid, &disk, &size),
             Act::Suspend(storage) => {
@@ -242,8 +250,11 @@ impl World {
         volid
     }
 
-    fn destroy(&mut self, vmid: u32, unreferenced: bool) {
+    fn destroy(&mut self, vmid: u32, unreferenced: bool, purge: bool) {
         let Some(guest) = self.guests.remove(&vmid) else { return };
+        if purge {
+            self.purge(guest.kind, vmid);
+        }
         let states = guest.snapshots.values().filter_map(|snapshot| snapshot.vmstate.clone());
         let mut gone: Vec<String> =
             guest.volids().into_iter().chain(states).map(|volid| volume_key(&guest.node, &volid)).collect();
