@@ -1,3 +1,5 @@
+//! Guests under HA, and what else names a guest: asked for, done later, given up, purged.
+
 use serde_json::json;
 
 use super::*;
