@@ -12,6 +12,7 @@ mod clone;
 mod create;
 mod devices;
 mod disks;
+mod ha;
 mod history;
 mod labels;
 mod locked;
@@ -90,6 +91,7 @@ pub struct Ops {
     follower: Follower,
     context: String,
     listing: Arc<Mutex<Option<Listing>>>,
+    ha: Arc<tokio::sync::Mutex<ha::View>>,
 }
 
 /// When all guests were listed last, and how they were.
@@ -102,7 +104,7 @@ impl Ops {
     /// Verbs on this backend. `context` is the name under which it stands in the journal and in results.
     pub fn new<B: Backend + 'static>(backend: Arc<B>, recorder: Arc<dyn Recorder>, context: impl Into<String>) -> Self {
         let follower = Follower::new(backend.clone());
-        Self { backend, recorder, follower, context: context.into(), listing: Arc::default() }
+        Self { backend, recorder, follower, context: context.into(), listing: Arc::default(), ha: Arc::default() }
     }
 
     /// The backend, for reads.

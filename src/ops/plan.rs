@@ -185,6 +185,9 @@ impl Plan {
     }
 }
 
+/// What HA does itself for guests that it looks after.
+const BY_HA: [Action; 3] = [Action::Start, Action::Stop, Action::Shutdown];
+
 impl Ops {
     /// Plans a power verb. `params` come from the verb's options; `strict` makes "already there" a conflict.
     ///
@@ -208,11 +211,15 @@ impl Ops {
             ))));
         }
         // The cluster's listing lags behind by seconds, so the guest itself is asked.
-        let power = Power::of(&self.backend().guest_status(&guest).await?);
+        let status = self.backend().guest_status(&guest).await?;
+        let power = Power::of(&status);
         match verb.when(power) {
             When::Do => {
                 if verb.action == Action::Start {
                     plan.claims.memory = found.guest.maxmem.map(MemoryClaim::starting);
+                }
+                if BY_HA.contains(&verb.action) && status.get("ha").is_some_and(|ha| ha["managed"] == 1) {
+                    plan.notes.push("HA is told, and does it when it next looks".into());
                 }
                 plan.steps.push(Step::new(verb.action, guest).with_params(params));
             }

@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use crate::harness::Env;
+#[cfg(target_os = "linux")]
+use crate::local::{Host, stand_in};
 
 #[test]
 fn memory_is_held_against_what_the_others_may_use() {
@@ -31,6 +33,22 @@ fn memory_is_held_against_what_the_others_may_use() {
     let _ = server.run("vm update 103 --memory 81920 --dry-run").ok().says(&["warning: vm/103 (build-1): it may use"]);
     let _ =
         server.run("vm create --node pve3 --name big --memory 32768 --start --dry-run").ok().says(&["this adds 32"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_this_host_counts_too() {
+    let host = Host::new(&stand_in());
+    let env = &host.env;
+    let all = env.json("node list")[0]["maxmem"].as_u64().unwrap() >> 20;
+    let half = all / 8 * 6;
+    for name in ["one", "two"] {
+        let _ = env.run(&format!("vm create --name {name} --cores 1 --memory {half} --kernel kernel")).ok();
+    }
+    let _ = env
+        .run("vm start one,two --dry-run")
+        .ok()
+        .says(&[" of memory: its guests that run may use 0 B, and this adds"]);
 }
 
 #[test]

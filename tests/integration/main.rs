@@ -21,6 +21,7 @@ mod faults;
 mod figures;
 mod flags;
 mod fuzz;
+mod ha;
 mod harness;
 #[cfg(target_os = "linux")]
 mod history;
