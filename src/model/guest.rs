@@ -39,6 +39,14 @@ impl GuestKind {
         }
     }
 
+    /// The word in the configuration of HA: `vm`, `ct`.
+    pub const fn ha(self) -> &'static str {
+        match self {
+            Self::Qemu => "vm",
+            Self::Lxc => "ct",
+        }
+    }
+
     /// The configuration key that holds the guest's name.
     pub const fn name_key(self) -> &'static str {
         match self {
@@ -68,7 +76,7 @@ pub struct GuestRef {
 impl GuestRef {
     /// Its name in the configuration of HA: `vm:150`, `ct:150`.
     pub fn ha_sid(&self) -> String {
-        format!("{}:{}", if self.kind == GuestKind::Lxc { "ct" } else { "vm" }, self.vmid)
+        format!("{}:{}", self.kind.ha(), self.vmid)
     }
 }
 

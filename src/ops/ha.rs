@@ -151,7 +151,7 @@ impl View {
 fn service(row: &Value) -> Option<(Vmid, Service)> {
     let text = |key: &str| row.get(key).and_then(Value::as_str);
     let (kind, vmid) = text("sid")?.split_once(':')?;
-    let kind = if kind == "ct" { GuestKind::Lxc } else { GuestKind::Qemu };
+    let kind = GuestKind::ALL.into_iter().find(|of| of.ha() == kind)?;
     let state = text("state").or_else(|| text("crm_state"))?.to_owned();
     Some((vmid.parse().ok()?, Service { kind, state, node: NodeName::new(text("node")?).ok()? }))
 }
@@ -361,9 +361,9 @@ mod tests {
         let seen = view("starting", "pve1", &[second, first.clone()]);
         assert_eq!(start.judge(&seen, &[]), Next::Follow(first.upid.clone()));
         assert_eq!(word(start.judge(&seen, std::slice::from_ref(&failed))), "follow qmstart", "HA tries again");
-        let seen = view("error", "pve1", &[first.clone()]);
+        let seen = view("error", "pve1", std::slice::from_ref(&first));
         assert_eq!(word(start.judge(&seen, std::slice::from_ref(&failed))), "start failed", "and gave up");
-        let seen = view("starting", "pve1", &[first.clone()]);
+        let seen = view("starting", "pve1", std::slice::from_ref(&first));
         assert_eq!(word(start.judge(&seen, std::slice::from_ref(&failed))), "wait");
         assert_eq!(word(start.judge(&seen, &[failed, (first.upid, end("OK"))])), "OK");
         let moved = [(task("qmigrate", 5, None).upid, end("migration aborted"))];

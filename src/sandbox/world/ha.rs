@@ -60,7 +60,7 @@ pub(crate) enum Ask {
 
 /// The name of a guest in HA's configuration.
 pub(crate) fn sid(kind: GuestKind, vmid: u32) -> String {
-    format!("{}:{vmid}", if kind == GuestKind::Lxc { "ct" } else { "vm" })
+    format!("{}:{vmid}", kind.ha())
 }
 
 impl Service {
