@@ -24,6 +24,12 @@ impl Ui {
         self.answer(self.bars().suspend(|| input.interact_text()).map_err(|dialoguer::Error::IO(error)| error))
     }
 
+    /// Asks for a name, for which nothing is offered.
+    pub(crate) fn ask_name(&self, question: &str) -> Result<String> {
+        let input = dialoguer::Input::<String>::new().with_prompt(question).allow_empty(true);
+        self.answer(self.bars().suspend(|| input.interact_text()).map_err(|dialoguer::Error::IO(error)| error))
+    }
+
     /// Asks for a line that is not shown.
     pub(crate) fn ask_secret(&self, question: &str) -> Result<SecretString> {
         let asked = self.bars().suspend(|| {

@@ -217,6 +217,13 @@ impl Watch for TaskLine {
         }
     }
 
+    fn waits(&mut self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("{}: {what}", self.label)),
+            None => self.ui.say(format_args!("  {}: {what}", self.label)),
+        }
+    }
+
     fn lost(&mut self, error: &Error) {
         self.ui
             .warn(format_args!("{}: the server does not answer ({error}); the task goes on, still trying", self.label));

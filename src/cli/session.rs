@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::{complete, cx::Cx, print::Style, ui::Ui};
+use super::{complete, cx::Cx, print::Style, rules, ui::Ui};
 use crate::{
     backends::Proxmox,
     client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
@@ -15,7 +15,7 @@ use crate::{
     model::{
         Call, Class, Error, Event, Hint, Intent, Method, NullRecorder, OperationId, Recorder, Result, SystemClock,
     },
-    ops::{Ops, RunOptions, Together},
+    ops::{Ops, Rule, RunOptions, Together},
     sandbox,
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) options: RunOptions,
     /// How a change of several guests was asked for.
     pub(crate) together: Together,
+    /// The rules of the context, for whoever changes something.
+    pub(crate) rules: Vec<Rule>,
     /// The connection below, for what is no verb.
     pub(crate) client: Option<Client>,
     /// The node that new guests go to unless told otherwise.
@@ -70,6 +72,7 @@ impl Session {
             ));
         }
         let options = cx.run_options(&resolved)?;
+        let rules = if access == Access::Write { rules::load(&resolved)? } else { Vec::new() };
         let recorder: Arc<dyn Recorder> = match access {
             Access::Write if cx.switches.no_journal => {
                 cx.ui.warn("nothing of this is kept in the journal (--no-journal)");
@@ -102,6 +105,7 @@ impl Session {
                     style,
                     options,
                     together: Together::default(),
+                    rules,
                     client: None,
                     default_node: None,
                     url: None,
@@ -126,7 +130,7 @@ impl Session {
         };
         let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
         let (together, client) = (Together::default(), Some(client));
-        Ok(Self { ops, style, options, together, client, default_node, url, _sandbox: served, _seen: seen })
+        Ok(Self { ops, style, options, together, rules, client, default_node, url, _sandbox: served, _seen: seen })
     }
 }
 

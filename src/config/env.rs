@@ -69,6 +69,7 @@ pub const TABLE: &[EnvVar] = &[
     EnvVar::new("PVECTL_TIMEOUT", "how long to wait, as --timeout", "10m"),
     EnvVar::new("PVECTL_REQUEST_TIMEOUT", "how long to wait for the answer to one request, else 1m", "5m"),
     EnvVar::new("PVECTL_READ_ONLY", "refuse every change, whatever the context says; 0, false and no are no", "1"),
+    EnvVar::new("PVECTL_RULES_FILE", "file of rules that hold beside those of the context", "/etc/pvectl/rules.yaml"),
     EnvVar::new("PVECTL_NO_PROGRESS", "no progress on stderr", "1"),
     EnvVar::new(
         "PVECTL_COMPLETE",

@@ -66,6 +66,9 @@ pub struct Context {
     /// Whether every change is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// A file of rules for changes: absolute, `~/…`, or relative to this file's directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules_file: Option<String>,
 }
 
 impl Context {

@@ -2,6 +2,8 @@
 //!
 //! Pure, as [`resolve()`](super::resolve()) is; who asks is `cli`.
 
+use std::path::{Path, PathBuf};
+
 use super::{Context, Env, Origin, Resolved, Sourced};
 use crate::model::{Class, Error, Hint, Result};
 
@@ -43,6 +45,33 @@ impl ReadOnly {
         };
         Err(Error::new(Class::Forbidden, format!("changes are switched off ({who})"))
             .with_hint(Hint::Text(format!("--dry-run shows what would be done; to allow changes, {out}"))))
+    }
+}
+
+/// The files of rules for changes: the environment's and the context's, each of which holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleFiles(Vec<Sourced<PathBuf>>);
+
+impl RuleFiles {
+    const VARIABLE: &str = "PVECTL_RULES_FILE";
+
+    /// `read` turns what a context says into a path.
+    pub(super) fn with(env: &Env, context: Option<&Context>, read: impl Fn(&str) -> Option<PathBuf>) -> Self {
+        let named = env.path(Self::VARIABLE).map(|path| Sourced::new(path, Origin::Env(Self::VARIABLE)));
+        let own = context.and_then(|context| {
+            let path = read(context.rules_file.as_deref()?)?;
+            Some(Sourced::new(path, Origin::Context(context.name.clone())))
+        });
+        Self(named.into_iter().chain(own).collect())
+    }
+
+    /// Where they are.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|file| file.value.as_path())
+    }
+
+    pub(super) fn sourced(&self) -> &[Sourced<PathBuf>] {
+        &self.0
     }
 }
 

@@ -15,6 +15,7 @@ mod guard;
 mod options;
 mod paths;
 mod resolve;
+mod rules;
 mod store;
 mod tickets;
 mod yaml;
@@ -26,10 +27,11 @@ pub use descriptions::Descriptions;
 pub use endpoint::Endpoint;
 pub use env::{Env, EnvVar, TABLE as ENV};
 pub use file::{Context, File, Kind, RESERVED};
-pub use guard::{ReadOnly, expect};
+pub use guard::{ReadOnly, RuleFiles, expect};
 pub use options::{GlobalOption, TABLE as OPTIONS};
 pub use paths::Paths;
 pub use resolve::{Flags, Resolved, Row, Setting, resolve};
+pub use rules::{RuleGuests, RuleText, RuleValue, read_rules};
 pub use tickets::Tickets;
 
 /// The candidates that a misspelled name may have meant, closest first, at most three.

@@ -76,7 +76,12 @@ pub const TABLE: &[GlobalOption] = &[
     GlobalOption::new("color", "WHEN", "auto, always, never").default("auto"),
     GlobalOption::new("error-format", "FORMAT", "text or json").default("text"),
     GlobalOption::switch("dry-run", "print the plan and do nothing"),
+    GlobalOption::switch(
+        "no-checks",
+        "leave it to the server to see that memory, room or something else stands in the way",
+    ),
     GlobalOption::switch("confirm", "answer yes to questions").short('y'),
+    GlobalOption::new("confirm-name", "NAMES", "names of guests, for rules that want them typed; by commas"),
     GlobalOption::switch("wait", "wait for the task's end; the default"),
     GlobalOption::switch("no-wait", "print the UPID and do not wait for the task"),
     GlobalOption::switch("fail-on-warnings", "a task that ended with warnings counts as failed (exit code 9)"),

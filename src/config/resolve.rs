@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Connection, Context, Credentials, Endpoint, Env, File, GlobalOption, Identity, OPTIONS, Origin, Proxmox, RESERVED,
-    ReadOnly, SecretSource, Sourced, Stored, file::unknown,
+    ReadOnly, RuleFiles, SecretSource, Sourced, Stored, file::unknown,
 };
 use crate::model::{Error, Hint, Result};
 
@@ -53,6 +53,8 @@ pub struct Resolved {
     pub connection: Connection,
     /// Whether every change is refused.
     pub read_only: ReadOnly,
+    /// The files of rules for changes.
+    pub rules: RuleFiles,
     /// The global options, in the table's order.
     pub settings: Vec<Setting>,
     /// What the user should know, one sentence each, for stderr.
@@ -105,6 +107,9 @@ impl Resolved {
         if *value || matches!(self.connection, Connection::Proxmox(_)) {
             row("read-only", value.to_string(), origin);
         }
+        for Sourced { value, origin } in self.rules.sourced() {
+            row("rules-file", value.display().to_string(), origin);
+        }
         for Setting { option, value } in &self.settings {
             // The endpoints above say it with the port.
             if let Some(value) = value.as_ref().filter(|_| option.name != "host") {
@@ -146,7 +151,8 @@ pub fn resolve(flags: &Flags, env: &Env, file: Option<&File>, credentials: &Cred
     let settings =
         OPTIONS.iter().map(|option| Setting { option, value: setting(option, flags, env, context, &choice) });
     let read_only = ReadOnly::with(env, context);
-    Ok(Resolved { connection, read_only, settings: settings.collect(), warnings })
+    let rules = RuleFiles::with(env, context, |written| beside(written, env, file));
+    Ok(Resolved { connection, read_only, rules, settings: settings.collect(), warnings })
 }
 
 fn setting(
@@ -315,11 +321,7 @@ impl Input<'_> {
             return Some(Sourced::new(path, Origin::Env(NAME)));
         }
         let context = self.context?;
-        let written = context.ca_file.as_deref()?;
-        let path = match (written.strip_prefix("~/"), self.env.path("HOME")) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => self.file?.path().parent()?.join(written),
-        };
+        let path = beside(context.ca_file.as_deref()?, self.env, self.file)?;
         Some(Sourced::new(path, from(context)))
     }
 
@@ -365,6 +367,14 @@ impl Input<'_> {
             }
         };
         Ok(Sourced::new(source, from(context)))
+    }
+}
+
+/// A path as a context writes it: absolute, from the home directory, or beside the configuration file.
+fn beside(written: &str, env: &Env, file: Option<&File>) -> Option<PathBuf> {
+    match (written.strip_prefix("~/"), env.path("HOME")) {
+        (Some(rest), Some(home)) => Some(home.join(rest)),
+        _ => Some(file?.path().parent()?.join(written)),
     }
 }
 

@@ -39,6 +39,14 @@ impl GuestKind {
         }
     }
 
+    /// The word in the configuration of HA: `vm`, `ct`.
+    pub const fn ha(self) -> &'static str {
+        match self {
+            Self::Qemu => "vm",
+            Self::Lxc => "ct",
+        }
+    }
+
     /// The configuration key that holds the guest's name.
     pub const fn name_key(self) -> &'static str {
         match self {
@@ -63,6 +71,13 @@ pub struct GuestRef {
     pub vmid: Vmid,
     /// The node it is on.
     pub node: NodeName,
+}
+
+impl GuestRef {
+    /// Its name in the configuration of HA: `vm:150`, `ct:150`.
+    pub fn ha_sid(&self) -> String {
+        format!("{}:{}", self.kind.ha(), self.vmid)
+    }
 }
 
 impl fmt::Display for GuestRef {
@@ -149,6 +164,35 @@ fn zero_or_one<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::O
 }
 
 impl Guest {
+    /// One of which nothing is known but where it is.
+    pub fn new(GuestRef { kind, vmid, node }: GuestRef) -> Self {
+        Self {
+            vmid,
+            name: None,
+            kind,
+            node,
+            status: "unknown".to_owned(),
+            cpu: None,
+            maxcpu: None,
+            mem: None,
+            maxmem: None,
+            disk: None,
+            maxdisk: None,
+            uptime: None,
+            memhost: None,
+            netin: None,
+            netout: None,
+            diskread: None,
+            diskwrite: None,
+            template: false,
+            tags: Tags::default(),
+            pool: None,
+            lock: None,
+            id: None,
+            other: Map::new(),
+        }
+    }
+
     /// Where it is.
     pub fn reference(&self) -> GuestRef {
         GuestRef { kind: self.kind, vmid: self.vmid, node: self.node.clone() }

@@ -49,6 +49,6 @@ impl Ops {
     /// # Errors
     /// Whatever the backend says.
     pub async fn choose(&self, kind: GuestKind, choice: &Choice) -> Result<Vec<Resolved>> {
-        Ok(choice.apply(kind, self.backend().guests().await?))
+        Ok(choice.apply(kind, self.guests().await?.to_vec()))
     }
 }

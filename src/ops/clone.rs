@@ -2,16 +2,21 @@
 //!
 //! How disks are copied is the backend's business. A guest that is made from a template by name is a `create`.
 
+use std::collections::BTreeMap;
+
 use super::{
-    Ops, Resolved,
+    MemoryClaim, Ops, Resolved,
     params::{Beyond, check_params},
     place::Needs,
-    plan::{Plan, refuse_locked},
+    plan::{Plan, disk_losses, refuse_locked},
     verbs::{CLONE, COPY},
 };
 use crate::{
     backends::{Action, Step},
-    model::{ConfigView, Error, Guest, GuestKind, GuestRef, Hint, NodeName, Params, PropertyString, Result, Vmid},
+    model::{
+        ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, NodeName, Params, PropertyString, Result,
+        Vmid,
+    },
 };
 
 /// How long a label of a host name may be.
@@ -77,7 +82,7 @@ impl Ops {
         {
             return Err(Error::not_found(format!("snapshot '{name}' does not exist")));
         }
-        let guests = self.backend().guests().await?;
+        let guests = self.guests().await?;
         if let Some(there) = guests.iter().find(|guest| Some(guest.vmid) == request.vmid) {
             let text = format!("VMID {} is taken by {} `{}` on {}", there.vmid, there.kind, there.label(), there.node);
             let hint = "leave --vmid out to take the next free one";
@@ -113,15 +118,30 @@ impl Ops {
         {
             plan.notes.push(format!("{} {} is called `{name}` too", twin.kind, twin.vmid));
         }
+        if request.full.unwrap_or(!found.guest.template) {
+            plan.claims.room = room_of_copy(&config, request.storage.as_deref());
+        }
         plan.guest = GuestRef { kind, vmid, node };
         plan.name = name;
         plan.vmid_is_free_choice = request.vmid.is_none();
         plan.steps.push(Step::new(Action::Clone, source).with_params(params));
         if request.start {
+            plan.claims.memory = found.guest.maxmem.map(MemoryClaim::starting);
             plan.steps.push(Step::new(Action::Start, plan.guest.clone()));
         }
         Ok(plan)
     }
+}
+
+/// What a copy of all disks takes, by storage.
+fn room_of_copy(config: &GuestConfig, storage: Option<&str>) -> Vec<(String, u64)> {
+    let mut room = BTreeMap::new();
+    for disk in disk_losses(config) {
+        let beside = disk.volume.split_once(':').map(|(storage, _)| storage);
+        let (Some(storage), Some(size)) = (storage.or(beside), disk.size) else { continue };
+        *room.entry(storage.to_owned()).or_insert(0) += size.0;
+    }
+    room.into_iter().collect()
 }
 
 /// `web-copy`, or `web-copy-2` and so on if that is taken.

@@ -5,7 +5,7 @@
 use futures_util::future::try_join_all;
 
 use super::{
-    Device, LabelChange, Ops, closest,
+    Device, LabelChange, MemoryClaim, Ops, closest,
     params::{Beyond, check_params},
     place::Needs,
     plan::Plan,
@@ -74,6 +74,9 @@ impl CreateRequest {
 /// Parameters of a create that belong to the clone when a template is cloned.
 const CLONE_KEYS: [&str; 5] = ["name", "pool", "storage", "bwlimit", "description"];
 
+/// What a guest has of which nothing is said.
+const DEFAULT_MEMORY: u64 = 512 << 20;
+
 impl Ops {
     /// Plans a new guest.
     ///
@@ -87,7 +90,7 @@ impl Ops {
         let kind = request.kind;
         self.backend().capabilities().require(kind, Action::Create)?;
         request.check()?;
-        let guests = self.backend().guests().await?;
+        let guests = self.guests().await?;
         if let Some(vmid) = request.vmid
             && taken.contains(&vmid)
         {
@@ -130,7 +133,10 @@ impl Ops {
         }
         plan.target = plan.name.clone().unwrap_or_else(|| plan.guest.vmid.to_string());
         if request.start {
+            plan.claims.memory.get_or_insert(MemoryClaim::starting(DEFAULT_MEMORY));
             plan.steps.push(Step::new(Action::Start, plan.guest.clone()));
+        } else {
+            plan.claims.memory = None;
         }
         Ok(plan)
     }
@@ -173,6 +179,7 @@ impl Ops {
         let node = self.place(&needs, request.node.as_ref(), &eligible, request.check).await?;
         let guest = GuestRef { kind, vmid: self.vmid(request.vmid, taken).await?, node };
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);
+        plan.claims.memory = needs.memory.map(|memory| MemoryClaim::starting(memory.0));
         plan.steps.push(Step::new(Action::Create, guest).with_params(checked));
         Ok(plan)
     }
@@ -213,6 +220,8 @@ impl Ops {
         let guest = GuestRef { kind: GuestKind::Qemu, vmid, node };
         let clone = check_params(GuestKind::Qemu, Action::Clone, clone, &Beyond::default())?;
         let mut plan = Plan::new(CREATE, String::new(), guest.clone(), None);
+        let memory = Needs::of(GuestKind::Qemu, &configure).memory.map(|memory| memory.0).or(source.maxmem);
+        plan.claims.memory = memory.map(MemoryClaim::starting);
         plan.steps.push(Step::new(Action::Clone, source.reference()).with_params(clone));
         if !configure.is_empty() || !request.beyond.forced.is_empty() {
             let configure = check_params(GuestKind::Qemu, Action::ConfigureInTask, configure, &request.beyond)?;

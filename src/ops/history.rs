@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Beyond, Ops, Plan, Resolved, UpdateRequest,
-    plan::{Change, same_value, shown},
+    plan::{Change, shown},
+    request::same_value,
     verbs::CONFIG_ROLLBACK,
 };
 use crate::model::{

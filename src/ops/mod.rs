@@ -6,11 +6,13 @@
 mod attach;
 mod away;
 mod bulk;
+mod checks;
 mod choose;
 mod clone;
 mod create;
 mod devices;
 mod disks;
+mod ha;
 mod history;
 mod labels;
 mod locked;
@@ -28,6 +30,7 @@ mod recorded;
 mod rename;
 mod request;
 mod resume;
+mod rules;
 mod run;
 mod snapshot;
 mod startup;
@@ -36,12 +39,16 @@ mod task;
 mod verbs;
 mod wait;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use away::out_of_reach;
 pub use bulk::{Together, tally_of};
+pub use checks::{CHECKS, Check, Claims, MemoryClaim};
 pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
@@ -57,6 +64,7 @@ pub use params::{Beyond, check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest};
 pub use resume::ResumeRequest;
+pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
@@ -82,13 +90,21 @@ pub struct Ops {
     recorder: Arc<dyn Recorder>,
     follower: Follower,
     context: String,
+    listing: Arc<Mutex<Option<Listing>>>,
+    ha: Arc<tokio::sync::Mutex<ha::View>>,
 }
+
+/// When all guests were listed last, and how they were.
+type Listing = (Instant, Arc<Vec<Guest>>);
+
+/// For so long a list of the guests will do for a look before a change.
+const RECENT: Duration = Duration::from_secs(30);
 
 impl Ops {
     /// Verbs on this backend. `context` is the name under which it stands in the journal and in results.
     pub fn new<B: Backend + 'static>(backend: Arc<B>, recorder: Arc<dyn Recorder>, context: impl Into<String>) -> Self {
         let follower = Follower::new(backend.clone());
-        Self { backend, recorder, follower, context: context.into() }
+        Self { backend, recorder, follower, context: context.into(), listing: Arc::default(), ha: Arc::default() }
     }
 
     /// The backend, for reads.
@@ -119,7 +135,31 @@ impl Ops {
     pub async fn find(&self, targets: &[Target], kind: GuestKind) -> Result<Vec<Resolved>> {
         let mut guests = self.backend.guests().await?;
         self.recall_names(targets, &mut guests);
-        resolve(targets, kind, &guests)
+        resolve(targets, kind, &self.listed(guests))
+    }
+
+    /// All guests, as the cluster lists them now.
+    ///
+    /// # Errors
+    /// Whatever the backend says.
+    pub async fn guests(&self) -> Result<Arc<Vec<Guest>>> {
+        Ok(self.listed(self.backend.guests().await?))
+    }
+
+    /// Keeps a list of all guests for who wants to know a moment later.
+    fn listed(&self, guests: Vec<Guest>) -> Arc<Vec<Guest>> {
+        let guests = Arc::new(guests);
+        *self.listing.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), guests.clone()));
+        guests
+    }
+
+    /// The same, or as they were a moment ago.
+    pub(crate) async fn recent_guests(&self) -> Result<Arc<Vec<Guest>>> {
+        let listed = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match listed {
+            Some((when, guests)) if when.elapsed() < RECENT => Ok(guests),
+            _ => self.guests().await,
+        }
     }
 
     /// One guest of a kind.

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{Resolved, Words};
+use super::{Plan, Resolved, Words};
 use crate::model::{Error, GuestKind, NodeName, OperationId, Upid, Vmid};
 
 /// How a plan went.
@@ -64,14 +64,14 @@ fn verb_name<S: Serializer>(verb: &Words, serializer: S) -> Result<S::Ok, S::Err
 }
 
 impl Outcome {
-    /// The row of a guest for which no plan could be made.
-    pub fn refused(words: Words, found: &Resolved, context: &str, error: Error) -> Self {
-        let guest = &found.guest;
+    /// The row of a plan that is not run.
+    pub fn not_run(plan: &Plan, context: &str, error: Error) -> Self {
+        let guest = &plan.guest;
         Self {
             vmid: guest.vmid,
-            name: guest.name.clone(),
+            name: plan.name.clone(),
             node: guest.node.clone(),
-            verb: words,
+            verb: plan.words,
             status: Status::Failed,
             upid: None,
             exit_status: None,
@@ -82,5 +82,12 @@ impl Outcome {
             error: Some(error),
             log: Vec::new(),
         }
+    }
+
+    /// The row of a guest for which no plan could be made.
+    pub fn refused(words: Words, found: &Resolved, context: &str, error: Error) -> Self {
+        let guest = &found.guest;
+        let plan = Plan::new(words, found.target.clone(), guest.reference(), guest.name.clone());
+        Self::not_run(&plan, context, error)
     }
 }

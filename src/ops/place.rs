@@ -16,7 +16,7 @@ use crate::model::{
 };
 
 /// What a storage must hold for disks of a guest.
-fn content_of(kind: GuestKind) -> &'static str {
+pub(super) fn content_of(kind: GuestKind) -> &'static str {
     if kind == GuestKind::Qemu { "images" } else { "rootdir" }
 }
 

@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Ops, Resolved,
+    Claims, MemoryClaim, Ops, Resolved,
     devices::Device,
     labels::LabelChange,
     params::{Beyond, check_params, is_known, unknown_key},
-    request::{HOW, settle, update_action},
+    place::Needs,
+    request::{HOW, same_value, settle, update_action},
     verbs::{DELETE, Power, PowerVerb, UPDATE, When, Words},
 };
 use crate::{
@@ -41,6 +42,10 @@ pub struct Plan {
     pub loss: Option<Loss>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// What may go wrong.
+    pub warnings: Vec<String>,
+    /// What it takes of its node.
+    pub claims: Claims,
     /// The configuration as it was found.
     pub config_before: Option<GuestConfig>,
     /// The VMID was chosen by us: if somebody else takes it first, the next free one will do.
@@ -133,6 +138,8 @@ impl Plan {
             changes: Vec::new(),
             loss: None,
             notes: Vec::new(),
+            warnings: Vec::new(),
+            claims: Claims::default(),
             config_before: None,
             vmid_is_free_choice: false,
             queue: false,
@@ -167,6 +174,7 @@ impl Plan {
             "changes": self.changes,
             "loss": self.loss,
             "notes": self.notes,
+            "warnings": self.warnings,
             "calls": calls,
         }))
     }
@@ -176,6 +184,9 @@ impl Plan {
         self.steps.iter().map(|step| Ok(backend.call(step)?.to_json())).collect()
     }
 }
+
+/// What HA does itself for guests that it looks after.
+const BY_HA: [Action; 3] = [Action::Start, Action::Stop, Action::Shutdown];
 
 impl Ops {
     /// Plans a power verb. `params` come from the verb's options; `strict` makes "already there" a conflict.
@@ -200,9 +211,18 @@ impl Ops {
             ))));
         }
         // The cluster's listing lags behind by seconds, so the guest itself is asked.
-        let power = Power::of(&self.backend().guest_status(&guest).await?);
+        let status = self.backend().guest_status(&guest).await?;
+        let power = Power::of(&status);
         match verb.when(power) {
-            When::Do => plan.steps.push(Step::new(verb.action, guest).with_params(params)),
+            When::Do => {
+                if verb.action == Action::Start {
+                    plan.claims.memory = found.guest.maxmem.map(MemoryClaim::starting);
+                }
+                if BY_HA.contains(&verb.action) && status.get("ha").is_some_and(|ha| ha["managed"] == 1) {
+                    plan.notes.push("HA is told, and does it when it next looks".into());
+                }
+                plan.steps.push(Step::new(verb.action, guest).with_params(params));
+            }
             When::Already if strict => return Err(refuse(format!("already {power}"))),
             When::Already => plan.notes.push(format!("already {power}")),
             When::Instead(other) => {
@@ -268,6 +288,7 @@ impl Ops {
         let how =
             |(key, _): &(&str, &str)| HOW.contains(key) && *key != "digest" && (*key != "force" || !delete.is_empty());
         set.extend(checked.iter().filter(how));
+        plan.claims = Claims::of_change(&found.guest, &plan.changes, Needs::of(guest.kind, &set));
         let action = update_action(guest.kind, &set);
         let mut params = set;
         let digest = request.set.get("digest").map(str::to_owned).or_else(|| config.digest().map(|digest| digest.0));
@@ -353,21 +374,6 @@ pub(super) fn shown(key: &str, value: Option<String>) -> Option<String> {
     value.map(|value| if is_secret_key(key) { "***".to_owned() } else { value })
 }
 
-/// Whether two spellings mean the same: property strings may differ in the order of their parts, tags in separators.
-pub(super) fn same_value(key: &str, before: &str, after: &str) -> bool {
-    if before == after {
-        return true;
-    }
-    let parts = |text: &str| {
-        let separators: &[char] = if key == "tags" { &[';', ',', ' '] } else { &[','] };
-        let mut parts: Vec<String> = text.split(separators).map(str::to_owned).collect();
-        parts.sort();
-        parts
-    };
-    let composite = key == "tags" || (before.contains('=') && before.contains(','));
-    composite && parts(before) == parts(after)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,13 +392,5 @@ mod tests {
                 assert_eq!(none.unwrap(), Params::new(), "{} {kind:?}", verb.words.name);
             }
         }
-    }
-
-    #[test]
-    fn order_of_parts_is_no_difference() {
-        assert!(same_value("net0", "virtio=AA,bridge=vmbr0", "bridge=vmbr0,virtio=AA"));
-        assert!(same_value("tags", "a;b", "b,a"));
-        assert!(!same_value("net0", "virtio=AA,bridge=vmbr0", "virtio=AA,bridge=vmbr1"));
-        assert!(!same_value("description", "a,b", "b,a"));
     }
 }

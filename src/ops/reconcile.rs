@@ -2,8 +2,13 @@
 //!
 //! Works by UPID; whose answer was lost has none, and `lost` looks for it. Nothing is ever resent.
 
-use super::Ops;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Ops, ha::Asked};
 use crate::model::{Class, Event, ExitStatus, OperationId, StepId, Upid, Verdict};
+
+/// After so long nobody can say any more whether HA did what it was told, or somebody something else.
+const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 
 impl Ops {
     /// Asks the server how a left task is doing, and records its end if it has one. `last` says whether the step was
@@ -19,8 +24,29 @@ impl Ops {
             }
             Err(_) => return None,
         };
+        let end = match Asked::of(upid) {
+            Some(asked) if end.is_success() => self.reconcile_ha(operation, step, &asked, upid).await?,
+            _ => end,
+        };
         self.record_end(operation, step, last, &end);
         Some(end)
+    }
+
+    /// What HA made of what it was told, if it has done it. The task in which it does it is noted.
+    async fn reconcile_ha(
+        &self,
+        operation: OperationId,
+        step: StepId,
+        asked: &Asked,
+        told: &Upid,
+    ) -> Option<ExitStatus> {
+        let (end, task) = self.ha_end(asked).await.ok()?;
+        if let Some(upid) = &task {
+            self.claim(operation, &Event::Upid { step, upid: upid.clone() });
+        } else if end.is_none() && Timestamp::now().duration_since(told.started()) > FORGOTTEN {
+            self.end(operation, Verdict::Unknown, None, Some("what HA made of it is not known".into()));
+        }
+        end
     }
 
     /// Records the end of an operation's task that somebody else followed.

@@ -140,14 +140,22 @@ impl<'a> Recorded<'a> {
             return Err(Halt::Left(None));
         }
         let mut watch = watch(&upid);
+        let mut latest = upid.clone();
+        let this = &*self;
+        let mut next = |upid: &Upid| {
+            this.record(&Event::Upid { step: id, upid: upid.clone() });
+            latest = upid.clone();
+        };
         let waited = tokio::select! {
-            waited = self.ops.follower.wait(&upid, &self.options.limits, &mut *watch) => waited,
-            () = self.interrupt.raised() => {
-                let error = Error::new(Class::Interrupted, "interrupted: the task goes on")
-                    .with_hint(Hint::Resume(upid.to_string()));
-                self.changed = true;
-                return Err(Halt::Left(Some(error)));
-            }
+            waited = this.ops.follow(&upid, &this.options.limits, &mut *watch, &mut next) => Some(waited),
+            () = this.interrupt.raised() => None,
+        };
+        self.upid = Some(latest);
+        let Some(waited) = waited else {
+            let error = Error::new(Class::Interrupted, "interrupted: the task goes on")
+                .with_hint(Hint::Resume(upid.to_string()));
+            self.changed = true;
+            return Err(Halt::Left(Some(error)));
         };
         // Not waited for to the end: it is being done.
         self.changed |= waited.is_err();

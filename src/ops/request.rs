@@ -116,3 +116,31 @@ impl UpdateRequest {
         Ok(checked)
     }
 }
+
+/// Whether two spellings mean the same: property strings may differ in the order of their parts, tags in separators.
+pub(super) fn same_value(key: &str, before: &str, after: &str) -> bool {
+    if before == after {
+        return true;
+    }
+    let parts = |text: &str| {
+        let separators: &[char] = if key == "tags" { &[';', ',', ' '] } else { &[','] };
+        let mut parts: Vec<String> = text.split(separators).map(str::to_owned).collect();
+        parts.sort();
+        parts
+    };
+    let composite = key == "tags" || (before.contains('=') && before.contains(','));
+    composite && parts(before) == parts(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_of_parts_is_no_difference() {
+        assert!(same_value("net0", "virtio=AA,bridge=vmbr0", "bridge=vmbr0,virtio=AA"));
+        assert!(same_value("tags", "a;b", "b,a"));
+        assert!(!same_value("net0", "virtio=AA,bridge=vmbr0", "virtio=AA,bridge=vmbr1"));
+        assert!(!same_value("description", "a,b", "b,a"));
+    }
+}

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{
     Ops, Plan, Power, Resolved,
     lost::kept_call,
-    plan::{Change, refuse_locked, same_value, shown},
+    plan::{Change, refuse_locked, shown},
+    request::same_value,
     verbs::{power_verb, words_of},
 };
 use crate::{

@@ -64,7 +64,7 @@ impl Target {
         Ok(Self { text: text.to_owned(), node, which })
     }
 
-    fn matches(&self, guest: &Guest) -> bool {
+    pub(super) fn matches(&self, guest: &Guest) -> bool {
         self.node.as_ref().is_none_or(|node| guest.node == *node)
             && match &self.which {
                 Which::Vmid(vmid) => guest.vmid == *vmid,

@@ -263,6 +263,32 @@ pub const POWER_VERBS: &[PowerVerb] = &[
     },
 ];
 
+/// The names of all verbs that change a guest, each once.
+pub(super) fn names() -> Vec<&'static str> {
+    let others = [
+        CREATE,
+        UPDATE,
+        CONFIG_ROLLBACK,
+        ADD,
+        REMOVE,
+        DELETE,
+        RESIZE_DISK,
+        TEMPLATE,
+        CLONE,
+        COPY,
+        RENAME,
+        SNAPSHOT,
+        UPDATE_SNAPSHOT,
+        ROLLBACK,
+        DELETE_SNAPSHOT,
+    ];
+    let mut names: Vec<&str> =
+        others.iter().chain(POWER_VERBS.iter().map(|verb| &verb.words)).map(|words| words.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// What a verb that makes a plan is called, by its name.
 pub fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
     let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, RENAME];

@@ -49,6 +49,9 @@ pub trait Watch: Send {
     /// The task is this far.
     fn progress(&mut self, _progress: Progress) {}
 
+    /// What is waited for beside the task itself, or is another one by now.
+    fn waits(&mut self, _what: &str) {}
+
     /// The server does not answer; the waiting goes on.
     fn lost(&mut self, _error: &Error) {}
 

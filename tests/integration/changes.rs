@@ -97,6 +97,7 @@ fn a_dry_run_shows_the_plan_and_sends_nothing() {
       ],
       "loss": null,
       "notes": [],
+      "warnings": [],
       "calls": [
         {
           "method": "PUT",

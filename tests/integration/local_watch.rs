@@ -101,14 +101,14 @@ fn booted(host: &Host) -> String {
 }
 
 /// A command at a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     ours: OwnedFd,
     seen: String,
 }
 
 impl Terminal {
-    fn run(env: &Env, vars: &[(&str, &str)], words: &[&str]) -> Self {
+    pub(crate) fn run(env: &Env, vars: &[(&str, &str)], words: &[&str]) -> Self {
         let ends = openpty(None, None).unwrap();
         let end = || Stdio::from(ends.slave.try_clone().unwrap());
         let mut command = Command::new(PVECTL);
@@ -122,13 +122,13 @@ impl Terminal {
         !flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG)
     }
 
-    fn type_in(&self, bytes: &[u8]) {
+    pub(crate) fn type_in(&self, bytes: &[u8]) {
         File::from(self.ours.try_clone().unwrap()).write_all(bytes).unwrap();
     }
 
     /// Reads until this was seen; gives up as late as it can.
     #[track_caller]
-    fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         let begin = Instant::now();
         while !self.seen.contains(text) {
             assert!(begin.elapsed() < Duration::from_secs(60), "`{text}` never came: {}", self.seen);
@@ -141,7 +141,7 @@ impl Terminal {
         }
     }
 
-    fn ends(&mut self) -> Option<i32> {
+    pub(crate) fn ends(&mut self) -> Option<i32> {
         let status = eventually("the command ends", || self.child.try_wait().unwrap());
         assert!(!self.is_raw(), "the terminal is as it was");
         status.code()

@@ -59,8 +59,7 @@ impl Verb for Create {
             .arg(value("node", "NODE", "Its node; one with room if none is given"))
             .arg(value("pool", "POOL", "The pool it goes into"))
             .arg(value("storage", "STORAGE", "Where disks go that name no storage of their own"))
-            .arg(switch("start", "Start it once it is made"))
-            .arg(switch("no-checks", "Leave the check of memory and storage to the server"));
+            .arg(switch("start", "Start it once it is made"));
         let command = match kind.guest() {
             GuestKind::Qemu => command
                 .arg(value("template", "NAME", "Clone this VM template (name or VMID)"))

@@ -88,7 +88,7 @@ pub(crate) async fn delete_from_file(cx: &Cx, matches: &ArgMatches, only: Option
         wanted.push((kinds(manifest, only)?, Target::parse_all(&[identity(manifest)?])?));
     }
     let session = cx.session(Access::Write).await?;
-    let guests = session.ops.backend().guests().await?;
+    let guests = session.ops.guests().await?;
     let mut found: Vec<Resolved> = Vec::new();
     for (kinds, target) in wanted {
         let mut results = kinds.iter().map(|kind| resolve(&target, *kind, &guests));

@@ -13,6 +13,7 @@ use crate::{
         error::{ErrorFormat, report},
         print::{self, Column, Row, Shape, human::ago, table::status_colour},
         progress::{Show, resume_lines},
+        rules,
         session::Session,
         ui::{style, styled},
         verb::Exit,
@@ -169,8 +170,9 @@ pub(crate) async fn in_turn(cx: &Cx, session: &Session, turns: Vec<Turn>) -> Res
     finish(cx, session, rows, None)
 }
 
-/// Shows, asks and runs; nothing if a person said no. `refused`: those for which there is no plan; `together`: how it was asked
-/// for, where the plans are one change. Its operation comes with the outcomes.
+/// Looks what stands in the way of plans, shows, asks and runs; nothing if a person said no. `refused`: those for which there is
+/// no plan; `together`: how it was asked for, where the plans are one change. Its operation comes with the outcomes, which are
+/// in the order of the plans.
 async fn run_plans(
     cx: &Cx,
     session: &Session,
@@ -178,11 +180,47 @@ async fn run_plans(
     refused: &[&Outcome],
     together: Option<&Together>,
 ) -> Result<Option<(Vec<Outcome>, Option<OperationId>)>> {
+    let (mut good, mut held) = (Vec::new(), Vec::new());
+    for (plan, verdict) in checked(cx, session, plans).await {
+        held.push(verdict.map_err(|error| Outcome::not_run(&plan, session.ops.context(), error)).err());
+        if held.last().is_some_and(Option::is_none) {
+            good.push(plan);
+        }
+    }
+    let lost: Vec<&Outcome> = refused.iter().copied().chain(held.iter().flatten()).collect();
+    if good.is_empty() && !lost.is_empty() {
+        return Ok(Some((held.into_iter().flatten().collect(), None)));
+    }
+    let Some((outcomes, whole)) = run_good(cx, session, good, &lost, together).await? else { return Ok(None) };
+    let mut ran = outcomes.into_iter();
+    Ok(Some((held.into_iter().filter_map(|held| held.or_else(|| ran.next())).collect(), whole)))
+}
+
+/// What the checks make of plans.
+async fn checked(cx: &Cx, session: &Session, plans: Vec<Plan>) -> Vec<(Plan, Result<()>)> {
+    match cx.switches.no_checks {
+        true => plans.into_iter().map(|plan| (plan, Ok(()))).collect(),
+        false => session.ops.check(plans).await,
+    }
+}
+
+/// Shows, asks and runs plans that nothing stands in the way of.
+async fn run_good(
+    cx: &Cx,
+    session: &Session,
+    plans: Vec<Plan>,
+    refused: &[&Outcome],
+    together: Option<&Together>,
+) -> Result<Option<(Vec<Outcome>, Option<OperationId>)>> {
     for plan in &plans {
+        for warning in &plan.warnings {
+            cx.ui.warn(format_args!("{}: {warning}", plan.label()));
+        }
         for note in &plan.notes {
             cx.ui.say(format_args!("{}: {note}", plan.label()));
         }
     }
+    let wants = rules::wants_names(cx, &session.ops, &session.rules, &plans).await?;
     if cx.switches.dry_run {
         show_plans(cx, session, &plans)?;
         return Ok(Some((Vec::new(), None)));
@@ -193,8 +231,7 @@ async fn run_plans(
         )
         .with_hint(Hint::Text("see the calls with --dry-run".into())));
     }
-    let losses = plans.iter().filter(|plan| plan.loss.is_some()).count();
-    if losses > 0 && !cx.switches.confirm && !ask(cx, &plans)? {
+    if !agrees(cx, &plans, &wants)? {
         cx.ui.say("nothing was done");
         return Ok(None);
     }
@@ -272,8 +309,25 @@ fn write_loss(out: &mut dyn Write, loss: &Loss) -> std::io::Result<()> {
     }
 }
 
-/// Shows what will be lost and asks.
-fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
+/// Asks before what has to be asked about: names where rules want them, a yes where something is lost.
+fn agrees(cx: &Cx, plans: &[Plan], wants: &[bool]) -> Result<bool> {
+    let named: Vec<&Plan> = plans.iter().zip(wants).filter(|(_, wants)| **wants).map(|(plan, _)| plan).collect();
+    rules::require_names(cx, &named)?;
+    let lost = plans.iter().any(|plan| plan.loss.is_some());
+    if lost && cx.ui.can_ask() && (!cx.switches.confirm || !named.is_empty()) {
+        show_losses(cx, plans);
+    }
+    if !rules::ask_names(cx, &named)? {
+        return Ok(false);
+    }
+    // Who has typed a name has said yes.
+    let rest: Vec<&Plan> =
+        plans.iter().zip(wants).filter(|(plan, wants)| !**wants && plan.loss.is_some()).map(|(plan, _)| plan).collect();
+    if rest.is_empty() || cx.switches.confirm { Ok(true) } else { ask(cx, &rest) }
+}
+
+/// Shows what will be lost.
+fn show_losses(cx: &Cx, plans: &[Plan]) {
     let mut text = Vec::new();
     for plan in plans {
         let Some(loss) = &plan.loss else { continue };
@@ -282,6 +336,10 @@ fn ask(cx: &Cx, plans: &[Plan]) -> Result<bool> {
         let _ = write_loss(&mut text, loss);
     }
     cx.ui.err_line(String::from_utf8_lossy(&text).trim_end());
+}
+
+/// Asks whether that may be lost.
+fn ask(cx: &Cx, plans: &[&Plan]) -> Result<bool> {
     let question = match plans {
         // A create loses something only where it takes a place that is taken.
         [one] if one.words == CREATE => format!("Overwrite {}? This cannot be undone", one.guest),

@@ -99,6 +99,7 @@ fn add_args(command: Command) -> Command {
         .arg(value("ca-file", "FILE", "Trust this authority, a PEM file"))
         .arg(value("node", "NODE", "The node that new guests go to"))
         .arg(switch("read-only", "Refuse every change"))
+        .arg(value("rules-file", "FILE", "Rules for changes: what wants a name typed, what is forbidden"))
         .arg(switch("overwrite", "Replace a context of this name"))
 }
 
@@ -117,6 +118,7 @@ async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         credential_command: text(matches, "credential-command").map(str::to_owned),
         node: text(matches, "node").map(str::to_owned),
         read_only: flag(matches, "read-only"),
+        rules_file: text(matches, "rules-file").map(absolute).transpose()?,
         ..Context::default()
     };
     if context.user.is_none() && context.credential_command.is_none() && text(matches, "token-file").is_none() {

@@ -224,7 +224,7 @@ async fn watch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         }
         // Of one task the log is shown; of several it would be a muddle.
         let mut line = TaskLine { ui: cx.ui.clone(), label, bar, wants_log: true, lines: one };
-        let end = session.ops.follower().wait(upid, &limits, &mut line).await;
+        let end = session.ops.follow(upid, &limits, &mut line, &mut |_| {}).await;
         if let Some(bar) = line.bar {
             bar.finish_and_clear();
         }

@@ -14,8 +14,9 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/cluster/nextid", nextid),
     (Get, "/cluster/status", status),
     (Get, "/cluster/options", |_| Ok(options())),
-    (Get, "/cluster/ha/resources", |_| Ok(Reply::data(Vec::<Value>::new()))),
-    (Get, "/cluster", |_| Ok(index("name", &["ha", "nextid", "options", "resources", "status", "tasks"]))),
+    (Get, "/cluster", |_| {
+        Ok(index("name", &["backup", "ha", "nextid", "options", "replication", "resources", "status", "tasks"]))
+    }),
 ];
 
 fn version() -> Reply {

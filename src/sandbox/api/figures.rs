@@ -40,7 +40,9 @@ fn disk_used(guest: &Guest) -> u64 {
 /// A guest's row in `GET /cluster/resources`. Of a node that is away there are no figures; for five minutes a real server
 /// goes on with the last ones.
 pub(super) fn resource(world: &World, guest: &Guest, now: Millis) -> Value {
-    let known = [("tags", guest.get("tags")), ("pool", guest.pool.as_deref()), ("lock", guest.lock())];
+    let ha = world.service(guest.kind, guest.vmid).and_then(|service| service.state.as_deref());
+    let tags = guest.get("tags");
+    let known = [("tags", tags), ("pool", guest.pool.as_deref()), ("lock", guest.lock()), ("hastate", ha)];
     let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))));
     if !world.is_online(&guest.node) {
         let id = format!("{}/{}", guest.kind.api(), guest.vmid);
@@ -129,11 +131,21 @@ pub(super) fn listed(guest: &Guest, now: Millis) -> Map<String, Value> {
     row
 }
 
+/// What HA makes of a guest.
+fn managed(world: &World, guest: &Guest) -> Value {
+    let Some(service) = world.service(guest.kind, guest.vmid) else { return json!({"managed": 0}) };
+    let mut managed = json!({"managed": 1});
+    if let Some(state) = &service.state {
+        managed["state"] = state.as_str().into();
+    }
+    managed
+}
+
 /// `GET …/status/current`.
-pub(super) fn current(guest: &Guest, now: Millis) -> Value {
+pub(super) fn current(world: &World, guest: &Guest, now: Millis) -> Value {
     let mut status = listed(guest, now);
     let mut set = |key: &str, value: Value| drop(status.insert(key.to_owned(), value));
-    set("ha", json!({"managed": 0}));
+    set("ha", managed(world, guest));
     if guest.kind == GuestKind::Lxc {
         return status.into();
     }

@@ -32,7 +32,7 @@ fn list(context: &mut Context<'_>) -> Result<Reply, Fault> {
 }
 
 fn current(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    Ok(Reply::data(figures::current(context.guest()?, context.now)))
+    Ok(Reply::data(figures::current(context.world, context.guest()?, context.now)))
 }
 
 fn history(context: &mut Context<'_>) -> Result<Reply, Fault> {

@@ -10,6 +10,8 @@ mod create;
 mod disk;
 mod figures;
 mod guest;
+mod ha;
+mod jobs;
 mod node;
 mod pool;
 mod power;
@@ -52,6 +54,8 @@ const TABLES: &[&[Route]] = &[
     pool::TABLE,
     access::TABLE,
     user::TABLE,
+    ha::TABLE,
+    jobs::TABLE,
 ];
 
 /// Who answers a request.

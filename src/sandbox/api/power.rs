@@ -8,13 +8,14 @@ use crate::{
     sandbox::world::{
         Millis,
         effect::{Act, Effect, IGNORES_SHUTDOWN},
+        ha::sid,
         task::Order,
     },
     server::Fault,
 };
 
 pub(super) const TABLE: &[Route] = &[
-    (Post, "/nodes/{node}/qemu/{vmid}/status/start", |c| later(c, "qmstart", 300, Act::Start)),
+    (Post, "/nodes/{node}/qemu/{vmid}/status/start", start_vm),
     (Post, "/nodes/{node}/qemu/{vmid}/status/stop", stop),
     (Post, "/nodes/{node}/qemu/{vmid}/status/shutdown", shutdown),
     (Post, "/nodes/{node}/qemu/{vmid}/status/reboot", |c| at_once(c, "qmreboot", 900, Act::Restart)),
@@ -28,6 +29,9 @@ pub(super) const TABLE: &[Route] = &[
     (Post, "/nodes/{node}/lxc/{vmid}/status/suspend", |c| at_once(c, "vzsuspend", 200, Act::Pause)),
     (Post, "/nodes/{node}/lxc/{vmid}/status/resume", |c| at_once(c, "vzresume", 200, Act::Resume)),
 ];
+
+/// How long it takes to tell HA something.
+const TOLD: Millis = 100;
 
 /// How long a shutdown takes in a guest that reacts to it.
 const SHUTDOWN: Millis = 600;
@@ -53,9 +57,33 @@ fn at_once(context: &mut Context<'_>, kind: &'static str, takes: Millis, act: Ac
     later(context, kind, takes, act)
 }
 
+/// Leaves it to HA where that looks after the guest: a task that only tells it.
+fn by_ha(context: &mut Context<'_>, stub: &'static str, request: &str, hard: bool) -> Result<Option<Reply>, Fault> {
+    let (kind, vmid) = (context.kind(), context.vmid()?);
+    if !context.world.is_managed(kind, vmid) {
+        return Ok(None);
+    }
+    let word = if kind == GuestKind::Lxc { "CT" } else { "VM" };
+    let what = if request == "started" { "start" } else { "stop" };
+    let effect = Effect::TellHa { name: sid(kind, vmid), request: request.to_owned(), hard };
+    let order = context.order_of(stub, TOLD, vmid, context.node()?, effect);
+    let script = vec![(0.1, format!("Requesting HA {what} for {word} {vmid}"))];
+    Ok(Some(context.begin(Order { holds: Vec::new(), script, ..order })))
+}
+
+fn start_vm(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    match by_ha(context, "hastart", "started", false)? {
+        Some(reply) => Ok(reply),
+        None => later(context, "qmstart", 300, Act::Start),
+    }
+}
+
 fn start_container(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if context.guest().is_ok_and(crate::sandbox::world::guest::Guest::is_running) {
         return Err(Fault::die(format!("CT {} already running", context.vmid()?)));
+    }
+    if let Some(reply) = by_ha(context, "hastart", "started", false)? {
+        return Ok(reply);
     }
     later(context, "vzstart", 300, Act::Start)
 }
@@ -73,6 +101,9 @@ fn refuse_stopped_container(context: &Context<'_>) -> Result<(), Fault> {
 
 fn stop(context: &mut Context<'_>) -> Result<Reply, Fault> {
     refuse_stopped_container(context)?;
+    if let Some(reply) = by_ha(context, "hastop", "stopped", true)? {
+        return Ok(reply);
+    }
     let (stop, shutdown) = match context.kind() {
         GuestKind::Qemu => ("qmstop", "qmshutdown"),
         GuestKind::Lxc => ("vzstop", "vzshutdown"),
@@ -89,6 +120,9 @@ fn stop(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn shutdown(context: &mut Context<'_>) -> Result<Reply, Fault> {
     refuse_stopped_container(context)?;
+    if let Some(reply) = by_ha(context, "hastop", "stopped", false)? {
+        return Ok(reply);
+    }
     let (kind, gave_up) = match context.kind() {
         GuestKind::Qemu => ("qmshutdown", "VM quit/powerdown failed - got timeout"),
         GuestKind::Lxc => ("vzshutdown", "container did not stop"),

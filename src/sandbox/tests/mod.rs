@@ -3,6 +3,7 @@
 mod access;
 mod config;
 mod guests;
+mod ha;
 mod power;
 mod recorded;
 mod sharing;

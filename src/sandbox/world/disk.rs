@@ -187,3 +187,17 @@ fn canonical(first: &str, parts: &PropertyString) -> String {
 fn volume_id(is_dir: bool, storage: &str, vmid: u32, name: &str) -> String {
     if is_dir { format!("{storage}:{vmid}/{name}.raw") } else { format!("{storage}:{name}") }
 }
+
+/// How large a disk is, and how large it is to be.
+pub(crate) fn growth(guest: &Guest, disk: &str, size: &str) -> Result<(u64, u64), String> {
+    let drive = guest.get(disk).ok_or_else(|| format!("disk '{disk}' does not exist"))?;
+    let drive = PropertyString::lenient(drive);
+    if drive.get("media") == Some("cdrom") {
+        return Err("you can't resize a cdrom".into());
+    }
+    let bytes = |text: &str| text.parse::<Size>().map(|size| size.0).ok();
+    let now = drive.get("size").and_then(bytes).ok_or_else(|| format!("disk '{disk}' has no associated volume"))?;
+    let more = size.strip_prefix('+');
+    let size = bytes(more.unwrap_or(size)).ok_or_else(|| format!("unable to parse size '{size}'"))?;
+    Ok((now, if more.is_some() { now.saturating_add(size) } else { size }))
+}

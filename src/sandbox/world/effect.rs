@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     World,
     config::Change,
+    disk::growth,
     guest::{Guest, Power, Snapshot, missing, volid_in},
     node::{Volume, volume_key},
     task::Task,
@@ -34,6 +35,8 @@ pub(crate) enum Effect {
     Config { kind: GuestKind, vmid: u32, change: Change },
     /// A volume goes.
     DeleteVolume(String),
+    /// HA is told how a guest is to be.
+    TellHa { name: String, request: String, hard: bool },
 }
 
 /// What can be done to a guest.
@@ -50,6 +53,8 @@ pub(crate) enum Act {
     Destroy {
         unreferenced: bool,
         force: bool,
+        #[serde(default)]
+        purge: bool,
     },
     Template,
     /// A disk grows to a size, or by one with a plus.
@@ -79,7 +84,7 @@ impl World {
     /// Whether an effect could happen now; otherwise the error the task would end with.
     pub(crate) fn check(&self, effect: &Effect, node: &str) -> Result<(), String> {
         match effect {
-            Effect::Nothing | Effect::Fail(_) | Effect::DeleteVolume(_) => Ok(()),
+            Effect::Nothing | Effect::Fail(_) | Effect::DeleteVolume(_) | Effect::TellHa { .. } => Ok(()),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
             Effect::Make { guest, volumes, .. } => self.check_room(node, volumes).map_err(|error| {
                 let word = guest.word();
@@ -127,6 +132,10 @@ impl World {
                 self.volumes.remove(key.as_str());
                 Ok(())
             }
+            Effect::TellHa { name, request, hard } => {
+                self.tell_ha(&name, &request, hard, task.end);
+                Ok(())
+            }
             Effect::Config { vmid, change, .. } => {
                 self.change_config(vmid, &change, task.end).map(drop).map_err(|refusal| refusal.text())
             }
@@ -156,7 +165,7 @@ impl World {
 
     fn act(&mut self, vmid: u32, act: Act, task: &Task) {
         match act {
-            Act::Destroy { unreferenced, .. } => self.destroy(vmid, unreferenced),
+            Act::Destroy { unreferenced, purge, .. } => self.destroy(vmid, unreferenced, purge),
             Act::Template => self.make_template(vmid),
             Act::Resize { disk, size } => self.resize(vmid, &disk, &size),
             Act::Suspend(storage) => {
@@ -242,8 +251,11 @@ impl World {
         volid
     }
 
-    fn destroy(&mut self, vmid: u32, unreferenced: bool) {
+    fn destroy(&mut self, vmid: u32, unreferenced: bool, purge: bool) {
         let Some(guest) = self.guests.remove(&vmid) else { return };
+        if purge {
+            self.purge(guest.kind, vmid);
+        }
         let states = guest.snapshots.values().filter_map(|snapshot| snapshot.vmstate.clone());
         let mut gone: Vec<String> =
             guest.volids().into_iter().chain(states).map(|volid| volume_key(&guest.node, &volid)).collect();
@@ -293,20 +305,6 @@ impl World {
             }
         }
     }
-}
-
-/// How large a disk is, and how large it is to be.
-fn growth(guest: &Guest, disk: &str, size: &str) -> Result<(u64, u64), String> {
-    let drive = guest.get(disk).ok_or_else(|| format!("disk '{disk}' does not exist"))?;
-    let drive = PropertyString::lenient(drive);
-    if drive.get("media") == Some("cdrom") {
-        return Err("you can't resize a cdrom".into());
-    }
-    let bytes = |text: &str| text.parse::<Size>().map(|size| size.0).ok();
-    let now = drive.get("size").and_then(bytes).ok_or_else(|| format!("disk '{disk}' has no associated volume"))?;
-    let more = size.strip_prefix('+');
-    let size = bytes(more.unwrap_or(size)).ok_or_else(|| format!("unable to parse size '{size}'"))?;
-    Ok((now, if more.is_some() { now.saturating_add(size) } else { size }))
 }
 
 /// Whether something may be done to a guest in the state that it is in.

@@ -8,10 +8,13 @@ pub(crate) mod disk;
 pub(crate) mod effect;
 pub(crate) mod fresh;
 pub(crate) mod guest;
+pub(crate) mod ha;
 pub(crate) mod node;
 pub(crate) mod roles;
 mod table;
 pub(crate) mod task;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use self::{
     access::{Grant, Token, User},
     guest::Guest,
+    ha::Service,
     node::{Node, Pool, Storage, Volume},
     table::Table,
     task::Task,
@@ -122,6 +126,12 @@ world! {
     tokens: String => Token,
     /// By [`Grant::key`].
     grants: String => Grant,
+    /// Guests under HA, by `vm:100` or `ct:110`.
+    ha: String => Service,
+    /// The keys of backup jobs, by id.
+    backup_jobs: String => BTreeMap<String, String>,
+    /// The keys of replication jobs, by `100-0`.
+    replications: String => BTreeMap<String, String>,
 }
 
 fn read<T: DeserializeOwned>(body: Option<&str>) -> Result<Option<T>, serde_json::Error> {

@@ -144,11 +144,20 @@ impl World {
 
     /// When the next task ends.
     pub(crate) fn next_end(&self) -> Option<Millis> {
-        self.running.values().map(|task| task.end).min()
+        self.running.values().map(|task| task.end).chain(self.next_ha()).min()
     }
 
-    /// Ends every task whose time has come, in the order of their ends.
+    /// Ends every task whose time has come, in the order of their ends, and begins what HA does then.
     pub(crate) fn settle(&mut self, now: Millis) {
+        loop {
+            self.end_tasks(now);
+            if !self.look_after(now) {
+                break;
+            }
+        }
+    }
+
+    fn end_tasks(&mut self, now: Millis) {
         let mut due: Vec<(Millis, u32, String)> = self
             .running
             .values()

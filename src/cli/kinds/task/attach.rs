@@ -232,7 +232,7 @@ impl Follow<'_> {
             None => ui.say(format_args!("{label}: task {upid}")),
         }
         let mut line = TaskLine { ui: ui.clone(), label: label.clone(), wants_log: bar.is_some(), bar, lines: false };
-        let end = self.ops.follower().wait(upid, &self.session.options.limits, &mut line).await;
+        let end = self.ops.follow(upid, &self.session.options.limits, &mut line, &mut |_| {}).await;
         if let Some(bar) = line.bar {
             bar.finish_and_clear();
         }
