@@ -65,6 +65,7 @@ mod rest;
 mod resume;
 mod safety;
 mod sandbox;
+mod secrets;
 mod select;
 mod snapshots;
 mod tasks;
