@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE, DATE, HeaderMap, LOCATI
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Endpoint, path};
-use crate::model::{Call, Class, Error, Hint, Method, Result, Sent, tolerant};
+use crate::model::{Call, Class, Error, Hint, Method, Result, Secrets, Sent, tolerant};
 
 /// The envelope of every success.
 #[derive(Deserialize)]
@@ -56,6 +56,21 @@ impl Answer {
             headers: response.headers().clone(),
             body: Vec::with_capacity(expected),
         }
+    }
+
+    /// Takes secrets out of a refusal, which may repeat what was sent. In a success they may be what was asked for.
+    pub(super) fn hide(&mut self, secrets: &Secrets) {
+        if self.status < 400 || secrets.is_empty() {
+            return;
+        }
+        self.reason = secrets.hide(&self.reason).into_owned();
+        self.body = match serde_json::from_slice::<serde_json::Value>(&self.body) {
+            Ok(mut body) => {
+                secrets.hide_in(&mut body);
+                body.to_string().into_bytes()
+            }
+            Err(_) => secrets.hide(&String::from_utf8_lossy(&self.body)).into_owned().into_bytes(),
+        };
     }
 
     /// The server's clock.

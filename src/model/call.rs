@@ -7,6 +7,8 @@ use std::{fmt, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Secrets;
+
 /// The methods the API knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -238,6 +240,15 @@ impl Call {
     #[must_use]
     pub fn redacted_params(&self) -> Params {
         self.params.without(|key| is_secret_at(&self.path, key))
+    }
+
+    /// The values of its secrets, to take them out of what others say about it.
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        for (_, value) in self.params.iter().filter(|(key, _)| is_secret_at(&self.path, key)) {
+            secrets.add(value);
+        }
+        secrets
     }
 
     /// As JSON `{method, path, params}`, secrets replaced; an upload also has its `file`.

@@ -22,6 +22,7 @@ mod property;
 mod record;
 mod resource;
 mod rows;
+mod secrets;
 mod size;
 mod source;
 mod status;
@@ -51,6 +52,7 @@ pub use record::{Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Reco
 pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };
+pub use secrets::Secrets;
 pub use size::{Size, SizeError};
 pub use source::TaskSource;
 pub use status::{GuestStatus, HaState};

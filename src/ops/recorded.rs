@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::{Interrupt, Observer, Ops, RunOptions, Status};
 use crate::{
     model::{
-        Call, Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, Sent, StepId, Submitted, Upid,
-        Verdict,
+        Call, Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, Secrets, Sent, StepId, Submitted,
+        Upid, Verdict,
     },
     tasks::{Watch, tail},
 };
@@ -38,6 +38,8 @@ pub(super) struct Recorded<'a> {
     exit_status: Option<String>,
     warned: bool,
     changed: bool,
+    /// What was sent and must not be repeated: a task may do that in its own words.
+    secrets: Secrets,
 }
 
 /// Why the requests ended before their end.
@@ -81,6 +83,7 @@ impl<'a> Recorded<'a> {
             exit_status: None,
             warned: false,
             changed: false,
+            secrets: Secrets::default(),
         }
     }
 
@@ -106,6 +109,7 @@ impl<'a> Recorded<'a> {
         request: impl Future<Output = Result<Submitted>>,
         watch: impl FnOnce(&Upid) -> Box<dyn Watch>,
     ) -> Result<(), Halt> {
+        call.iter().for_each(|call| self.secrets.extend(&call.secrets()));
         // Before the request, and only then the request: whatever happens in between, the journal errs on the side
         // of "may have been sent".
         self.ops.recorder.event(self.operation, &Event::Sent { step: id }).map_err(Halt::Failed)?;
@@ -161,12 +165,13 @@ impl<'a> Recorded<'a> {
         self.changed |= waited.is_err();
         let end = waited.map_err(|error| Halt::Left(Some(error)))?;
         self.changed |= end.is_success();
-        self.exit_status = Some(end.to_string());
+        let end_text = self.secrets.hide(&end.to_string()).into_owned();
         let (verdict, failure) = match &end {
             ExitStatus::Ok => (Verdict::Ok, None),
             ExitStatus::Warnings(_) => (Verdict::Warning, None),
-            ExitStatus::Failed(text) => (Verdict::Failed, Some(Error::from_exit_status(text))),
+            ExitStatus::Failed(_) => (Verdict::Failed, Some(Error::from_exit_status(&end_text))),
         };
+        self.exit_status = Some(end_text);
         self.warned |= verdict == Verdict::Warning;
         self.record(&Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });
         failure.map_or(Ok(()), |error| Err(Halt::Failed(error)))
@@ -197,7 +202,8 @@ impl<'a> Recorded<'a> {
             let lines = tail(&*self.ops.backend, upid, if status == Status::Failed { LOG_TAIL } else { WARNED_TAIL });
             let lines = tokio::time::timeout(LOG_PATIENCE, lines).await.unwrap_or_default();
             let wanted = |line: &String| status == Status::Failed || line.starts_with(WARNING);
-            log = lines.into_iter().map(|line| line.t).filter(wanted).collect();
+            let shown = lines.into_iter().map(|line| self.secrets.hide(&line.t).into_owned());
+            log = shown.filter(wanted).collect();
         }
         let error = error.map(explain);
         self.record(&Event::Ended {

@@ -68,6 +68,7 @@ mod resume;
 mod rules;
 mod safety;
 mod sandbox;
+mod secrets;
 mod select;
 mod snapshots;
 mod tasks;

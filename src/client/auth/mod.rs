@@ -13,7 +13,7 @@ pub use secrecy::SecretString;
 
 pub use self::store::{StoredTicket, TicketStore};
 use super::transport::Transport;
-use crate::model::{Class, Error, Method, Result};
+use crate::model::{Class, Error, Method, Result, Secrets};
 
 /// How to authenticate.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +130,19 @@ pub(super) enum Credentials {
 }
 
 impl Credentials {
+    /// Adds what in them is secret.
+    pub(super) fn add_to(&self, secrets: &mut Secrets) {
+        match self {
+            Self::None => {}
+            Self::Token(header) => {
+                // The id has no `=` in it.
+                let token = header.to_str().ok().and_then(|text| text.splitn(3, '=').nth(2));
+                token.into_iter().for_each(|secret| secrets.add(secret));
+            }
+            Self::Ticket(ticket) => ticket.add_to(secrets),
+        }
+    }
+
     /// Never cookie and token together: the server would look at the cookie alone.
     pub(super) fn put_into(&self, headers: &mut HeaderMap, method: Method) {
         match self {

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::{Credentials, SecondFactor, StoredTicket, TicketStore, secret_header};
 use crate::{
     client::{path, request::Request, response::Answer, transport::Transport},
-    model::{Call, Class, Error, Hint, Method, Params, Result, Sent, tolerant},
+    model::{Call, Class, Error, Hint, Method, Params, Result, Secrets, Sent, tolerant},
 };
 
 /// From this age a ticket is renewed, while it is still good enough to ask for that.
@@ -37,6 +37,11 @@ impl Ticket {
             csrf: secret_header(kept.csrf.expose_secret(), "the CSRF prevention token")?,
             kept,
         })
+    }
+
+    pub(super) fn add_to(&self, secrets: &mut Secrets) {
+        secrets.add(self.kept.ticket.expose_secret());
+        secrets.add(self.kept.csrf.expose_secret());
     }
 
     fn age(&self) -> SignedDuration {

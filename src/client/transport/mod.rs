@@ -116,13 +116,16 @@ impl Transport {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
         let outgoing = request.with_file(http, request.to(endpoint, credentials)).map_err(Failure::lasting)?;
-        let span = trace::Exchange::begin(call, endpoint, &outgoing);
+        let mut secrets = call.secrets();
+        credentials.add_to(&mut secrets);
+        let span = trace::Exchange::begin(call, endpoint, &outgoing, &secrets);
         let received = match timeout_at(until, receive(http, outgoing)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err((phase, error))) => Err(failure::from_reqwest(phase, error, call, endpoint)),
             Err(_) => Err(failure::timed_out(call, endpoint)),
         };
-        let answer = received.inspect_err(|failure| span.failed(failure.error()))?;
+        let mut answer = received.inspect_err(|failure| span.failed(failure.error()))?;
+        answer.hide(&secrets);
         span.answered(&answer);
         let content = read(&answer, call, endpoint).map_err(Failure::passing)?;
         Ok((content, answer))

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{Level, debug, enabled, info, trace};
 
 use super::super::{Endpoint, response::Answer};
-use crate::model::{Call, Error, is_secret_at, is_secret_key};
+use crate::model::{Call, Error, Secrets, is_secret_at, is_secret_key};
 
 /// The target of all events about HTTP.
 pub(super) const TARGET: &str = "pvectl::http";
@@ -24,12 +24,18 @@ const SECRET_HEADERS: [reqwest::header::HeaderName; 4] = [AUTHORIZATION, COOKIE,
 pub(super) struct Exchange<'a> {
     call: &'a Call,
     endpoint: &'a Endpoint,
+    secrets: &'a Secrets,
     began: Instant,
 }
 
 impl<'a> Exchange<'a> {
     /// Tells what goes out.
-    pub(super) fn begin(call: &'a Call, endpoint: &'a Endpoint, request: &reqwest::Request) -> Self {
+    pub(super) fn begin(
+        call: &'a Call,
+        endpoint: &'a Endpoint,
+        request: &reqwest::Request,
+        secrets: &'a Secrets,
+    ) -> Self {
         if enabled!(target: TARGET, Level::DEBUG) {
             debug!(target: TARGET, method = %call.method, path = call.path, %endpoint, headers = headers(request.headers()), "request");
         }
@@ -37,19 +43,20 @@ impl<'a> Exchange<'a> {
             let params = Value::Object(call.redacted_params().to_json());
             trace!(target: TARGET, method = %call.method, path = call.path, %params, "request parameters");
         }
-        Self { call, endpoint, began: Instant::now() }
+        Self { call, endpoint, secrets, began: Instant::now() }
     }
 
     /// Tells what came back.
     pub(super) fn answered(&self, answer: &Answer) {
-        let Self { call, endpoint, .. } = self;
+        let Self { call, endpoint, secrets, .. } = self;
         let ms = self.milliseconds();
         info!(target: TARGET, method = %call.method, path = call.path, status = answer.status, ms, "answer");
         if enabled!(target: TARGET, Level::DEBUG) {
-            debug!(target: TARGET, %endpoint, reason = answer.reason, headers = headers(&answer.headers), "answer headers");
+            let (reason, headers) = (secrets.hide(&answer.reason), headers(&answer.headers));
+            debug!(target: TARGET, %endpoint, reason = &*reason, headers = &*secrets.hide(&headers), "answer headers");
         }
         if enabled!(target: TARGET, Level::TRACE) {
-            trace!(target: TARGET, body = body(&call.path, &answer.body), "answer body");
+            trace!(target: TARGET, body = body(&call.path, &answer.body, secrets), "answer body");
         }
     }
 
@@ -92,11 +99,13 @@ pub(super) fn failure(error: &reqwest::Error) {
 }
 
 /// A body with its secrets hidden. Of one that is not JSON only the length is told: nobody knows what is in it.
-fn body(path: &str, bytes: &[u8]) -> String {
+fn body(path: &str, bytes: &[u8], secrets: &Secrets) -> String {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(mut envelope)) => {
             envelope.values_mut().for_each(|value| hide(path, value));
-            Value::Object(envelope).to_string()
+            let mut envelope = Value::Object(envelope);
+            secrets.hide_in(&mut envelope);
+            envelope.to_string()
         }
         _ => format!("{} bytes that are not an envelope", bytes.len()),
     }
