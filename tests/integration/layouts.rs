@@ -1,7 +1,8 @@
 //! Journals as earlier layouts left them, opened by today's executable: nothing is lost, and they go on.
 //!
 //! `fixtures/journal/layout-N.sql` is a file that an executable of that layout wrote, `layout-N.jsonl` what that same one
-//! exported of it. They are never changed. With `UPDATE_DOCS=1` those of the present layout are written, if there are none.
+//! exported of it. They are never changed once a release had that layout. With `UPDATE_DOCS=1` those of the present layout
+//! are written, if there are none.
 
 use std::{
     collections::BTreeSet,
