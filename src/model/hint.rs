@@ -1,5 +1,7 @@
 //! What a person can do about an error, as data. The words for it are the command line's.
 
+use std::collections::BTreeMap;
+
 /// A configuration key that somebody else changed while a change of ours was on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meanwhile {
@@ -54,4 +56,62 @@ pub enum Hint {
     Resume(String),
     /// Anything else, in words.
     Text(String),
+}
+
+/// Ends of tasks that leave it open how far they came.
+const ENDS: &[(&str, &str)] = &[
+    ("received interrupt", STOPPED),
+    ("interrupted by signal", STOPPED),
+    (
+        "unexpected status",
+        "the task is gone without a word, as when its node goes down: look at the guest before it is done again",
+    ),
+];
+const STOPPED: &str = "somebody stopped the task: look at the guest before it is done again";
+
+/// What the server's words tell a person to do.
+pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> Vec<Hint> {
+    let between = |open: &str, close: char| {
+        let rest = &message[message.find(open)? + open.len()..];
+        rest.split(close).next().map(str::to_owned)
+    };
+    let mut hints = Vec::new();
+    if let Some(holder) = between("is locked (", ')') {
+        hints.push(Hint::Locked(holder));
+    }
+    if message.contains("can't lock file") {
+        let again =
+            if status == 0 { "give the command again then" } else { "a change waits for it with --wait-lock 60s" };
+        let hint = format!("another task has it at this moment: see `pvectl task list --running`; {again}");
+        hints.push(Hint::Text(hint));
+    }
+    if let Some((_, hint)) = ENDS.iter().find(|(end, _)| status == 0 && message == *end) {
+        hints.push(Hint::Text((*hint).to_owned()));
+    }
+    if status == 401 {
+        hints.push(Hint::Credentials);
+    }
+    if status == 403
+        && let Some((path, privilege)) = between("Permission check failed (", ')').and_then(|inner| {
+            inner.split_once(", ").map(|(path, privilege)| (path.to_owned(), privilege.replace('|', " or ")))
+        })
+        && path.starts_with('/')
+    {
+        hints.push(Hint::NeedsPrivilege { path, privilege });
+    }
+    if let Some(node) = between("hostname lookup '", '\'') {
+        hints.push(Hint::NodeUnreachable(node));
+    }
+    if let Some(taken) = params.get("vmid").into_iter().map(String::as_str).chain([message]).find(|text| {
+        (text.starts_with("VM ") || text.starts_with("CT ") || text.contains(" - VM ") || text.contains(" - CT "))
+            && text.contains("already exists")
+    }) {
+        hints.push(Hint::VmidTaken(taken.trim().to_owned()));
+    }
+    if params.values().any(|said| said.contains("hotplug problem")) {
+        // The server writes the change down before it tries.
+        let hint = "the change waits for the next start; others with it may be in effect: `pvectl vm describe` tells";
+        hints.push(Hint::Text(hint.into()));
+    }
+    hints
 }

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
     task::JoinSet,
 };
 
@@ -33,6 +33,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long everybody has to notice that nobody is there any more, before the one answer that is still to come.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// How long to wait after the system had no more sockets to give.
 const BREATH: Duration = Duration::from_millis(50);
@@ -88,8 +91,7 @@ pub async fn listen(
                 let address = listener.local_addr()?;
                 drop(listener);
                 kit.hang_up_all();
-                // Everybody gets to notice, before the one answer that is still to come.
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(FAREWELL).await;
                 let _ = begun.send(());
                 listener = tokio::select! {
                     () = &mut shutdown => return Ok(()),
@@ -97,7 +99,11 @@ pub async fn listen(
                 };
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(serve(kit.clone(), stream, tls.clone()))),
+                Ok((stream, _)) => {
+                    // From now on: what is accepted just before nobody is there ends too.
+                    let absences = kit.absences();
+                    connections.spawn(serve(kit.clone(), stream, tls.clone(), absences));
+                }
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
                 // A connection that was gone before it was accepted, or too many open files: neither is for good.
                 Err(error) => {
@@ -121,15 +127,15 @@ async fn bind_again(address: SocketAddr, after: Duration) -> io::Result<TcpListe
     }
 }
 
-async fn serve(kit: Kit, stream: TcpStream, tls: Option<Tls>) {
+async fn serve(kit: Kit, stream: TcpStream, tls: Option<Tls>, absences: watch::Receiver<u64>) {
     // Answers are small and wanted at once.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return speak(&kit, stream, Speech::Api).await };
+    let Some(tls) = tls else { return speak(&kit, stream, Speech::Api, absences).await };
     let mut first = [0];
     match stream.peek(&mut first).await {
-        Ok(1) if first[0] != TLS_HANDSHAKE => speak(&kit, stream, Speech::Redirect).await,
+        Ok(1) if first[0] != TLS_HANDSHAKE => speak(&kit, stream, Speech::Redirect, absences).await,
         Ok(1) => match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => speak(&kit, stream, Speech::Api).await,
+            Ok(Ok(stream)) => speak(&kit, stream, Speech::Api, absences).await,
             Ok(Err(error)) => tracing::debug!(%error, "no TLS connection came about"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
@@ -144,9 +150,13 @@ enum Speech {
     Redirect,
 }
 
-async fn speak(kit: &Kit, stream: impl AsyncRead + AsyncWrite + Unpin, speech: Speech) {
+async fn speak(
+    kit: &Kit,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    speech: Speech,
+    mut absences: watch::Receiver<u64>,
+) {
     let connection = Connection::default();
-    let mut absences = kit.absences();
     let absent = async {
         // An error is a kit that is gone, and with it whoever could answer.
         let _ = absences.changed().await;

@@ -32,6 +32,7 @@ mod images;
 mod input;
 mod journal;
 mod keys;
+mod layouts;
 mod lists;
 #[cfg(target_os = "linux")]
 mod local;

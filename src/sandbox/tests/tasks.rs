@@ -37,6 +37,25 @@ fn an_interrupted_task_leaves_nothing_half_done() {
 }
 
 #[test]
+fn a_task_ends_as_it_is_told() {
+    let asker = Asker::new();
+    let end = |path: &str, words: &str| {
+        let request = request(Method::Post, path, &[], &asker.who);
+        let reply = asker.sandbox.handle(&Request { task_ends: Some(words.into()), ..request }).unwrap();
+        let upid = reply.data.as_str().unwrap().to_owned();
+        let log = format!("/nodes/{}/tasks/{upid}/log", upid.split(':').nth(1).unwrap());
+        let exit = asker.finish(&upid);
+        (exit, asker.get(&log).as_array().unwrap().last().unwrap()["t"].as_str().unwrap().to_owned())
+    };
+    let start = "/nodes/pve2/qemu/101/status/start";
+    let status = || asker.get("/nodes/pve2/qemu/101/status/current")["status"].clone();
+    assert_eq!(end(start, "unexpected status"), ("unexpected status".into(), "TASK ERROR: unexpected status".into()));
+    assert_eq!(status(), "stopped", "not done");
+    assert_eq!(end(start, "WARNINGS: 1"), ("WARNINGS: 1".into(), "TASK WARNINGS: 1".into()));
+    assert_eq!(status(), "running", "done");
+}
+
+#[test]
 fn lists_are_filtered_and_cut() {
     let asker = Asker::new();
     asker.run("/nodes/pve1/qemu/100/status/start", &[]);

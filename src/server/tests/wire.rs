@@ -100,3 +100,22 @@ async fn faults_strike_and_requests_are_logged() {
     assert_eq!(seen, want.map(|(path, status)| (path.to_owned(), status)));
     assert_eq!(server.kit.request_count(), 6);
 }
+
+#[tokio::test]
+async fn a_server_that_is_away_has_answered_and_takes_nothing_more() {
+    let rule = |text: &str| text.parse::<FaultRule>().unwrap();
+    let script = Arc::new(FaultScript::new([
+        rule("GET /version:die=something went wrong*1"),
+        rule("GET /version:delay-after=1ms*1"),
+        rule("GET /version:down-after=1000s"),
+    ]));
+    let server = Server::start(Options { faults: Some(script), ..quick() }).await;
+    let version = || server.root("GET", "/version");
+    let refused = said(version()).await;
+    assert_eq!((refused.status, refused.reason.as_str()), (500, "something went wrong"));
+    // Another connection, which has to end too.
+    let (one, other) = tokio::join!(said(version()), said(server.anonymous("GET", "/access/ticket")));
+    assert_eq!((one.status, other.status), (200, 200));
+    assert_eq!(said(version()).await.status, 200, "the last thing that is said");
+    assert!(version().send().await.unwrap_err().is_connect());
+}
