@@ -13,7 +13,7 @@ impl Ops {
         if self.backend().capabilities().here {
             return Away::default();
         }
-        Away::of(&self.backend().nodes().await.unwrap_or_default())
+        Away::of(&self.nodes().await.unwrap_or_default())
     }
 
     /// The guests of a kind that are chosen, by number, and which nodes are away. Of a guest there nobody knows how it is,

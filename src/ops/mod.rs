@@ -79,7 +79,7 @@ pub use wait::{UNTIL, Until, Waited};
 
 use crate::{
     backends::Backend,
-    model::{Error, Guest, GuestKind, Recorder, Result},
+    model::{Error, Guest, GuestKind, Node, Recorder, Result},
     tasks::Follower,
 };
 
@@ -90,21 +90,30 @@ pub struct Ops {
     recorder: Arc<dyn Recorder>,
     follower: Follower,
     context: String,
-    listing: Arc<Mutex<Option<Listing>>>,
+    listing: Arc<Mutex<Option<Listing<Guest>>>>,
+    nodes: Arc<Mutex<Option<Listing<Node>>>>,
     ha: Arc<tokio::sync::Mutex<ha::View>>,
 }
 
-/// When all guests were listed last, and how they were.
-type Listing = (Instant, Arc<Vec<Guest>>);
+/// When all guests or nodes were listed last, and how they were.
+type Listing<T> = (Instant, Arc<Vec<T>>);
 
-/// For so long a list of the guests will do for a look before a change.
+/// For so long a list will do for a look before a change.
 const RECENT: Duration = Duration::from_secs(30);
 
 impl Ops {
     /// Verbs on this backend. `context` is the name under which it stands in the journal and in results.
     pub fn new<B: Backend + 'static>(backend: Arc<B>, recorder: Arc<dyn Recorder>, context: impl Into<String>) -> Self {
         let follower = Follower::new(backend.clone());
-        Self { backend, recorder, follower, context: context.into(), listing: Arc::default(), ha: Arc::default() }
+        Self {
+            backend,
+            recorder,
+            follower,
+            context: context.into(),
+            listing: Arc::default(),
+            nodes: Arc::default(),
+            ha: Arc::default(),
+        }
     }
 
     /// The backend, for reads.
@@ -153,7 +162,23 @@ impl Ops {
         guests
     }
 
+    /// The nodes as they are now, kept in the same way.
+    pub(super) async fn nodes(&self) -> Result<Arc<Vec<Node>>> {
+        let nodes = Arc::new(self.backend.nodes().await?);
+        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), nodes.clone()));
+        Ok(nodes)
+    }
+
     /// The same, or as they were a moment ago.
+    pub(super) async fn recent_nodes(&self) -> Result<Arc<Vec<Node>>> {
+        let listed = self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match listed {
+            Some((when, nodes)) if when.elapsed() < RECENT => Ok(nodes),
+            _ => self.nodes().await,
+        }
+    }
+
+    /// All guests, or as they were a moment ago.
     pub(crate) async fn recent_guests(&self) -> Result<Arc<Vec<Guest>>> {
         let listed = self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match listed {

@@ -116,6 +116,7 @@ fn many_are_waited_for_at_once() {
         let _ = server.run(&format!("api post /cluster/ha/resources -p sid=vm:{vmid} -p state=stopped")).ok();
     }
     let _ = server.run(&format!("vm start {}", stopped.join(","))).ok();
-    let running = server.json("vm list --status running");
-    assert!(stopped.iter().all(|vmid| running.as_array().unwrap().iter().any(|row| row["vmid"].to_string() == *vmid)));
+    let rows = server.json("vm list --status running");
+    let running: Vec<String> = rows.as_array().unwrap().iter().map(|row| row["vmid"].to_string()).collect();
+    assert!(stopped.iter().all(|vmid| running.contains(vmid)), "{running:?}");
 }

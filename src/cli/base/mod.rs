@@ -2,6 +2,7 @@
 
 mod add;
 mod away;
+mod before;
 mod choose;
 mod clone;
 mod config;

@@ -34,7 +34,7 @@ pub(super) enum Fact {
 #[derive(Default)]
 pub(super) struct Facts {
     guests: Arc<Vec<Guest>>,
-    nodes: Vec<Node>,
+    nodes: Arc<Vec<Node>>,
     storages: BTreeMap<NodeName, Vec<Storage>>,
     volumes: Vec<Volume>,
     replication: Vec<Map<String, Value>>,
@@ -72,7 +72,7 @@ impl Facts {
         match fact {
             Fact::Guests => self.guests = ops.recent_guests().await?,
             Fact::Nodes if self.memory.is_empty() => {}
-            Fact::Nodes => self.nodes = backend.nodes().await?,
+            Fact::Nodes => self.nodes = ops.recent_nodes().await?,
             Fact::Storages => {
                 let nodes: BTreeSet<NodeName> = self.room.keys().map(|(node, _)| node.clone()).collect();
                 for node in nodes {
