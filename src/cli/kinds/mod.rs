@@ -7,6 +7,8 @@ mod image;
 mod network;
 mod node;
 mod operation;
+mod pool;
+mod storage;
 mod task;
 mod vm;
 
@@ -21,6 +23,8 @@ pub(crate) const KINDS: &[&Kind] = &[
     &task::KIND,
     &operation::KIND,
     &node::KIND,
+    &storage::KIND,
+    &pool::KIND,
     #[cfg(target_os = "linux")]
     &image::KIND,
     #[cfg(target_os = "linux")]

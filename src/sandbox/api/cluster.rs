@@ -81,9 +81,10 @@ fn pools(context: &Context<'_>, rows: &mut Vec<Value>) {
     }
 }
 
-fn storages(context: &Context<'_>, rows: &mut Vec<Value>) {
+/// The storages as the nodes have them.
+pub(super) fn storages(context: &Context<'_>, rows: &mut Vec<Value>) {
     for node in context.world.nodes.keys() {
-        for storage in context.world.storages.values() {
+        for storage in context.world.storages.values().filter(|storage| storage.is_on(node)) {
             let name = &storage.name;
             if !context.may(&format!("/storage/{name}"), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
                 continue;

@@ -7,6 +7,7 @@ mod clone;
 mod cluster;
 mod config;
 mod create;
+mod definition;
 mod disk;
 mod figures;
 mod guest;
@@ -51,6 +52,7 @@ const TABLES: &[&[Route]] = &[
     task::TABLE,
     node::TABLE,
     storage::TABLE,
+    definition::TABLE,
     pool::TABLE,
     access::TABLE,
     user::TABLE,
