@@ -16,8 +16,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::ui::{Ui, style, styled};
 use crate::{
     backends::{Action, Step},
-    model::{Call, Error, Hint, LogLine, Upid},
-    ops::{Observer, Outcome, Plan, Status, Words},
+    model::{Error, Hint, LogLine, Upid},
+    ops::{CallPlan, Observer, Outcome, Plan, Status, Subject, Words},
     tasks::{Progress, Watch},
 };
 
@@ -142,8 +142,12 @@ impl Observer for Show {
         Box::new(TaskLine { ui: self.ui.clone(), label: plan.label(), bar, wants_log, lines: false })
     }
 
-    fn call_task(&self, call: &Call, upid: &Upid) -> Box<dyn Watch> {
-        let label = format!("{} {}", call.method, call.path);
+    fn call_task(&self, plan: &CallPlan, upid: &Upid) -> Box<dyn Watch> {
+        let label = match (&plan.subject, &plan.node) {
+            (Some(Subject { kind, name, .. }), Some(node)) => format!("{kind} {name} on {node}"),
+            (Some(Subject { kind, name, .. }), None) => format!("{kind} {name}"),
+            (None, _) => format!("{} {}", plan.call.method, plan.call.path),
+        };
         if !self.ui.draws() {
             self.ui.say(format_args!("{label}: task {upid}"));
         }

@@ -228,7 +228,7 @@ impl Ops {
                 let ended = if interrupt.is_raised() {
                     Err(Halt::Cancelled)
                 } else {
-                    recorded.send(1, Some(call), request, |upid| observer.call_task(call, upid)).await
+                    recorded.send(1, Some(call), request, |upid| observer.call_task(plan, upid)).await
                 };
                 let explain = |error: Error| match &plan.subject {
                     Some(subject) => error.context(format_args!("cannot {subject}")),

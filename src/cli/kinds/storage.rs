@@ -176,7 +176,9 @@ async fn content(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         let error = Error::not_found(format!("no such storage: `{storage}`"));
         return Err(error.did_you_mean(closest(storage, names.into_iter())));
     }
-    let mut nodes: Vec<NodeName> = there.iter().filter_map(|row| NodeName::new(row["node"].as_str()?).ok()).collect();
+    // Of a node that is away nothing can be read.
+    let up = there.iter().filter(|row| row["status"] != "unknown");
+    let mut nodes: Vec<NodeName> = up.filter_map(|row| NodeName::new(row["node"].as_str()?).ok()).collect();
     // What is shared is the same everywhere.
     if there.iter().any(|row| plain(&row["shared"]).as_deref() == Some("1")) {
         nodes.truncate(1);

@@ -24,6 +24,10 @@ impl Row for ResourceOutcome {
         const COLUMNS: &[Column<ResourceOutcome>] = &[
             Column::new("KIND", "kind", |row: &ResourceOutcome| row.kind.to_owned()),
             Column::new("NAME", "name", |row: &ResourceOutcome| row.name.clone()),
+            Column::new("NODE", "node", |row: &ResourceOutcome| {
+                row.node.as_ref().map_or(String::new(), ToString::to_string)
+            })
+            .wide(),
             Column::new("VERB", "verb", |row: &ResourceOutcome| row.verb.to_owned()),
             Column::new("STATUS", "status", |row: &ResourceOutcome| word(row.status).to_owned())
                 .coloured(status_colour),

@@ -27,7 +27,7 @@ fn parameters(view: &View, method: Method) -> impl Iterator<Item = (&'static str
     let all = endpoint.into_iter().flat_map(|endpoint| &endpoint.parameters.properties);
     let own = move |name: &str| {
         let is_fixed = of.fixed.iter().any(|(key, _)| *key == name) && method == Method::Post;
-        let is_name = of.keys.contains(&name) && (method != Method::Post || !view.is_named_by_server);
+        let is_name = of.keys.contains(&name);
         // `delete` is how something is unset, except where it takes members away, which has verbs of its own.
         !is_fixed && !is_name && !(method == Method::Put && ["delete", "digest"].contains(&name))
     };
@@ -86,7 +86,7 @@ fn word(method: Method) -> String {
 }
 
 /// What was typed. Secrets are fetched from where they are.
-pub(super) fn typed_params(cx: &Cx, matches: &ArgMatches, view: &View, method: Method) -> Result<ResourceRequest> {
+pub(crate) fn typed_params(cx: &Cx, matches: &ArgMatches, view: &View, method: Method) -> Result<ResourceRequest> {
     let path = view.resource.one;
     let mut set = Params::new();
     let value = |key: &str, value: String| {

@@ -66,7 +66,6 @@ const HELP: &[(&str, &str, &str)] = &[
     ("realm", "client-key", "Its key: @FILE, - for stdin, or asked for (openid)"),
     ("realm", "autocreate", "Make users when they first log in (openid)"),
     ("realm", "verify", "Check the server's certificate"),
-    ("backup-job", "id", "What the job is called; else the server gives it a name"),
     ("backup-job", "schedule", "When: daily, 'mon..fri 22:00', '*/6:00'"),
     ("backup-job", "storage", "Where backups go"),
     ("backup-job", "vmid", "These guests"),

@@ -12,7 +12,9 @@ mod write;
 
 use clap::{Arg, Command};
 
-pub(crate) use change::carry_out;
+pub(crate) use change::{carry_out, report_outcomes, run};
+pub(crate) use flags::{flags_of, typed_params as params_of};
+pub(crate) use read::people_page;
 
 use super::{
     print::{
@@ -64,8 +66,6 @@ macro_rules! late {
 }
 pub(crate) use late;
 
-pub(crate) use flags::flags_of;
-
 pub(crate) struct List(pub(crate) &'static View);
 pub(crate) struct Get(pub(crate) &'static View);
 pub(crate) struct Describe(pub(crate) &'static View);
@@ -94,7 +94,8 @@ pub(crate) fn verbs_beside_list(view: &'static View) -> Vec<Box<dyn Verb>> {
 const NAME: &str = "resource-name";
 
 fn name_arg(required: bool) -> Arg {
-    Arg::new(NAME).value_name("NAME").required(required).help("What it is called")
+    let help = if required { "What it is called" } else { "What it is called; else the server gives it a name" };
+    Arg::new(NAME).value_name("NAME").required(required).help(help)
 }
 
 fn names_arg(view: &View, required: bool) -> Arg {

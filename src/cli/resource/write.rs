@@ -28,9 +28,7 @@ impl Verb for Create {
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
-        let name = if self.0.is_named_by_server { "" } else { self.0.example };
-        let parts = ["pvectl", &self.0.words(kind), "create", name, self.0.making];
-        let line = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        let line = format!("pvectl {} create {} {}", self.0.words(kind), self.0.example, self.0.making);
         vec![line.clone(), format!("{line} --dry-run")]
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     contract::{Kind, embedded},
-    model::{Class, Error, Hint, Method, Params, Result, Upid, is_secret_at},
+    model::{Class, Error, Hint, Method, NodeName, Params, Result, Upid, is_secret_at},
     ops::{CallOutcome, CallPlan, CallRequest, Change, Interrupt, Observer, Ops, RunOptions, Status, raw::Subject},
 };
 
@@ -53,6 +53,8 @@ pub struct ResourceOutcome {
     pub kind: &'static str,
     /// What it is called.
     pub name: String,
+    /// The node that does it, where there is one.
+    pub node: Option<NodeName>,
     /// The verb.
     pub verb: &'static str,
     /// How it went.
@@ -79,7 +81,11 @@ pub struct ResourceOutcome {
 impl ResourcePlan {
     /// `pool prod`.
     pub fn label(&self) -> String {
-        if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) }
+        let name = if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) };
+        match self.call.as_ref().and_then(|call| call.node.as_ref()) {
+            Some(node) => format!("{name} on {node}"),
+            None => name,
+        }
     }
 
     /// The plan as data, secrets replaced.
@@ -127,7 +133,7 @@ impl Ops {
         name: Option<&str>,
         request: &ResourceRequest,
     ) -> Result<ResourcePlan> {
-        self.need_server(of.plural)?;
+        self.require_server(of.plural)?;
         let mut params = name.map(|name| of.named(name)).transpose()?.unwrap_or_default();
         params.extend(of.fixed.iter().copied());
         for (key, value) in request.set.iter() {
@@ -170,8 +176,11 @@ impl Ops {
             unset.push(key.as_str());
         }
         whole.extend(asked.iter());
-        // Checked before anything is asked of the server.
-        CallRequest::new(embedded(), Method::Put, of.one, whole.into(), &request.forced, None)?;
+        // Checked before anything is asked of the server; what must be given and is not may be there.
+        let required = endpoint.parameters.properties.iter().filter(|(_, schema)| !schema.optional);
+        if required.map(|(key, _)| key).all(|key| whole.get(key).is_some()) {
+            CallRequest::new(embedded(), Method::Put, of.one, whole.into(), &request.forced, None)?;
+        }
 
         let thing = self.resource(of, name).await?;
         let shown = |key: &str, value: Option<String>| {
@@ -304,6 +313,7 @@ impl Ops {
         ResourceOutcome {
             kind: plan.noun,
             name: plan.name,
+            node: plan.call.and_then(|call| call.node),
             verb: plan.verb,
             status: outcome.status,
             upid: outcome.upid,

@@ -118,7 +118,10 @@ impl Resource {
 
 impl Ops {
     /// Refuses what only a server has.
-    pub(super) fn need_server(&self, plural: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Class::Usage`] on this host.
+    pub fn require_server(&self, plural: &str) -> Result<()> {
         if !self.backend().capabilities().here {
             return Ok(());
         }
@@ -154,7 +157,7 @@ impl Ops {
     /// # Errors
     /// Whatever the server says; [`Class::Usage`] where there is none.
     pub async fn resources(&self, of: &Resource) -> Result<Vec<Value>> {
-        self.need_server(of.plural)?;
+        self.require_server(of.plural)?;
         let (path, params) = of.list;
         let plan = self.plan_call(of.read(path, params.iter().copied().collect())?).await?;
         let mut rows = (of.rows)(self.read_call(&plan).await?);
@@ -168,7 +171,7 @@ impl Ops {
     /// # Errors
     /// [`Class::NotFound`] with names that are like it; whatever else the server says.
     pub async fn resource(&self, of: &Resource, name: &str) -> Result<Map<String, Value>> {
-        self.need_server(of.plural)?;
+        self.require_server(of.plural)?;
         let named = of.named(name)?;
         let plan = self.plan_call(of.read(of.one, named.clone())?).await?;
         let answer = match self.read_call(&plan).await {

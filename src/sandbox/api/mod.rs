@@ -10,6 +10,7 @@ mod create;
 mod definition;
 mod disk;
 mod figures;
+mod group;
 mod guest;
 mod ha;
 mod jobs;
@@ -20,6 +21,7 @@ mod remove;
 mod snapshot;
 mod storage;
 mod task;
+mod thing;
 mod user;
 
 use super::world::{
@@ -55,6 +57,8 @@ const TABLES: &[&[Route]] = &[
     definition::TABLE,
     pool::TABLE,
     access::TABLE,
+    group::TABLE,
+    thing::TABLE,
     user::TABLE,
     ha::TABLE,
     jobs::TABLE,
