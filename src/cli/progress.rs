@@ -144,8 +144,8 @@ impl Observer for Show {
 
     fn call_task(&self, plan: &CallPlan, upid: &Upid) -> Box<dyn Watch> {
         let label = match (&plan.subject, &plan.node) {
-            (Some(Subject { kind, name, .. }), Some(node)) => format!("{kind} {name} on {node}"),
-            (Some(Subject { kind, name, .. }), None) => format!("{kind} {name}"),
+            (Some(Subject { kind, name, .. }), Some(node)) if *kind != "node" => format!("{kind} {name} on {node}"),
+            (Some(Subject { kind, name, .. }), _) => format!("{kind} {name}"),
             (None, _) => format!("{} {}", plan.call.method, plan.call.path),
         };
         if !self.ui.draws() {

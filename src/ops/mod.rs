@@ -65,7 +65,8 @@ pub use params::{Beyond, check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest, Subject};
 pub use resource::{
-    FoundUse, RESOURCES, Resource, ResourceOutcome, ResourcePlan, ResourceRequest, Tie, plain, resource,
+    FoundUse, NODE_VERBS, NodeVerb, RESOURCES, Resource, ResourceOutcome, ResourcePlan, ResourceRequest, SERVICE_VERBS,
+    Tie, plain, resource,
 };
 pub use resume::ResumeRequest;
 pub use rules::{Demand, Rule, verbs_of_rules};

@@ -17,7 +17,7 @@ use crate::{
         verb::{Entry, Exit, Kind, Of, value},
     },
     model::{Error, Method, Result, closest},
-    ops::{RESOURCES, Resource, action_of},
+    ops::{NODE_VERBS, RESOURCES, Resource, action_of},
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -114,6 +114,15 @@ const MORE: &[(&str, Method, &str)] = &[
     ("task", Method::Get, "/nodes/{node}/tasks/{upid}/log"),
     ("task", Method::Get, "/nodes/{node}/tasks/{upid}/status"),
     ("task", Method::Delete, "/nodes/{node}/tasks/{upid}"),
+    ("node", Method::Get, "/nodes/{node}/status"),
+    ("node", Method::Get, "/nodes/{node}/syslog"),
+    ("node", Method::Get, "/nodes/{node}/tasks"),
+    ("node", Method::Get, "/nodes/{node}/services"),
+    ("node", Method::Get, "/nodes/{node}/certificates/info"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/start"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/stop"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/restart"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/reload"),
     ("acl", Method::Put, "/access/acl"),
 ];
 
@@ -130,6 +139,9 @@ fn methods(kind: &Kind) -> Vec<String> {
     kind.paths.iter().for_each(|path| add(Method::Get, path));
     for (_, method, path) in MORE.iter().filter(|(noun, ..)| *noun == kind.noun) {
         add(*method, path);
+    }
+    if kind.noun == "node" {
+        NODE_VERBS.iter().for_each(|verb| add(Method::Post, verb.path));
     }
     if let Some(guest) = kind.guest {
         let base = format!("/nodes/{{node}}/{}", guest.api());

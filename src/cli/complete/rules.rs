@@ -87,6 +87,8 @@ const RULES: &[(&str, &str, Source)] = &[
     ("", "groups", Source::Things("group")),
     ("", "token", Source::Things("token")),
     ("node", "targets", Source::Nodes),
+    ("", "node-name", Source::Nodes),
+    ("node", "vms", Source::Vmids),
     ("", "targets", Source::Targets),
     ("", "target", Source::Targets),
     ("", "status", Source::Statuses),

@@ -115,6 +115,13 @@ fn past(verb: &'static str) -> &'static str {
         "update" => "updated",
         "delete" => "deleted",
         "add" | "remove" => "changed",
+        "start" | "start-all" => "started",
+        "stop" | "stop-all" => "stopped",
+        "shutdown" => "told to shut down",
+        "restart" => "restarted",
+        "reload" => "reloaded",
+        "reboot" => "told to restart",
+        "wake" => "called",
         "run" => "run",
         _ => "done",
     }

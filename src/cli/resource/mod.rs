@@ -12,7 +12,7 @@ mod write;
 
 use clap::{Arg, Command};
 
-pub(crate) use change::{carry_out, report_outcomes, run};
+pub(crate) use change::{carry_out, carry_out_asking, report_outcomes, run};
 pub(crate) use flags::{flags_of, typed_params as params_of};
 pub(crate) use read::people_page;
 

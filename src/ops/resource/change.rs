@@ -83,8 +83,9 @@ impl ResourcePlan {
     pub fn label(&self) -> String {
         let name = if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) };
         match self.call.as_ref().and_then(|call| call.node.as_ref()) {
-            Some(node) => format!("{name} on {node}"),
-            None => name,
+            // A node is where it is.
+            Some(node) if self.noun != "node" => format!("{name} on {node}"),
+            _ => name,
         }
     }
 

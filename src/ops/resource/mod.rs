@@ -4,6 +4,7 @@
 //! knowledge. A change is one call, which is recorded and followed as every other.
 
 mod change;
+mod node;
 mod table;
 mod uses;
 mod value;
@@ -17,6 +18,7 @@ use crate::{
 };
 
 pub use change::{ResourceOutcome, ResourcePlan, ResourceRequest};
+pub use node::{NODE_VERBS, NodeVerb, SERVICE_VERBS};
 pub use table::{RESOURCES, resource};
 pub use uses::{Found as FoundUse, Tie};
 pub use value::plain;

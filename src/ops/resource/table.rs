@@ -12,6 +12,7 @@ use crate::model::{List, Method};
 /// Every sort.
 pub static RESOURCES: &[Resource] = &[
     Resource {
+        how: &["allow-move"],
         // A pool in a pool has a slash in its name, which only a parameter can have.
         uses: &[Use {
             read: ("", &[]),

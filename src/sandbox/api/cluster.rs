@@ -165,6 +165,8 @@ fn log(context: &mut Context<'_>) -> Result<Reply, Fault> {
             lines.push((task.end, format!("end task {upid} {exit}"), who, node, task.pid));
         }
     }
+    // What happened in the same moment stays in its order, too.
+    lines.reverse();
     lines.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
     let most = context.number("max").and_then(|most| usize::try_from(most).ok()).unwrap_or(lines.len());
     let count = lines.len();

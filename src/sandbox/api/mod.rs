@@ -14,6 +14,7 @@ mod group;
 mod guest;
 mod ha;
 mod jobs;
+mod machine;
 mod node;
 mod pool;
 mod power;
@@ -53,6 +54,7 @@ const TABLES: &[&[Route]] = &[
     snapshot::TABLE,
     task::TABLE,
     node::TABLE,
+    machine::TABLE,
     storage::TABLE,
     definition::TABLE,
     pool::TABLE,
