@@ -16,6 +16,7 @@ mod local;
 mod print;
 mod progress;
 mod reconcile;
+mod resource;
 mod rules;
 mod session;
 mod terminal;

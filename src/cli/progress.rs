@@ -16,8 +16,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::ui::{Ui, style, styled};
 use crate::{
     backends::{Action, Step},
-    model::{Call, Error, Hint, LogLine, Upid},
-    ops::{Observer, Outcome, Plan, Status, Words},
+    model::{Error, Hint, LogLine, Upid},
+    ops::{CallPlan, Observer, Outcome, Plan, Status, Subject, Words},
     tasks::{Progress, Watch},
 };
 
@@ -142,8 +142,12 @@ impl Observer for Show {
         Box::new(TaskLine { ui: self.ui.clone(), label: plan.label(), bar, wants_log, lines: false })
     }
 
-    fn call_task(&self, call: &Call, upid: &Upid) -> Box<dyn Watch> {
-        let label = format!("{} {}", call.method, call.path);
+    fn call_task(&self, plan: &CallPlan, upid: &Upid) -> Box<dyn Watch> {
+        let label = match (&plan.subject, &plan.node) {
+            (Some(Subject { kind, name, .. }), Some(node)) if *kind != "node" => format!("{kind} {name} on {node}"),
+            (Some(Subject { kind, name, .. }), _) => format!("{kind} {name}"),
+            (None, _) => format!("{} {}", plan.call.method, plan.call.path),
+        };
         if !self.ui.draws() {
             self.ui.say(format_args!("{label}: task {upid}"));
         }
@@ -166,18 +170,8 @@ impl Observer for Show {
         }
         let name = outcome.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
         let Words { name: verb, past, .. } = outcome.verb;
-        let (colour, mark, word) = match outcome.status {
-            Status::Ok => (style::GOOD, "✓", past.to_owned()),
-            Status::Warning => {
-                (style::HALF, "!", format!("{past}, {}", outcome.exit_status.as_deref().unwrap_or_default()))
-            }
-            Status::Running => (style::HALF, "…", format!("{verb} goes on")),
-            Status::Cancelled => (style::DIM, "-", format!("{verb} not sent")),
-            Status::Failed => (style::BAD, "✗", format!("{verb} failed")),
-            Status::Unknown => (style::BAD, "?", format!("{verb} unknown, the answer was lost")),
-        };
+        let (mark, word) = ending(outcome.status, verb, past, outcome.exit_status.as_deref());
         let took = self.began.elapsed().as_secs_f64();
-        let mark = styled(colour, mark);
         self.ui.say(format_args!("{mark} {}/{}{name} {word} ({took:.1}s)", outcome.kind, outcome.vmid));
     }
 
@@ -188,6 +182,19 @@ impl Observer for Show {
     fn warning(&self, text: &str) {
         self.ui.warn(text);
     }
+}
+
+/// How something ended: a mark, and words to stand after its name.
+pub(crate) fn ending(status: Status, verb: &str, past: &str, exit_status: Option<&str>) -> (String, String) {
+    let (colour, mark, word) = match status {
+        Status::Ok => (style::GOOD, "✓", past.to_owned()),
+        Status::Warning => (style::HALF, "!", format!("{past}, {}", exit_status.unwrap_or_default())),
+        Status::Running => (style::HALF, "…", format!("{verb} goes on")),
+        Status::Cancelled => (style::DIM, "-", format!("{verb} not sent")),
+        Status::Failed => (style::BAD, "✗", format!("{verb} failed")),
+        Status::Unknown => (style::BAD, "?", format!("{verb} unknown, the answer was lost")),
+    };
+    (styled(colour, mark), word)
 }
 
 /// One task on the terminal.

@@ -44,6 +44,8 @@ pub(crate) struct Kind {
 pub(crate) enum Of {
     /// On every backend.
     Backends,
+    /// On a cluster alone.
+    Cluster,
     /// On the backend of this host alone.
     ThisHost,
     /// On none: they are this account's.
@@ -55,6 +57,7 @@ impl Of {
     pub(crate) fn is_on(self, backend: &Capabilities) -> bool {
         match self {
             Self::Backends => true,
+            Self::Cluster => !backend.here,
             Self::ThisHost => backend.here,
             Self::Account => false,
         }

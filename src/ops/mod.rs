@@ -29,6 +29,7 @@ mod reconcile;
 mod recorded;
 mod rename;
 mod request;
+mod resource;
 mod resume;
 mod rules;
 mod run;
@@ -62,7 +63,11 @@ pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
-pub use raw::{CallOutcome, CallPlan, CallRequest};
+pub use raw::{CallOutcome, CallPlan, CallRequest, Subject};
+pub use resource::{
+    FoundUse, NODE_VERBS, NodeVerb, RESOURCES, Resource, ResourceOutcome, ResourcePlan, ResourceRequest, SERVICE_VERBS,
+    Tie, plain, resource,
+};
 pub use resume::ResumeRequest;
 pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Outcome, Plan};
+use super::{CallPlan, Outcome, Plan};
 use crate::{
     backends::Step,
-    model::{Call, Upid},
+    model::Upid,
     tasks::{NoWatch, Watch},
 };
 
@@ -22,7 +22,7 @@ pub trait Observer: Send + Sync {
     }
 
     /// A call that is no plan's step has a task at work; the answer watches it.
-    fn call_task(&self, _call: &Call, _upid: &Upid) -> Box<dyn Watch> {
+    fn call_task(&self, _plan: &CallPlan, _upid: &Upid) -> Box<dyn Watch> {
         Box::new(NoWatch)
     }
 

@@ -3,7 +3,7 @@
 //!
 //! It does not know what a call means to a guest: no power state is looked at and no configuration kept.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use serde_json::Value;
 
@@ -44,6 +44,26 @@ pub struct CallPlan {
     pub kind: Option<GuestKind>,
     /// Whether its answer comes in pages, `start` and `limit`.
     pub has_pages: bool,
+    /// What it is to a person, where it is more than a call.
+    pub subject: Option<Subject>,
+}
+
+/// The verb that a call carries out, and on what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// `create`.
+    pub verb: &'static str,
+    /// `pool`.
+    pub kind: &'static str,
+    /// What it is called; empty where the server gives the name.
+    pub name: String,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, kind, name } = self;
+        write!(f, "{verb} {kind}{}{name}", if name.is_empty() { "" } else { " " })
+    }
 }
 
 /// What became of a call that changes something.
@@ -122,6 +142,7 @@ impl<'c> CallRequest<'c> {
             vmid: self.route.value("vmid").and_then(|vmid| vmid.parse().ok()),
             kind: self.kind(),
             has_pages: self.has_pages(),
+            subject: None,
         })
     }
 }
@@ -207,9 +228,13 @@ impl Ops {
                 let ended = if interrupt.is_raised() {
                     Err(Halt::Cancelled)
                 } else {
-                    recorded.send(1, Some(call), request, |upid| observer.call_task(call, upid)).await
+                    recorded.send(1, Some(call), request, |upid| observer.call_task(plan, upid)).await
                 };
-                recorded.end(ended, |error| error.context(format_args!("{} {}", call.method, call.path))).await
+                let explain = |error: Error| match &plan.subject {
+                    Some(subject) => error.context(format_args!("cannot {subject}")),
+                    None => error.context(format_args!("{} {}", call.method, call.path)),
+                };
+                recorded.end(ended, explain).await
             }
         };
         CallOutcome {
@@ -224,12 +249,21 @@ impl Ops {
     }
 
     fn call_intent(&self, plan: &CallPlan) -> Intent {
+        let (verb, target, kind, name) = match &plan.subject {
+            Some(Subject { verb, kind, name }) => {
+                (verb.to_string(), format!("{kind}/{name}"), *kind, Some(name.clone()).filter(|name| !name.is_empty()))
+            }
+            None => {
+                let verb = format!("api {}", plan.call.method.as_str().to_lowercase());
+                (verb, plan.call.path.clone(), plan.kind.map_or("api", GuestKind::api), None)
+            }
+        };
         Intent {
-            verb: format!("api {}", plan.call.method.as_str().to_lowercase()),
-            target: plan.call.path.clone(),
-            kind: plan.kind.map_or("api", GuestKind::api).to_owned(),
+            verb,
+            target,
+            kind: kind.to_owned(),
             vmid: plan.vmid.map(Vmid::get),
-            name: None,
+            name,
             node: plan.node.as_ref().map(ToString::to_string),
             context: self.context.clone(),
             user: self.backend.user(),

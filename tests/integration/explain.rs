@@ -156,7 +156,7 @@ fn what_is_not_there_is_named_with_a_way_out() {
     exit 2
     --- stderr
     error: there is nothing called `rootfs` to explain
-    hint: a kind of guest is expected (vm, container), one of its keys, or a path of the API (/nodes)
+    hint: a kind of guest is expected (vm, container), one of its keys, another kind (storage, user, …), or a path of the API (/nodes)
     hint: did you mean `container.rootfs`?
     ");
     assert_snapshot!(env.run("explain /nodes/pve1/qemo"), @"

@@ -6,6 +6,7 @@
 
 mod api;
 mod api_dry_run;
+mod api_resources;
 mod bulk;
 mod changes;
 mod checks;
@@ -32,6 +33,7 @@ mod images;
 mod input;
 mod journal;
 mod keys;
+mod kinds;
 mod layouts;
 mod lists;
 #[cfg(target_os = "linux")]

@@ -44,7 +44,7 @@ impl Row for Outcome {
     }
 }
 
-fn word(status: Status) -> &'static str {
+pub(crate) fn word(status: Status) -> &'static str {
     match status {
         Status::Ok => "ok",
         Status::Warning => "warning",

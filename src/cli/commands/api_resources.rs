@@ -2,20 +2,22 @@
 //!
 //! Everything is read from the tables.
 
+use std::collections::BTreeSet;
+
 use clap::ArgMatches;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    backends::{Action, BACKENDS, Capabilities, Support},
+    backends::{ACTIONS, Action, BACKENDS, Capabilities, Support},
     cli::{
         cx::{Cx, text},
         kinds::KINDS,
         print::{self, Column, Row},
         verb::{Entry, Exit, Kind, Of, value},
     },
-    model::{Error, Result, closest},
-    ops::action_of,
+    model::{Error, Method, Result, closest},
+    ops::{NODE_VERBS, RESOURCES, Resource, action_of},
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -41,6 +43,8 @@ struct KindRow {
     about: &'static str,
     verbs: Vec<&'static str>,
     paths: &'static [&'static str],
+    /// The methods of the API that its verbs call: `GET /pools`.
+    methods: Vec<String>,
     /// By backend: the verbs it does, and why it does not do the others.
     backends: Map<String, Value>,
 }
@@ -85,6 +89,7 @@ impl KindRow {
             about: kind.about,
             verbs,
             paths: kind.paths,
+            methods: methods(kind),
             backends: serving
                 .into_iter()
                 .map(|backend| (backend.backend.to_owned(), described(kind, backend, &all)))
@@ -104,9 +109,71 @@ impl KindRow {
     }
 }
 
+/// What verbs of single kinds call beside what the tables of actions and things have: the noun, and the method.
+const MORE: &[(&str, Method, &str)] = &[
+    ("task", Method::Get, "/nodes/{node}/tasks/{upid}/log"),
+    ("task", Method::Get, "/nodes/{node}/tasks/{upid}/status"),
+    ("task", Method::Delete, "/nodes/{node}/tasks/{upid}"),
+    ("node", Method::Get, "/nodes/{node}/status"),
+    ("node", Method::Get, "/nodes/{node}/syslog"),
+    ("node", Method::Get, "/nodes/{node}/tasks"),
+    ("node", Method::Get, "/nodes/{node}/services"),
+    ("node", Method::Get, "/nodes/{node}/certificates/info"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/start"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/stop"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/restart"),
+    ("node", Method::Post, "/nodes/{node}/services/{service}/reload"),
+    ("acl", Method::Put, "/access/acl"),
+];
+
+/// What verbs of guests read: what follows `/nodes/{node}/{qemu|lxc}/{vmid}`.
+const READS: &[&str] =
+    &["/status/current", "/config", "/pending", "/snapshot", "/snapshot/{snapname}/config", "/rrddata"];
+
+/// The methods of the API that the verbs of a kind call, in the order of the alphabet.
+fn methods(kind: &Kind) -> Vec<String> {
+    let mut all: BTreeSet<(&str, String)> = BTreeSet::new();
+    let mut add = |method: Method, path: &str| {
+        all.insert((method.as_str(), path.to_owned()));
+    };
+    kind.paths.iter().for_each(|path| add(Method::Get, path));
+    for (_, method, path) in MORE.iter().filter(|(noun, ..)| *noun == kind.noun) {
+        add(*method, path);
+    }
+    if kind.noun == "node" {
+        NODE_VERBS.iter().for_each(|verb| add(Method::Post, verb.path));
+    }
+    if let Some(guest) = kind.guest {
+        let base = format!("/nodes/{{node}}/{}", guest.api());
+        READS.iter().for_each(|path| add(Method::Get, &format!("{base}/{{vmid}}{path}")));
+        let proxmox = &BACKENDS[0];
+        let done = ACTIONS.iter().filter(|spec| matches!(proxmox.support(guest, spec.action), Support::Yes));
+        done.for_each(|spec| add(spec.method, &format!("{base}{}", spec.path)));
+    }
+    // `mapping pci` is a thing of its own.
+    let is_its = |of: &&Resource| {
+        of.noun == kind.noun || of.noun.strip_prefix(kind.noun).is_some_and(|rest| rest.starts_with('-'))
+    };
+    for of in RESOURCES.iter().filter(is_its) {
+        add(Method::Get, of.list.0);
+        add(Method::Post, of.made);
+        of.more.iter().for_each(|(method, path)| add(*method, path));
+        for method in [Method::Get, Method::Put, Method::Delete] {
+            if of.endpoint(method).is_some() {
+                add(method, of.one);
+            }
+        }
+    }
+    all.into_iter().map(|(method, path)| format!("{method} {path}")).collect()
+}
+
 /// Why a backend does not do a verb, if it does not.
 fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static str> {
-    let guest = kind.guest?;
+    let Some(guest) = kind.guest else {
+        // What is in them is read through the backend, what they are is a server's.
+        let is_defined = RESOURCES.iter().any(|of| of.noun == kind.noun) && !["list", "content"].contains(&verb);
+        return (backend.here && is_defined).then_some("they are defined on Proxmox VE clusters alone");
+    };
     let refused = |action| match backend.support(guest, action) {
         Support::Yes => None,
         Support::No { reason, .. } => Some(reason),
@@ -151,17 +218,27 @@ fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 
 #[cfg(test)]
 mod tests {
-    use super::Of;
+    use super::{Of, methods};
     use crate::{cli::kinds::KINDS, contract::embedded, model::Method};
 
     #[test]
     fn every_path_is_one_that_can_be_read() {
         for kind in KINDS {
-            assert_eq!(kind.paths.is_empty(), kind.of != Of::Backends, "{}", kind.noun);
+            assert_eq!(kind.paths.is_empty(), !matches!(kind.of, Of::Backends | Of::Cluster), "{}", kind.noun);
             for path in kind.paths {
                 let known = embedded().templates().any(|(method, template)| (method, template) == (Method::Get, *path));
                 assert!(known, "{}: {path}", kind.noun);
             }
+        }
+    }
+
+    #[test]
+    fn every_method_that_verbs_call_is_one() {
+        for (kind, method) in KINDS.iter().flat_map(|kind| methods(kind).into_iter().map(|method| (kind.noun, method)))
+        {
+            let (word, path) = method.split_once(' ').unwrap();
+            let known = embedded().templates().any(|(method, template)| (method.as_str(), template) == (word, path));
+            assert!(known, "{kind}: {method}");
         }
     }
 }

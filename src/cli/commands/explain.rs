@@ -19,7 +19,8 @@ use crate::{
     contract::{
         Arguments, Contract, Endpoint, Explained, ExplainedKey, ExplainedMethod, ParameterDifference, embedded,
     },
-    model::{Error, GuestKind, Hint, Method, Result},
+    model::{Error, GuestKind, Hint, Method, Result, closest},
+    ops::{RESOURCES, Resource},
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -29,17 +30,15 @@ pub(super) const ENTRY: Entry = Entry {
         "pvectl explain vm",
         "pvectl explain vm.net0",
         "pvectl explain container.rootfs.size",
+        "pvectl explain storage create",
         "pvectl explain /nodes/{node}/qemu post",
         "pvectl explain --differences",
     ],
     args: |command| {
         command
-            .arg(
-                Arg::new("what")
-                    .value_name("KIND.KEY|PATH")
-                    .required_unless_present("differences")
-                    .help("vm.net0, container.rootfs, a part of it (vm.net0.bridge), or a path of the API"),
-            )
+            .arg(Arg::new("what").value_name("KIND.KEY|PATH").required_unless_present("differences").help(
+                "vm.net0, container.rootfs, a part of it (vm.net0.bridge), storage, pool.comment, or a path of the API",
+            ))
             .arg(
                 Arg::new("method")
                     .value_name("METHOD")
@@ -65,6 +64,7 @@ const METHODS: &[(&str, Method)] = &[
     ("create", Method::Post),
     ("put", Method::Put),
     ("set", Method::Put),
+    ("update", Method::Put),
     ("delete", Method::Delete),
 ];
 
@@ -126,6 +126,8 @@ enum Subject {
     Key(GuestKind, String),
     /// The methods of a path, or one of them.
     Path(String, Option<Method>),
+    /// What makes and changes a thing of another kind, or one of both; all that it takes, or one parameter.
+    Thing(&'static Resource, Option<Method>, Option<String>),
 }
 
 /// The same with what was found.
@@ -143,10 +145,15 @@ impl Subject {
         if is_path {
             return Ok(Self::Path(format!("/{}", what.trim_start_matches('/')), method));
         }
+        let (word, key) = what.split_once('.').map_or((what, None), |(word, key)| (word, Some(key)));
+        let of_word =
+            |of: &&Resource| of.noun == word || KINDS.iter().any(|kind| kind.noun == of.noun && kind.is_called(word));
+        if let Some(of) = RESOURCES.iter().find(of_word) {
+            return Ok(Self::Thing(of, method, key.map(str::to_owned)));
+        }
         if method.is_some() {
             return Err(Error::usage(format!("`{what}` is no path, and only paths have methods")));
         }
-        let (word, key) = what.split_once('.').map_or((what, None), |(word, key)| (word, Some(key)));
         match (KINDS.iter().find(|kind| kind.is_called(word)).and_then(|kind| kind.guest), key) {
             (Some(guest), None) => Ok(Self::Guest(guest)),
             (Some(guest), Some(key)) => Ok(Self::Key(guest, key.to_owned())),
@@ -162,6 +169,16 @@ impl Subject {
                 let methods = Method::ALL.into_iter().filter(|method| wanted.is_none_or(|wanted| wanted == *method));
                 methods.filter_map(|method| Some(contract.find(method, path)?.endpoint)).collect()
             }
+            Self::Thing(of, wanted, _) => {
+                let places =
+                    [(Method::Get, of.one), (Method::Post, of.made), (Method::Put, of.one), (Method::Delete, of.one)];
+                // To make and to change one is what there is to explain.
+                let meant = |method: Method| {
+                    wanted.map_or(matches!(method, Method::Post | Method::Put), |wanted| wanted == method)
+                };
+                let places = places.into_iter().filter(|(method, _)| meant(*method));
+                places.filter_map(|(method, path)| contract.endpoint(method, path)).collect()
+            }
         }
     }
 
@@ -174,6 +191,23 @@ impl Subject {
                 Found::Guest(*guest, keys.collect::<Result<_>>()?)
             }
             Self::Key(guest, key) => Found::Key(Box::new(contract.explain_key(*guest, key)?)),
+            Self::Thing(of, _, key) => {
+                let mut methods: Vec<ExplainedMethod> =
+                    self.endpoints(contract).iter().map(|endpoint| endpoint.explain()).collect();
+                if let Some(key) = key {
+                    let known: Vec<String> =
+                        methods.iter().flat_map(|m| m.parameters.iter().map(|p| p.name.clone())).collect();
+                    methods.retain_mut(|method| {
+                        method.parameters.retain(|parameter| parameter.name == *key);
+                        !method.parameters.is_empty()
+                    });
+                    if methods.is_empty() {
+                        let error = Error::usage(format!("a {} has no parameter `{key}`", of.noun));
+                        return Err(error.did_you_mean(closest(key, known.into_iter())));
+                    }
+                }
+                Found::Methods(methods)
+            }
             Self::Path(path, method) => match self.endpoints(contract).as_slice() {
                 // Whoever looks for a way to call it knows best what is close.
                 [] => {
@@ -189,8 +223,8 @@ impl Subject {
     /// What differs on the server, as far as it is about this.
     fn notes(&self, server: &Described) -> Vec<ParameterDifference> {
         let about = |difference: &ParameterDifference| match self {
-            Self::Key(_, key) => is_about(&difference.name, key),
-            Self::Guest(_) | Self::Path(..) => true,
+            Self::Key(_, key) | Self::Thing(.., Some(key)) => is_about(&difference.name, key),
+            Self::Guest(_) | Self::Path(..) | Self::Thing(..) => true,
         };
         let mut notes: Vec<ParameterDifference> = Vec::new();
         for here in self.endpoints(embedded()) {
@@ -229,7 +263,7 @@ fn no_subject(what: &str, word: &str) -> Error {
         .collect();
     let guests: Vec<&str> = KINDS.iter().filter(|kind: &&&Kind| kind.guest.is_some()).map(|kind| kind.noun).collect();
     let error = Error::usage(format!("there is nothing called `{word}` to explain")).with_hint(Hint::Text(format!(
-        "a kind of guest is expected ({}), one of its keys, or a path of the API (/nodes)",
+        "a kind of guest is expected ({}), one of its keys, another kind (storage, user, …), or a path of the API (/nodes)",
         guests.join(", ")
     )));
     error.did_you_mean(with_key)

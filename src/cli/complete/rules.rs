@@ -46,6 +46,7 @@ pub(super) enum Source {
     ApiMethods,
     Explain,
     Snapshots,
+    Things(&'static str),
 }
 
 /// The commands that an argument belongs to (their last words; none for all), its id or the name of its value,
@@ -53,6 +54,7 @@ pub(super) enum Source {
 const RULES: &[(&str, &str, Source)] = &[
     ("config add-context", "name", Source::Nothing),
     ("config add-context", "node", Source::Nothing),
+    ("config add-context", "user", Source::Nothing),
     ("config", "name", Source::Contexts),
     ("", "context", Source::Contexts),
     ("", "expect-context", Source::Contexts),
@@ -74,7 +76,19 @@ const RULES: &[(&str, &str, Source)] = &[
     ("clone", "vmid", Source::Nothing),
     ("cp", "vmid", Source::Nothing),
     ("resize-disk", "target", Source::Targets),
+    ("token create", "resource-name", Source::Things("user")),
+    ("token create", "token-name", Source::Nothing),
+    ("create", "resource-name", Source::Nothing),
+    ("update", "resource-name", Source::Targets),
+    ("pool", "guests", Source::Vmids),
+    ("", "role", Source::Things("role")),
+    ("", "user", Source::Things("user")),
+    ("", "group", Source::Things("group")),
+    ("", "groups", Source::Things("group")),
+    ("", "token", Source::Things("token")),
     ("node", "targets", Source::Nodes),
+    ("", "node-name", Source::Nodes),
+    ("node", "vms", Source::Vmids),
     ("", "targets", Source::Targets),
     ("", "target", Source::Targets),
     ("", "status", Source::Statuses),
@@ -166,6 +180,7 @@ impl Source {
             Self::ApiParams => api::params(request).await,
             Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
+            Self::Things(noun) => sources::things(request, noun).await,
             Self::Snapshots => api::snapshots(request).await,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     config::{File, RESERVED},
     journal::{Filter, Journal},
     model::{GuestKind, Tags, Upid},
-    ops::{Power, When, power_verb},
+    ops::{Power, RESOURCES, When, power_verb},
 };
 
 /// A field as text.
@@ -98,9 +98,30 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "operation" => operations(request).await,
             "image" => here::images(request).await,
             "network" => here::networks(request).await,
-            _ => Vec::new(),
+            // `ha resource get`, `pool get`.
+            noun => {
+                let below = request.path.get(1).map(|word| format!("{noun}-{word}"));
+                match below.filter(|noun| RESOURCES.iter().any(|of| of.noun == noun)) {
+                    Some(noun) => things(request, &noun).await,
+                    None => things(request, noun).await,
+                }
+            }
         },
     }
+}
+
+/// The things of a kind that is on a server alone, by name.
+pub(super) async fn things(request: &Request, noun: &str) -> Vec<Candidate> {
+    let Some(of) = RESOURCES.iter().find(|of| of.noun == noun) else { return Vec::new() };
+    let (path, params) = of.list;
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    // Tokens stand within their users.
+    let fields = if noun == "token" { &["userid", "tokens"][..] } else { of.keys };
+    let rows = request.live.list(path, params, fields).await;
+    for row in (of.rows)(rows.into_iter().map(serde_json::Value::Object).collect()) {
+        names.insert(of.name_of(&row));
+    }
+    names.into_iter().map(|name| Candidate::new(name, "")).collect()
 }
 
 async fn guest_targets(request: &Request, kind: GuestKind) -> Vec<Candidate> {

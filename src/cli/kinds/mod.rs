@@ -1,13 +1,23 @@
 //! The resource kinds: one small file each, one line here.
 
+mod acl;
+mod cluster;
 mod container;
+mod ha;
 #[cfg(target_os = "linux")]
 mod image;
+mod mapping;
 #[cfg(target_os = "linux")]
 mod network;
 mod node;
 mod operation;
+mod people;
+mod permission;
+mod pool;
+mod scheduled;
+mod storage;
 mod task;
+mod token;
 mod vm;
 
 use super::verb::Kind;
@@ -21,6 +31,20 @@ pub(crate) const KINDS: &[&Kind] = &[
     &task::KIND,
     &operation::KIND,
     &node::KIND,
+    &storage::KIND,
+    &pool::KIND,
+    &people::USER,
+    &people::GROUP,
+    &people::ROLE,
+    &people::REALM,
+    &token::KIND,
+    &acl::KIND,
+    &permission::KIND,
+    &scheduled::BACKUP_JOB,
+    &scheduled::REPLICATION,
+    &ha::KIND,
+    &mapping::KIND,
+    &cluster::KIND,
     #[cfg(target_os = "linux")]
     &image::KIND,
     #[cfg(target_os = "linux")]

@@ -1,5 +1,9 @@
 //! `node`: the machines of a cluster.
 
+mod look;
+mod power;
+
+use clap::Arg;
 use serde::Serialize;
 
 use crate::{
@@ -27,8 +31,29 @@ pub(super) const KIND: Kind = Kind {
     paths: &["/nodes", "/nodes/{node}"],
     of: Of::Backends,
     columns: headings::<NodeRow>,
-    verbs: || vec![Box::new(LIST), Box::new(GET)],
+    verbs: || {
+        vec![
+            Box::new(LIST),
+            Box::new(GET),
+            Box::new(look::DESCRIBE),
+            Box::new(look::TASKS),
+            Box::new(look::SYSLOG),
+            Box::new(look::SERVICES),
+            Box::new(look::CERTIFICATES),
+            Box::new(power::START_ALL),
+            Box::new(power::STOP_ALL),
+            Box::new(power::SERVICE),
+            Box::new(power::WAKE),
+            Box::new(power::SHUTDOWN),
+            Box::new(power::REBOOT),
+        ]
+    },
 };
+
+/// The node of a verb on one.
+fn node_arg() -> Arg {
+    Arg::new("node-name").value_name("NODE").required(true).help("The node's name")
+}
 
 #[derive(Serialize)]
 struct NodeRow {

@@ -5,6 +5,7 @@
 mod arrange;
 mod csv;
 mod custom_columns;
+pub(crate) mod fields;
 mod format;
 pub(crate) mod human;
 mod jq;

@@ -112,11 +112,23 @@ pub(crate) fn write_cells(
     rows: Vec<Vec<String>>,
     style: &Style,
 ) -> io::Result<()> {
+    write_coloured(out, titles, rows, style, |_| false, |_, _| None)
+}
+
+/// The same with numbers to the right, and colours.
+pub(crate) fn write_coloured(
+    out: &mut dyn Write,
+    titles: Vec<String>,
+    rows: Vec<Vec<String>>,
+    style: &Style,
+    right: impl Fn(usize) -> bool,
+    colour: impl Fn(usize, &str) -> Option<Colour>,
+) -> io::Result<()> {
     let header: Vec<Cell> = titles.into_iter().map(Cell::new).collect();
     let cells: Vec<Cell> = rows.into_iter().flatten().map(Cell::new).collect();
     let columns = header.len();
     let header = style.headers.then_some(header.as_slice());
-    write_lines(out, &mut vec![0; columns], header, &cells, |_| false, |_, _| None)
+    write_lines(out, &mut vec![0; columns], header, &cells, right, colour)
 }
 
 fn write_lines(

@@ -1,44 +1,18 @@
-//! Realms, roles, grants, and who may do what.
+//! Grants, and who may do what.
 //!
-//! Users and tokens are in [`user`](super::user); tickets are the kit's.
+//! Users and tokens are in [`user`](super::user), groups and roles in [`group`](super::group); tickets are the kit's.
 
 use serde_json::{Map, Value, json};
 
 use super::{Context, Reply, Route};
 use crate::{
     model::Method::{Get, Put},
-    sandbox::world::{
-        access::{Grant, REALMS, is_acl_path},
-        roles::{ROLES, role},
-    },
+    sandbox::world::access::{Grant, is_acl_path},
     server::Fault,
 };
 
-pub(super) const TABLE: &[Route] = &[
-    (Get, "/access/domains", |_| Ok(domains())),
-    (Get, "/access/roles", |_| Ok(roles())),
-    (Get, "/access/roles/{roleid}", one_role),
-    (Get, "/access/acl", grants),
-    (Put, "/access/acl", change_grants),
-    (Get, "/access/permissions", permissions),
-];
-
-fn domains() -> Reply {
-    let rows = REALMS.iter().map(|(realm, kind, comment)| json!({"realm": realm, "type": kind, "comment": comment}));
-    Reply::data(rows.collect::<Vec<_>>())
-}
-
-fn roles() -> Reply {
-    let rows =
-        ROLES.iter().map(|(name, privileges)| json!({"roleid": name, "privs": privileges.join(","), "special": 1}));
-    Reply::data(rows.collect::<Vec<_>>())
-}
-
-fn one_role(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let name = context.need("roleid")?;
-    let privileges = role(name).ok_or_else(|| Fault::die(format!("role '{name}' does not exist")))?;
-    Ok(Reply::data(privileges.iter().map(|name| ((*name).to_owned(), 1.into())).collect::<Map<String, Value>>()))
-}
+pub(super) const TABLE: &[Route] =
+    &[(Get, "/access/acl", grants), (Put, "/access/acl", change_grants), (Get, "/access/permissions", permissions)];
 
 fn grants(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let all = context.may("/access", &["Sys.Audit", "Permissions.Modify"]);
@@ -64,7 +38,7 @@ fn change_grants(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let propagate = context.param("propagate") != Some("0");
     let mut changes = Vec::new();
     for name in list("roles") {
-        if role(name).is_none() {
+        if context.world.role(name).is_none() {
             return Err(failed(format!("role '{name}' does not exist")));
         }
         for (kind, plural) in [("user", "users"), ("group", "groups"), ("token", "tokens")] {
@@ -72,7 +46,7 @@ fn change_grants(context: &mut Context<'_>) -> Result<Reply, Fault> {
                 let known = match kind {
                     "user" => context.world.users.has(who),
                     "token" => context.world.tokens.has(who),
-                    _ => context.world.users.values().any(|user| user.groups.iter().any(|group| group == who)),
+                    _ => context.world.groups.has(who),
                 };
                 if !known {
                     return Err(failed(format!("no such {kind} ('{who}')")));

@@ -5,7 +5,11 @@
 use serde_json::{Value, json};
 
 use super::{Context, Reply, Route, figures, index, vmid};
-use crate::{model::Method::Get, sandbox::world::guest::Guest, server::Fault};
+use crate::{
+    model::Method::Get,
+    sandbox::world::{guest::Guest, seconds},
+    server::Fault,
+};
 
 pub(super) const TABLE: &[Route] = &[
     (Get, "/version", |_| Ok(version())),
@@ -14,8 +18,12 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/cluster/nextid", nextid),
     (Get, "/cluster/status", status),
     (Get, "/cluster/options", |_| Ok(options())),
+    (Get, "/cluster/log", log),
     (Get, "/cluster", |_| {
-        Ok(index("name", &["backup", "ha", "nextid", "options", "replication", "resources", "status", "tasks"]))
+        Ok(index(
+            "name",
+            &["backup", "ha", "log", "mapping", "nextid", "options", "replication", "resources", "status", "tasks"],
+        ))
     }),
 ];
 
@@ -81,9 +89,10 @@ fn pools(context: &Context<'_>, rows: &mut Vec<Value>) {
     }
 }
 
-fn storages(context: &Context<'_>, rows: &mut Vec<Value>) {
+/// The storages as the nodes have them.
+pub(super) fn storages(context: &Context<'_>, rows: &mut Vec<Value>) {
     for node in context.world.nodes.keys() {
-        for storage in context.world.storages.values() {
+        for storage in context.world.storages.values().filter(|storage| storage.is_on(node)) {
             let name = &storage.name;
             if !context.may(&format!("/storage/{name}"), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
                 continue;
@@ -140,4 +149,33 @@ fn status(context: &mut Context<'_>) -> Result<Reply, Fault> {
         })
     }));
     Ok(Reply::data(rows))
+}
+
+/// The lines that tasks leave in the cluster's log, the newest first. Of what is no task nothing is kept.
+fn log(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let everything = context.may("/", &["Sys.Syslog"]);
+    let own = context.authid();
+    let mut lines: Vec<(i64, String, &str, &str, u32)> = Vec::new();
+    let world = &*context.world;
+    let tasks = world.running.values().chain(world.finished.values());
+    for task in tasks.filter(|task| everything || task.authid == own) {
+        let (upid, who, node) = (&task.upid, task.authid.as_str(), task.node.as_str());
+        lines.push((task.start, format!("starting task {upid}"), who, node, task.pid));
+        if let Some(exit) = &task.exit {
+            lines.push((task.end, format!("end task {upid} {exit}"), who, node, task.pid));
+        }
+    }
+    // What happened in the same moment stays in its order, too.
+    lines.reverse();
+    lines.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+    let most = context.number("max").and_then(|most| usize::try_from(most).ok()).unwrap_or(lines.len());
+    let count = lines.len();
+    let rows = lines.into_iter().take(most).enumerate().map(|(at, (time, msg, user, node, pid))| {
+        let uid = (count - at).to_string();
+        json!({
+            "id": format!("{uid}:{node}"), "uid": uid, "time": seconds(time), "node": node, "user": user,
+            "tag": "pvedaemon", "pri": 6, "pid": pid, "msg": msg,
+        })
+    });
+    Ok(Reply::data(rows.collect::<Vec<_>>()))
 }

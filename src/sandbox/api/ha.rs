@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(super) const TABLE: &[Route] = &[
-    (Get, "/cluster/ha", |_| Ok(index("id", &["status", "resources"]))),
+    (Get, "/cluster/ha", |_| Ok(index("id", &["status", "resources", "rules"]))),
     (Get, "/cluster/ha/resources", list),
     (Post, "/cluster/ha/resources", create),
     (Get, "/cluster/ha/resources/{sid}", |context| one(context).map(Reply::data)),

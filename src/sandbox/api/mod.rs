@@ -7,11 +7,14 @@ mod clone;
 mod cluster;
 mod config;
 mod create;
+mod definition;
 mod disk;
 mod figures;
+mod group;
 mod guest;
 mod ha;
 mod jobs;
+mod machine;
 mod node;
 mod pool;
 mod power;
@@ -19,6 +22,7 @@ mod remove;
 mod snapshot;
 mod storage;
 mod task;
+mod thing;
 mod user;
 
 use super::world::{
@@ -50,9 +54,13 @@ const TABLES: &[&[Route]] = &[
     snapshot::TABLE,
     task::TABLE,
     node::TABLE,
+    machine::TABLE,
     storage::TABLE,
+    definition::TABLE,
     pool::TABLE,
     access::TABLE,
+    group::TABLE,
+    thing::TABLE,
     user::TABLE,
     ha::TABLE,
     jobs::TABLE,

@@ -17,15 +17,31 @@ use crate::{
 
 pub(super) const TABLE: &[Route] = &[
     (Get, "/nodes", list),
-    (Get, "/nodes/{node}", |context| {
-        context
-            .node()
-            .map(|_| index("name", &["lxc", "network", "qemu", "status", "storage", "tasks", "time", "version"]))
-    }),
+    (Get, "/nodes/{node}", |context| context.node().map(|_| index("name", NODE))),
     (Get, "/nodes/{node}/status", status),
     (Get, "/nodes/{node}/time", time),
     (Get, "/nodes/{node}/network", networks),
     (Get, "/nodes/{node}/network/{iface}", network),
+];
+
+/// What there is below a node.
+const NODE: &[&str] = &[
+    "certificates",
+    "lxc",
+    "network",
+    "qemu",
+    "replication",
+    "services",
+    "startall",
+    "status",
+    "stopall",
+    "storage",
+    "syslog",
+    "tasks",
+    "time",
+    "version",
+    "vzdump",
+    "wakeonlan",
 ];
 
 fn list(context: &mut Context<'_>) -> Result<Reply, Fault> {

@@ -4,7 +4,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Context, Reply, Route, cluster::visible, figures, vmid};
+use super::{
+    Context, Reply, Route,
+    cluster::{storages, visible},
+    figures, vmid,
+};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
     sandbox::world::node::Pool,
@@ -45,7 +49,14 @@ fn one(context: &mut Context<'_>) -> Result<Value, Fault> {
     let mut row = described(name, pool);
     let members = visible(context).filter(|guest| guest.pool.as_deref() == Some(name));
     let members = members.filter(|guest| context.param("type").is_none_or(|kind| kind == guest.kind.api()));
-    let members: Vec<Value> = members.map(|guest| figures::resource(context.world, guest, context.now)).collect();
+    let members = members.map(|guest| figures::resource(context.world, guest, context.now));
+    let mut members: Vec<Value> = members.collect();
+    if context.param("type").is_none_or(|kind| kind == "storage") {
+        let mut rows = Vec::new();
+        storages(context, &mut rows);
+        rows.retain(|row| row["storage"].as_str().is_some_and(|name| pool.storages.iter().any(|have| have == name)));
+        members.extend(rows);
+    }
     row.insert("members".into(), members.into());
     Ok(row.into())
 }
@@ -55,7 +66,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if context.world.pools.has(name) {
         return Err(Fault::die(format!("create pool failed: pool '{name}' already exists")));
     }
-    let pool = Pool { comment: context.param("comment").map(str::to_owned) };
+    let pool = Pool { comment: context.param("comment").map(str::to_owned), storages: Vec::new() };
     context.world.pools.insert(name.to_owned(), pool);
     Ok(Reply::null())
 }
@@ -67,6 +78,23 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let pool = pool.ok_or_else(|| Fault::die(format!("update pool failed: pool '{name}' does not exist")))?;
     if comment.is_some() {
         pool.comment = comment;
+    }
+    for storage in
+        context.request.params.get("storage").unwrap_or_default().split([',', ';', ' ']).filter(|text| !text.is_empty())
+    {
+        let has = pool.storages.iter().any(|have| have == storage);
+        let wrong = match (context.request.params.get("delete") == Some("1"), has) {
+            (true, false) => Some(format!("Storage '{storage}' is not a pool member")),
+            (false, true) => Some(format!("Storage '{storage}' is already a pool member")),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(Fault::die(format!("update pool failed: {wrong}")));
+        }
+        match has {
+            true => pool.storages.retain(|have| have != storage),
+            false => pool.storages.push(storage.to_owned()),
+        }
     }
     for text in context.param("vms").unwrap_or_default().split([',', ';', ' ']).filter(|text| !text.is_empty()) {
         let number = vmid("vms", text)?;
@@ -96,6 +124,10 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if let Some(member) = context.world.guests.values().find(|guest| guest.pool.as_deref() == Some(name)) {
         let (word, vmid) = (member.word(), member.vmid);
         return Err(Fault::die(format!("delete pool failed: pool '{name}' is not empty (contains {word} {vmid})")));
+    }
+    if let Some(storage) = context.world.pools.get(name).and_then(|pool| pool.storages.first()) {
+        let contains = format!("(contains storage '{storage}')");
+        return Err(Fault::die(format!("delete pool failed: pool '{name}' is not empty {contains}")));
     }
     context.world.pools.remove(name);
     Ok(Reply::null())

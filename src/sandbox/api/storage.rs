@@ -9,7 +9,6 @@ use crate::{
     model::Method::{Delete, Get},
     sandbox::world::{
         effect::Effect,
-        hash,
         node::{Storage, Volume, volume_key},
         seconds,
         task::Order,
@@ -36,40 +35,44 @@ fn visible<'c>(context: &'c Context<'_>) -> impl Iterator<Item = &'c Storage> {
     all.filter(|storage| context.may(&format!("/storage/{}", storage.name), SEE))
 }
 
-fn defined(storage: &Storage) -> Value {
+fn defined(storage: &Storage, digest: &str) -> Value {
     let mut row = Map::new();
     row.insert("storage".into(), storage.name.as_str().into());
     row.insert("type".into(), storage.kind.as_str().into());
     row.insert("content".into(), storage.content.join(",").into());
-    row.insert("digest".into(), hash("storage.cfg")[..40].into());
+    row.insert("digest".into(), digest.into());
     for (key, value) in &storage.keys {
-        row.insert(key.clone(), value.as_str().into());
+        let flag = ["disable", "shared"].contains(&key.as_str()).then(|| u8::from(value == "1"));
+        row.insert(key.clone(), flag.map_or_else(|| value.as_str().into(), Value::from));
     }
     row.into()
 }
 
 fn definitions(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let rows = visible(context).filter(|storage| context.param("type").is_none_or(|kind| kind == storage.kind));
-    Ok(Reply::data(rows.map(defined).collect::<Vec<_>>()))
+    let digest = context.world.storage_digest();
+    Ok(Reply::data(rows.map(|storage| defined(storage, &digest)).collect::<Vec<_>>()))
 }
 
 fn definition(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("storage")?;
     let storage = context.world.storages.get(name);
-    Ok(Reply::data(defined(storage.ok_or_else(|| Fault::die(format!("storage '{name}' does not exist")))?)))
+    let storage = storage.ok_or_else(|| Fault::die(format!("storage '{name}' does not exist")))?;
+    Ok(Reply::data(defined(storage, &context.world.storage_digest())))
 }
 
 /// The storage in the path.
 fn find<'c>(context: &'c Context<'_>) -> Result<&'c Storage, Fault> {
-    context.node()?;
-    let found = context.world.storages.get(context.need("storage")?);
+    let node = context.node()?;
+    let found = context.world.storages.get(context.need("storage")?).filter(|storage| storage.is_on(&node));
     found.ok_or_else(|| Fault::parameter("storage", "No such storage."))
 }
 
 fn on_node(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let node = context.node()?;
     let wanted = |storage: &&Storage| {
-        context.param("storage").is_none_or(|name| name == storage.name)
+        storage.is_on(&node)
+            && context.param("storage").is_none_or(|name| name == storage.name)
             && context.param("content").is_none_or(|list| list.split(',').any(|content| storage.holds(content)))
     };
     let rows = visible(context).filter(wanted).map(|storage| {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, Reply, Route};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
-    sandbox::world::access::{REALMS, Token, User},
+    sandbox::world::access::{Token, User},
     server::Fault,
 };
 
@@ -20,6 +20,7 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/access/users/{userid}/token", tokens),
     (Get, "/access/users/{userid}/token/{tokenid}", token),
     (Post, "/access/users/{userid}/token/{tokenid}", create_token),
+    (Put, "/access/users/{userid}/token/{tokenid}", update_token),
     (Delete, "/access/users/{userid}/token/{tokenid}", remove_token),
 ];
 
@@ -118,15 +119,25 @@ fn take_over(context: &Context<'_>, user: &mut User) {
     }
 }
 
+/// Refuses a group that there is not.
+fn require_groups(context: &Context<'_>, act: &str) -> Result<(), Fault> {
+    let mut named = context.param("groups").unwrap_or_default().split([',', ';', ' ']).filter(|name| !name.is_empty());
+    match named.find(|name| !context.world.groups.has(*name)) {
+        Some(unknown) => Err(Fault::die(format!("{act}: no such group '{unknown}'"))),
+        None => Ok(()),
+    }
+}
+
 fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("userid")?;
     let realm = name.rsplit('@').next().unwrap_or_default();
-    if !REALMS.iter().any(|(have, _, _)| *have == realm) {
+    if !context.world.has_realm(realm) {
         return Err(Fault::die(format!("create user failed: domain '{realm}' does not exist")));
     }
     if context.world.users.has(name) {
         return Err(Fault::die(format!("create user failed: user '{name}' already exists")));
     }
+    require_groups(context, "create user failed")?;
     let password = context.param("password").map(|password| context.world.salted(password));
     let mut user = User { password, enable: true, ..User::default() };
     take_over(context, &mut user);
@@ -135,6 +146,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
 }
 
 fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    require_groups(context, "update user failed")?;
     let (name, user) = find(context)?;
     let mut user = user.clone();
     take_over(context, &mut user);
@@ -198,6 +210,38 @@ fn create_token(context: &mut Context<'_>) -> Result<Reply, Fault> {
     }
     context.world.tokens.insert(id.clone(), token);
     Ok(Reply::data(json!({"full-tokenid": id, "value": value, "info": info})))
+}
+
+fn update_token(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let id = token_id(context)?;
+    let word = context.need("tokenid")?;
+    let token = context.world.tokens.get(id.as_str());
+    let mut token = token.ok_or_else(|| Fault::die(format!("no such token '{word}' for user")))?.clone();
+    if let Some(privsep) = context.param("privsep") {
+        token.privsep = privsep == "1";
+    }
+    if let Some(expire) = context.number("expire") {
+        token.expire = expire;
+    }
+    if let Some(comment) = context.param("comment") {
+        token.comment = Some(comment.to_owned());
+    }
+    for gone in context.param("delete").unwrap_or_default().split(',') {
+        match gone {
+            "comment" => token.comment = None,
+            "expire" => token.expire = 0,
+            _ => {}
+        }
+    }
+    let mut answer = about_token(&token);
+    if context.flag("regenerate") {
+        let value = context.world.draw_uuid();
+        token.secret = context.world.salted(&value);
+        answer.insert("value".into(), value.into());
+        answer.insert("full-tokenid".into(), id.as_str().into());
+    }
+    context.world.tokens.insert(id, token);
+    Ok(Reply::data(Value::from(answer)))
 }
 
 fn remove_token(context: &mut Context<'_>) -> Result<Reply, Fault> {

@@ -15,7 +15,7 @@ use super::{
 /// The user to whom nothing is forbidden.
 pub(crate) const ROOT: &str = "root@pam";
 
-/// The realms: name, type and comment.
+/// The realms that every server has: name, type and comment.
 pub(crate) const REALMS: &[(&str, &str, &str)] =
     &[("pam", "pam", "Linux PAM standard authentication"), ("pve", "pve", "Proxmox VE authentication server")];
 
@@ -32,6 +32,12 @@ pub(crate) struct User {
     pub(crate) groups: Vec<String>,
     /// `comment`, `email`, `firstname`, `lastname`, `keys`.
     pub(crate) about: BTreeMap<String, String>,
+}
+
+/// Users to whom something can be granted at once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) comment: Option<String>,
 }
 
 /// An API token.
@@ -137,11 +143,25 @@ impl World {
             return privileges;
         }
         for (name, propagate) in roles {
-            for privilege in role(&name).unwrap_or_default() {
+            for privilege in self.role(&name).unwrap_or_default() {
                 *privileges.entry(privilege).or_default() |= propagate;
             }
         }
         privileges
+    }
+
+    /// The privileges of a role, built in or one's own, if there is such a role.
+    pub(crate) fn role(&self, name: &str) -> Option<Vec<&'static str>> {
+        let known = role(ADMINISTRATOR).unwrap_or_default();
+        let own = |names: &Vec<String>| {
+            known.iter().copied().filter(|known| names.iter().any(|name| name == known)).collect::<Vec<_>>()
+        };
+        role(name).map(<[_]>::to_vec).or_else(|| self.roles.get(name).map(own))
+    }
+
+    /// Whether there is a realm of this name.
+    pub(crate) fn has_realm(&self, name: &str) -> bool {
+        REALMS.iter().any(|(have, ..)| *have == name) || self.things.has(format!("/access/domains {name}").as_str())
     }
 
     fn pool_of(&self, path: &str) -> Option<&str> {

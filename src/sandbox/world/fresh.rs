@@ -156,7 +156,7 @@ fn people(world: &mut World) {
             Grant { path: "/".into(), kind: kind.into(), who: who.into(), role: "PVEAuditor".into(), propagate: true };
         world.grants.insert(grant.key(), grant);
     }
-    world.pools.insert("prod".into(), Pool { comment: Some("what customers see".into()) });
+    world.pools.insert("prod".into(), Pool { comment: Some("what customers see".into()), storages: Vec::new() });
 }
 
 fn guest(world: &mut World, plan: &Plan, nodes: u32, now: Millis) {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    access::{Grant, Token, User},
+    access::{Grant, Group, Token, User},
     guest::Guest,
     ha::Service,
     node::{Node, Pool, Storage, Volume},
@@ -30,6 +30,9 @@ use self::{
 
 /// Milliseconds since 1970.
 pub(crate) type Millis = i64;
+
+/// A definition: its keys as they were given, each with its values.
+pub(crate) type Thing = BTreeMap<String, Vec<String>>;
 
 /// What there is once in a sandbox: counters, the seed of its made-up numbers, its pace.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -126,6 +129,12 @@ world! {
     tokens: String => Token,
     /// By [`Grant::key`].
     grants: String => Grant,
+    /// By name.
+    groups: String => Group,
+    /// Privileges of roles of one's own, by name.
+    roles: String => Vec<String>,
+    /// Definitions that nothing here works with, by the path of their list and their name.
+    things: String => Thing,
     /// Guests under HA, by `vm:100` or `ct:110`.
     ha: String => Service,
     /// The keys of backup jobs, by id.

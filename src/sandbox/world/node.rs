@@ -55,6 +55,17 @@ impl Storage {
         self.content.iter().any(|have| have == content)
     }
 
+    /// A further key of its definition.
+    pub(crate) fn key(&self, key: &str) -> Option<&str> {
+        self.keys.iter().find(|(have, _)| have == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a node has it in use.
+    pub(crate) fn is_on(&self, node: &str) -> bool {
+        self.key("disable") != Some("1")
+            && self.key("nodes").is_none_or(|nodes| nodes.split([',', ';', ' ']).any(|have| have == node))
+    }
+
     /// Whether guests' disks are files here.
     pub(crate) fn is_dir(&self) -> bool {
         self.kind == "dir"
@@ -104,6 +115,8 @@ pub(crate) fn volume_key(node: &str, volid: &str) -> String {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Pool {
     pub(crate) comment: Option<String>,
+    #[serde(default)]
+    pub(crate) storages: Vec<String>,
 }
 
 /// How much of a storage is in use on a node.
@@ -131,6 +144,12 @@ impl World {
         let known: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
         let error = Error::not_found(format!("the sandbox has no node `{name}`"));
         error.with_hint(Hint::Text(format!("nodes here: {}", known.join(", "))))
+    }
+
+    /// What a change of a storage's definition must name to be sure that it knows them all.
+    pub(crate) fn storage_digest(&self) -> String {
+        let all: Vec<&Storage> = self.storages.values().collect();
+        super::hash(&serde_json::to_string(&all).unwrap_or_default())[..40].to_owned()
     }
 
     /// The volumes of a storage on a node.

@@ -249,16 +249,16 @@ fn key_args(args: &mut Vec<Arg>, key: &Key, schema: &'static Schema, kind: Guest
     let Some(base) = key.name.strip_suffix("[n]") else {
         let arg = Arg::new(key.name).long(key.name).help(key.help);
         let arg = if key.alias.is_empty() { arg } else { arg.visible_alias(key.alias) };
-        args.push(typed(arg, key, schema));
+        args.push(typed_key(arg, key, schema));
         return;
     };
     if is_family(base, kind, verb) {
         let help = format!("The same on the next free number (to {}). Repeatable", last_index(base));
-        args.push(typed(Arg::new(base).long(base).help(help), key, schema).action(ArgAction::Append));
+        args.push(typed_key(Arg::new(base).long(base).help(help), key, schema).action(ArgAction::Append));
     }
     for index in 0..=last_index(base) {
         let name = format!("{base}{index}");
-        let arg = typed(Arg::new(name.clone()).long(name).help(key.help), key, schema);
+        let arg = typed_key(Arg::new(name.clone()).long(name).help(key.help), key, schema);
         args.push(arg.hide(index > 0 || base == "unused"));
     }
     // The one without a number is explained by the first with one.
@@ -268,10 +268,16 @@ fn key_args(args: &mut Vec<Arg>, key: &Key, schema: &'static Schema, kind: Guest
     }
 }
 
-/// A flag's value by the key's type.
-fn typed(arg: Arg, key: &Key, schema: &'static Schema) -> Arg {
+/// A key's flag by its type.
+fn typed_key(arg: Arg, key: &Key, schema: &'static Schema) -> Arg {
+    let arg = typed(arg, (key.value, is_secret_key(key.name)), schema).hide_short_help(!key.common);
+    if key.name == ENV { arg.action(ArgAction::Append).allow_hyphen_values(false) } else { arg }
+}
+
+/// A flag's value by its type: with a word for it or none, and whether it is a secret.
+pub(crate) fn typed(arg: Arg, (value, secret): (&'static str, bool), schema: &'static Schema) -> Arg {
     let list = schema.values.join("|");
-    let value = match (key.value, schema.kind) {
+    let value = match (value, schema.kind) {
         ("", Kind::Boolean) => "BOOL",
         ("", Kind::Integer | Kind::Number) => "N",
         ("", _) if list.is_empty() => "TEXT",
@@ -280,14 +286,11 @@ fn typed(arg: Arg, key: &Key, schema: &'static Schema) -> Arg {
         (value, _) => value,
     };
     let unlisted = schema.kind == Kind::Boolean || value == list || schema.values.len() > MANY_VALUES;
-    let arg = arg.hide_possible_values(unlisted).hide_short_help(!key.common);
-    let arg = arg.value_name(value.to_owned()).value_parser(words(schema));
+    let arg = arg.hide_possible_values(unlisted).value_name(value.to_owned()).value_parser(words(schema));
     if schema.kind == Kind::Boolean {
         arg.num_args(0..=1).default_missing_value("1")
-    } else if is_secret_key(key.name) {
+    } else if secret {
         arg.num_args(0..=1).default_missing_value("").value_hint(ValueHint::FilePath)
-    } else if key.name == ENV {
-        arg.action(ArgAction::Append)
     } else {
         // QEMU's own arguments and plain texts may begin with a dash.
         arg.allow_hyphen_values(matches!(value, "ARGS" | "TEXT"))

@@ -16,6 +16,8 @@ use clap::Command;
 
 pub(super) use file::{at_line, file_arg, read_file};
 pub(super) use flags::config_args;
+pub(crate) use flags::typed;
+pub(crate) use secret::secret as value_of_secret;
 pub(super) use typed::{Typed, swallowed};
 
 /// The flag for keys that the contract does not have.

@@ -25,7 +25,7 @@ fn read(cx: &Cx, what: &str, file: &str) -> Result<String> {
 }
 
 /// The value of a secret key: from a file, from stdin, or from a person.
-pub(super) fn secret(cx: &Cx, key: &str, typed: &str) -> Result<String> {
+pub(crate) fn secret(cx: &Cx, key: &str, typed: &str) -> Result<String> {
     let what = format!("`{key}`");
     let value = match typed.strip_prefix('@') {
         Some(file) => read(cx, &what, file)?,

@@ -107,8 +107,49 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
 
 /// Verbs that only read, on whatever kind.
 pub(super) const READS: &[&str] = &[
-    "list", "get", "describe", "history", "diff", "metrics", "wait", "logs", "watch", "attach", "show", "export",
-    "verify", "ls",
+    "list",
+    "get",
+    "describe",
+    "history",
+    "diff",
+    "metrics",
+    "wait",
+    "logs",
+    "watch",
+    "attach",
+    "show",
+    "export",
+    "verify",
+    "ls",
+    "content",
+    "can-i",
+    "status",
+    "resources",
+    "log",
+    "options",
+    "next-id",
+    "tasks",
+    "syslog",
+    "services",
+    "certificates",
+];
+
+/// Commands about what is no guest: single calls, sent as those of `api post` are. The faults speak of guests and of what
+/// is read before a change, which some of these do not do, so they are not in the matrix yet.
+pub(super) const NOT_YET: &[&str] = &[
+    "storage",
+    "pool",
+    "user",
+    "group",
+    "role",
+    "realm",
+    "token",
+    "acl",
+    "ha",
+    "mapping",
+    "backup-job",
+    "replication",
+    "node",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";

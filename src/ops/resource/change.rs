@@ -1,0 +1,352 @@
+//! Changes of things, as plans: what call would be made, what changes, what is in the way or goes with it.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Resource,
+    uses::{Found, Tie},
+    value::{friendly, plain, same},
+};
+use crate::{
+    contract::{Kind, embedded},
+    model::{Class, Error, Hint, Method, NodeName, Params, Result, Upid, is_secret_at},
+    ops::{CallOutcome, CallPlan, CallRequest, Change, Interrupt, Observer, Ops, RunOptions, Status, raw::Subject},
+};
+
+/// What is asked of a thing that is made or changed.
+#[derive(Debug, Clone, Default)]
+pub struct ResourceRequest {
+    /// Parameters, by PVE's names.
+    pub set: Params,
+    /// What is to be unset.
+    pub unset: Vec<String>,
+    /// Parameters that are sent unchecked.
+    pub forced: Params,
+}
+
+/// What would be done to one thing. Without a call there is nothing to do, and `notes` say why.
+#[derive(Debug, Clone)]
+pub struct ResourcePlan {
+    /// `create`.
+    pub verb: &'static str,
+    /// `pool`.
+    pub noun: &'static str,
+    /// What it is called.
+    pub name: String,
+    /// The call.
+    pub call: Option<CallPlan>,
+    /// What changes.
+    pub changes: Vec<Change>,
+    /// What uses it, for one that is to be removed.
+    pub uses: Vec<Found>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// How it was found, to tell what changed if somebody was faster.
+    before: Option<(&'static Resource, Map<String, Value>)>,
+}
+
+/// What became of one: a row of the output of every change.
+#[derive(Debug, Serialize)]
+pub struct ResourceOutcome {
+    /// `pool`.
+    pub kind: &'static str,
+    /// What it is called.
+    pub name: String,
+    /// The node that does it, where there is one.
+    pub node: Option<NodeName>,
+    /// The verb.
+    pub verb: &'static str,
+    /// How it went.
+    pub status: Status,
+    /// The task.
+    pub upid: Option<Upid>,
+    /// How that ended, in the server's words.
+    pub exit_status: Option<String>,
+    /// Whether anything was sent and taken.
+    pub changed: bool,
+    /// The context.
+    pub context: String,
+    /// What the server answered.
+    #[serde(skip)]
+    pub data: Option<Value>,
+    /// Why it failed, or was not waited for.
+    #[serde(skip)]
+    pub error: Option<Error>,
+    /// The end of a failed task's log.
+    #[serde(skip)]
+    pub log: Vec<String>,
+}
+
+impl ResourcePlan {
+    /// `pool prod`.
+    pub fn label(&self) -> String {
+        let name = if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) };
+        match self.call.as_ref().and_then(|call| call.node.as_ref()) {
+            // A node is where it is.
+            Some(node) if self.noun != "node" => format!("{name} on {node}"),
+            _ => name,
+        }
+    }
+
+    /// The plan as data, secrets replaced.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "kind": self.noun,
+            "name": self.name,
+            "verb": self.verb,
+            "changes": self.changes,
+            "uses": self.uses,
+            "notes": self.notes,
+            "calls": self.call.iter().map(|plan| plan.call.to_json()).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Ops {
+    /// Plans one call about a thing, by a template of the API and its parameters, checked against the contract.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for parameters that the server would refuse.
+    pub async fn plan_resource_call(
+        &self,
+        verb: &'static str,
+        noun: &'static str,
+        name: &str,
+        (method, template): (Method, &str),
+        (params, forced): (Params, &Params),
+    ) -> Result<ResourcePlan> {
+        let request = CallRequest::new(embedded(), method, template, params.into(), forced, None)?;
+        let mut call = self.plan_call(request).await?;
+        call.subject = Some(Subject { verb, kind: noun, name: name.to_owned() });
+        let name = name.to_owned();
+        let (changes, uses, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(ResourcePlan { verb, noun, name, call: Some(call), changes, uses, notes, before: None })
+    }
+
+    /// Plans to make one. Only where the server gives the name there may be none.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for parameters that the server would refuse.
+    pub async fn plan_create_resource(
+        &self,
+        of: &'static Resource,
+        name: Option<&str>,
+        request: &ResourceRequest,
+    ) -> Result<ResourcePlan> {
+        self.require_server(of.plural)?;
+        let mut params = name.map(|name| of.named(name)).transpose()?.unwrap_or_default();
+        params.extend(of.fixed.iter().copied());
+        for (key, value) in request.set.iter() {
+            let schema = of.endpoint(Method::Post).and_then(|endpoint| endpoint.parameters.get(key));
+            params.push(key, friendly(key, value, schema)?);
+        }
+        let name = name.unwrap_or_default();
+        self.plan_resource_call("create", of.noun, name, (Method::Post, of.made), (params, &request.forced)).await
+    }
+
+    /// Plans a change: reads the thing, and keeps only what differs. What was read goes with it as its digest, where
+    /// the method takes one.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for parameters that the server would refuse, [`Class::NotFound`] when there is no such thing.
+    pub async fn plan_update_resource(
+        &self,
+        of: &'static Resource,
+        name: &str,
+        request: &ResourceRequest,
+    ) -> Result<ResourcePlan> {
+        let endpoint = of
+            .endpoint(Method::Put)
+            .ok_or_else(|| Error::usage(format!("{} cannot be changed, only made and removed", of.plural)))?;
+        let asked = request.set.iter().map(|(key, value)| {
+            friendly(key, value, endpoint.parameters.get(key)).map(|value| (key.to_owned(), value))
+        });
+        let asked = asked.collect::<Result<Params>>()?;
+        let mut whole = of.named(name)?;
+        let (mut unset, by_list) =
+            (Vec::new(), endpoint.parameters.get("delete").is_some_and(|s| s.kind == Kind::String));
+        for key in &request.unset {
+            if asked.get(key).is_some() {
+                return Err(Error::usage(format!("`{key}` is to be set and to be unset: give one of both")));
+            }
+            if endpoint.parameters.get(key).is_none() {
+                let error = Error::usage(format!("a {} has no `{key}` to unset", of.noun));
+                return Err(error.did_you_mean(endpoint.suggest(key)));
+            }
+            unset.push(key.as_str());
+        }
+        whole.extend(asked.iter());
+        // Checked before anything is asked of the server; what must be given and is not may be there.
+        let required = endpoint.parameters.properties.iter().filter(|(_, schema)| !schema.optional);
+        if required.map(|(key, _)| key).all(|key| whole.get(key).is_some()) {
+            CallRequest::new(embedded(), Method::Put, of.one, whole.into(), &request.forced, None)?;
+        }
+
+        let thing = self.resource(of, name).await?;
+        let shown = |key: &str, value: Option<String>| {
+            value.map(|value| if is_secret_at(of.one, key) { "***".to_owned() } else { value })
+        };
+        let (mut params, mut changes, mut notes) = (of.named(name)?, Vec::new(), Vec::new());
+        // Added to what is there, a list differs from it always.
+        let adds = asked.get("append") == Some("1");
+        for (key, value) in asked.iter() {
+            let before = thing.get(key).and_then(plain);
+            let is_same = before.as_deref().unwrap_or_default();
+            let is_same = !adds && same(is_same, value, endpoint.parameters.get(key));
+            if of.how.contains(&key) || key == "digest" {
+                params.push(key, value);
+            } else if !is_same || is_secret_at(of.one, key) {
+                changes.push(Change {
+                    key: key.into(),
+                    before: shown(key, before),
+                    after: shown(key, Some(value.into())),
+                });
+                params.push(key, value);
+            }
+        }
+        let (there, gone): (Vec<&str>, Vec<&str>) = unset.into_iter().partition(|key| thing.contains_key(*key));
+        for key in &there {
+            changes.push(Change {
+                key: (*key).into(),
+                before: shown(key, thing.get(*key).and_then(plain)),
+                after: None,
+            });
+            if !by_list {
+                params.push(*key, "");
+            }
+        }
+        if by_list && !there.is_empty() {
+            params.push("delete", there.join(","));
+        }
+        if !gone.is_empty() {
+            notes.push(format!("not set anyway: {}", gone.join(", ")));
+        }
+        if changes.is_empty() && request.forced.is_empty() {
+            notes.push("nothing to change".into());
+            let (uses, name) = (Vec::new(), name.to_owned());
+            return Ok(ResourcePlan {
+                verb: "update",
+                noun: of.noun,
+                name,
+                call: None,
+                changes,
+                uses,
+                notes,
+                before: None,
+            });
+        }
+        self.complete(endpoint, &thing, &mut params);
+        let target = (Method::Put, of.one);
+        let plan = self.plan_resource_call("update", of.noun, name, target, (params, &request.forced)).await?;
+        Ok(ResourcePlan { changes, notes, before: Some((of, thing)), ..plan })
+    }
+
+    /// What a change must say although it does not change it: the digest, and what the method requires.
+    fn complete(&self, endpoint: &crate::contract::Endpoint, thing: &Map<String, Value>, params: &mut Params) {
+        for (key, schema) in &endpoint.parameters.properties {
+            let wanted = key == "digest" || !schema.optional;
+            if let (true, None, Some(value)) = (wanted, params.get(key), thing.get(key)) {
+                match value {
+                    Value::Array(all) if schema.kind == Kind::Array => {
+                        params.extend(all.iter().filter_map(plain).map(|value| (key.clone(), value)));
+                    }
+                    value => params.extend(plain(value).map(|value| (key.clone(), value))),
+                }
+            }
+        }
+    }
+
+    /// Plans a removal, and finds out what uses the thing.
+    ///
+    /// # Errors
+    /// [`Class::Conflict`] where the server refuses because of that, with what it is.
+    pub async fn plan_delete_resource(
+        &self,
+        of: &'static Resource,
+        name: &str,
+        params: &Params,
+    ) -> Result<ResourcePlan> {
+        let thing = self.resource(of, name).await?;
+        let (uses, notes) = self.uses_of(of, name, &thing).await;
+        let held: Vec<&Found> = uses.iter().filter(|found| found.tie == Tie::Holds).collect();
+        if !held.is_empty() {
+            let by = held.iter().map(|found| found.what.as_str()).collect::<Vec<_>>().join(", ");
+            let error = Error::conflict(format!("cannot delete {}: it is in use by {by}", of.label(name)));
+            let hints: std::collections::BTreeSet<&str> = held.iter().map(|found| found.way_out).collect();
+            let hint = |error: Error, hint: &str| error.with_hint(Hint::Text(hint.replace("{name}", name)));
+            return Err(hints.into_iter().filter(|hint| !hint.is_empty()).fold(error, hint));
+        }
+        let mut whole = of.named(name)?;
+        whole.extend(params.iter());
+        let target = (Method::Delete, of.one);
+        let plan = self.plan_resource_call("delete", of.noun, name, target, (whole, &Params::new())).await?;
+        Ok(ResourcePlan { uses, notes, ..plan })
+    }
+
+    /// Carries a plan out.
+    pub async fn run_resource(
+        &self,
+        plan: ResourcePlan,
+        options: &RunOptions,
+        observer: &dyn Observer,
+        interrupt: &Interrupt,
+    ) -> ResourceOutcome {
+        let nothing = || CallOutcome {
+            status: Status::Ok,
+            data: None,
+            upid: None,
+            exit_status: None,
+            operation: None,
+            error: None,
+            log: Vec::new(),
+        };
+        let mut outcome = match &plan.call {
+            None => nothing(),
+            Some(call) => self.run_call(call, options, observer, interrupt).await,
+        };
+        if let Some((of, before)) = &plan.before
+            && let Some(error) = outcome.error.take()
+        {
+            outcome.error = Some(self.meanwhile(of, &plan.name, before, error).await);
+        }
+        let changed = plan.call.is_some() && matches!(outcome.status, Status::Ok | Status::Warning | Status::Running);
+        ResourceOutcome {
+            kind: plan.noun,
+            name: plan.name,
+            node: plan.call.and_then(|call| call.node),
+            verb: plan.verb,
+            status: outcome.status,
+            upid: outcome.upid,
+            exit_status: outcome.exit_status,
+            changed,
+            context: self.context().to_owned(),
+            data: outcome.data,
+            error: outcome.error,
+            log: outcome.log,
+        }
+    }
+
+    /// What somebody else changed since the thing was read, where that is why the server refused.
+    async fn meanwhile(&self, of: &Resource, name: &str, before: &Map<String, Value>, error: Error) -> Error {
+        if error.class() != Class::Conflict || !error.message().contains("changed by other user") {
+            return error;
+        }
+        let Ok(now) = self.resource(of, name).await else { return error };
+        let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let text = |value: Option<&Value>| value.and_then(plain).unwrap_or_else(|| "not set".into());
+        let changed = keys.into_iter().filter(|key| *key != "digest" && before.get(*key) != now.get(*key));
+        let changed = changed.map(|key| match is_secret_at(of.one, key) {
+            true => format!("`{key}`"),
+            false => format!("`{key}`: {} → {}", text(before.get(key)), text(now.get(key))),
+        });
+        let changed = changed.collect::<Vec<_>>().join("; ");
+        let what = if changed.is_empty() {
+            "what changed meanwhile is not this thing, but its neighbours in the same file: give the command again"
+                .into()
+        } else {
+            format!("meanwhile somebody changed {changed}; look at it, and give the command again")
+        };
+        error.with_hint(Hint::Text(what))
+    }
+}

@@ -1,0 +1,212 @@
+//! What a cluster has beside guests, pools, storages, users and the like: reads them, and plans their changes.
+//!
+//! Each sort is an entry of [`RESOURCES`]; which parameters it takes and what is right about them is the contract's
+//! knowledge. A change is one call, which is recorded and followed as every other.
+
+mod change;
+mod node;
+mod table;
+mod uses;
+mod value;
+
+use serde_json::{Map, Value};
+
+use super::{CallPlan, CallRequest, Ops};
+use crate::{
+    contract::{Endpoint, embedded},
+    model::{Class, Error, Hint, Method, Params, Result, closest},
+};
+
+pub use change::{ResourceOutcome, ResourcePlan, ResourceRequest};
+pub use node::{NODE_VERBS, NodeVerb, SERVICE_VERBS};
+pub use table::{RESOURCES, resource};
+pub use uses::{Found as FoundUse, Tie};
+pub use value::plain;
+
+/// One sort of thing on a server.
+#[derive(Debug)]
+pub struct Resource {
+    /// `pool`.
+    pub noun: &'static str,
+    /// `pools`.
+    pub plural: &'static str,
+    /// Where they are listed, and with which parameters.
+    pub list: (&'static str, &'static [(&'static str, &'static str)]),
+    /// Where new ones are made.
+    pub made: &'static str,
+    /// Where one of them is read, changed and removed.
+    pub one: &'static str,
+    /// The parameters that are its name, in the path or beside it. Between two stands [`between`](Self::between).
+    pub keys: &'static [&'static str],
+    /// What stands between the parts of a name: `!` in `ann@pve!laptop`.
+    pub between: char,
+    /// The rows in the answer of the list.
+    pub rows: fn(Value) -> Vec<Value>,
+    /// What of an answer about one is the thing itself.
+    pub shape: fn(Value) -> Value,
+    /// What the one that makes it is always told.
+    pub fixed: &'static [(&'static str, &'static str)],
+    /// Parameters of a change that say how, and are nothing that the thing has.
+    pub how: &'static [&'static str],
+    /// Who may use one, or be in it.
+    pub uses: &'static [uses::Use],
+    /// Methods that verbs of its own call, for the list of what is covered.
+    pub more: &'static [(Method, &'static str)],
+}
+
+impl Resource {
+    /// A sort whose list is where new ones are made, without anything special.
+    const fn new(
+        noun: &'static str,
+        plural: &'static str,
+        list: &'static str,
+        one: &'static str,
+        keys: &'static [&'static str],
+    ) -> Self {
+        Self {
+            noun,
+            plural,
+            list: (list, &[]),
+            made: list,
+            one,
+            keys,
+            between: '/',
+            rows: value::array,
+            shape: value::itself,
+            fixed: &[],
+            how: &[],
+            uses: &[],
+            more: &[],
+        }
+    }
+
+    /// The declaration of a method on one, or of the one that makes it.
+    pub fn endpoint(&self, method: Method) -> Option<&'static Endpoint> {
+        embedded().endpoint(method, if method == Method::Post { self.made } else { self.one })
+    }
+
+    /// What one is called, by its row.
+    pub fn name_of(&self, row: &Value) -> String {
+        let parts: Vec<String> = self.keys.iter().map(|key| row.get(key).and_then(plain).unwrap_or_default()).collect();
+        parts.join(&self.between.to_string())
+    }
+
+    /// A name as the parameters that it is made of.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for a name that has not all parts.
+    pub fn named(&self, name: &str) -> Result<Params> {
+        let parts: Vec<&str> = match self.keys.len() {
+            1 => vec![name],
+            count => name.splitn(count, self.between).collect(),
+        };
+        if parts.len() != self.keys.len() || parts.iter().any(|part| part.is_empty()) {
+            let form = self.keys.iter().map(|key| key.to_uppercase()).collect::<Vec<_>>();
+            let form = form.join(&self.between.to_string());
+            return Err(Error::usage(format!("`{name}` is no name of a {}: {form} is expected", self.noun)));
+        }
+        Ok(self.keys.iter().copied().zip(parts).collect())
+    }
+
+    /// `pool prod`.
+    pub fn label(&self, name: &str) -> String {
+        format!("{} {name}", self.noun)
+    }
+
+    fn read(&self, path: &str, params: Params) -> Result<CallRequest<'static>> {
+        CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new(), None)
+    }
+}
+
+impl Ops {
+    /// Refuses what only a server has.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] on this host.
+    pub fn require_server(&self, plural: &str) -> Result<()> {
+        if !self.backend().capabilities().here {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{plural} are on Proxmox VE clusters, and this host is none"))
+            .with_hint(Hint::Text("choose a context of a cluster: --context NAME".into())))
+    }
+
+    /// Makes a call that reads, by a template of the API and its parameters.
+    ///
+    /// # Errors
+    /// As [`CallRequest::new`] and [`read_call`](Self::read_call).
+    pub async fn read_at(&self, template: &str, params: Params) -> Result<Value> {
+        let request = CallRequest::new(embedded(), Method::Get, template, params.into(), &Params::new(), None)?;
+        let plan: CallPlan = self.plan_call(request).await?;
+        self.read_call(&plan).await
+    }
+
+    /// Refuses a node that there is not.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] with names that are like it.
+    pub async fn require_node(&self, name: &str) -> Result<()> {
+        let nodes = self.backend().nodes().await?;
+        if nodes.iter().any(|node| node.node.as_str() == name) {
+            return Ok(());
+        }
+        let close = closest(name, nodes.iter().map(|node| node.node.to_string()));
+        Err(Error::not_found(format!("no such node: `{name}`")).did_you_mean(close))
+    }
+
+    /// All of a sort that the user may see, by name.
+    ///
+    /// # Errors
+    /// Whatever the server says; [`Class::Usage`] where there is none.
+    pub async fn resources(&self, of: &Resource) -> Result<Vec<Value>> {
+        self.require_server(of.plural)?;
+        let (path, params) = of.list;
+        let plan = self.plan_call(of.read(path, params.iter().copied().collect())?).await?;
+        let mut rows = (of.rows)(self.read_call(&plan).await?);
+        rows.iter_mut().for_each(Value::sort_all_objects);
+        rows.sort_by_cached_key(|row| of.name_of(row));
+        Ok(rows)
+    }
+
+    /// One of a sort, with what names it.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] with names that are like it; whatever else the server says.
+    pub async fn resource(&self, of: &Resource, name: &str) -> Result<Map<String, Value>> {
+        self.require_server(of.plural)?;
+        let named = of.named(name)?;
+        let plan = self.plan_call(of.read(of.one, named.clone())?).await?;
+        let answer = match self.read_call(&plan).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.not_there(of, name, error).await),
+        };
+        // One that is asked for by a parameter of the list comes as a list.
+        let answer = match answer {
+            Value::Array(rows) if of.one == of.list.0 => rows.into_iter().next().unwrap_or_default(),
+            other => other,
+        };
+        let Value::Object(mut thing) = (of.shape)(answer) else {
+            return Err(self.not_there(of, name, Error::not_found(format!("no such {}: `{name}`", of.noun))).await);
+        };
+        for (key, value) in named.iter().filter(|(key, _)| of.keys.contains(key)) {
+            thing.entry(key).or_insert_with(|| value.into());
+        }
+        thing.sort_keys();
+        thing.values_mut().for_each(Value::sort_all_objects);
+        Ok(thing)
+    }
+
+    /// The error for one that may not be there: the server's word for that differs from area to area.
+    async fn not_there(&self, of: &Resource, name: &str, error: Error) -> Error {
+        if !matches!(error.class(), Class::NotFound | Class::Rejected | Class::Failed) {
+            return error;
+        }
+        let Ok(rows) = self.resources(of).await else { return error };
+        let names: Vec<String> = rows.iter().map(|row| of.name_of(row)).collect();
+        if names.iter().any(|have| have == name) {
+            return error;
+        }
+        let close = closest(name, names.into_iter());
+        Error::not_found(format!("no such {}: `{name}`", of.noun)).did_you_mean(close)
+    }
+}

@@ -1,0 +1,94 @@
+//! Who uses a thing, or is in it: looked for before one is removed, and shown with it.
+//!
+//! A table says where to look; what is found there is told apart by what a removal does to it.
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Resource;
+use crate::{
+    model::{Node, Params, Result},
+    ops::Ops,
+};
+
+/// What a removal does to what uses a thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tie {
+    /// It keeps the thing: the server refuses.
+    Holds,
+    /// It is removed with the thing.
+    Goes,
+    /// It stays, and what it names is gone.
+    Stays,
+}
+
+/// Where users of a thing are found.
+#[derive(Debug)]
+pub struct Use {
+    /// What is read for it; empty for the thing itself.
+    pub read: (&'static str, &'static [(&'static str, &'static str)]),
+    /// What a removal does to them.
+    pub tie: Tie,
+    /// What to do about those that hold; `{name}` is the thing's.
+    pub way_out: &'static str,
+    /// Those in an answer, in words.
+    pub find: fn(name: &str, answer: &Value) -> Vec<String>,
+}
+
+/// Something that uses a thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// What: `vm/100 (web-1)`.
+    pub what: String,
+    /// What a removal does to it.
+    pub tie: Tie,
+    #[serde(skip)]
+    pub(super) way_out: &'static str,
+}
+
+impl Ops {
+    /// What uses a thing; and what could not be read, in words.
+    pub async fn uses_of(&self, of: &Resource, name: &str, thing: &Map<String, Value>) -> (Vec<Found>, Vec<String>) {
+        let whole = Value::Object(thing.clone());
+        let looks = of.uses.iter().map(async |place| {
+            let (path, params) = place.read;
+            let mut params: Params = params.iter().copied().collect();
+            // A name in the path is this thing's.
+            params.extend(
+                of.named(name).unwrap_or_default().iter().filter(|(key, _)| path.contains(&format!("{{{key}}}"))),
+            );
+            let answer = match path {
+                "" => Ok(whole.clone()),
+                path if path.contains("{node}") => self.on_all_nodes(path, &params).await,
+                path => self.read_at(path, params).await,
+            };
+            (place, answer)
+        });
+        let (mut found, mut notes) = (Vec::<Found>::new(), Vec::new());
+        for (place, answer) in join_all(looks).await {
+            match answer {
+                Ok(answer) => {
+                    for what in (place.find)(name, &answer) {
+                        let one = Found { what, tie: place.tie, way_out: place.way_out };
+                        // A storage is listed once for each node.
+                        if !found.contains(&one) {
+                            found.push(one);
+                        }
+                    }
+                }
+                Err(error) => notes.push(format!("what uses it is not fully known: {error}")),
+            }
+        }
+        (found, notes)
+    }
+
+    /// The rows that the nodes have; one that is off or has nothing of it has none.
+    async fn on_all_nodes(&self, path: &str, params: &Params) -> Result<Value> {
+        let nodes = self.backend().nodes().await?;
+        let read = |node: &Node| self.read_at(path, params.clone().with("node", &node.node));
+        let answers = join_all(nodes.iter().map(read)).await;
+        Ok(answers.into_iter().flatten().flat_map(super::value::array).collect())
+    }
+}

@@ -1,0 +1,105 @@
+//! Values of things: as texts, as lists, and as people write them.
+
+use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
+use serde_json::Value;
+
+use crate::{
+    contract::Schema,
+    model::{Error, List, Result},
+    ops::friendly_value,
+};
+
+/// A value as the server would print it; a list with commas.
+pub fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Bool(truth) => Some(u8::from(*truth).to_string()),
+        Value::String(text) => Some(text.clone()),
+        Value::Array(all) => Some(all.iter().filter_map(plain).collect::<Vec<_>>().join(",")),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The rows of an answer that is a list of them.
+pub(super) fn array(answer: Value) -> Vec<Value> {
+    match answer {
+        Value::Array(rows) => rows,
+        _ => Vec::new(),
+    }
+}
+
+/// An answer that is the thing.
+pub(super) fn itself(answer: Value) -> Value {
+    answer
+}
+
+/// What a person may write, as PVE takes it: `yes`, and for the end of an account or a token a date, `90d`, `never`.
+pub(super) fn friendly(key: &str, value: &str, schema: Option<&Schema>) -> Result<String> {
+    match schema {
+        Some(_) if key == "expire" => seconds(value, Timestamp::now()),
+        Some(schema) => friendly_value(key, value, schema),
+        None => Ok(value.to_owned()),
+    }
+}
+
+/// An end as seconds since 1970; 0 is never.
+fn seconds(text: &str, now: Timestamp) -> Result<String> {
+    if text == "never" {
+        return Ok("0".to_owned());
+    }
+    let at = if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    } else if let Ok(date) = text.parse::<Date>() {
+        date.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp())
+    } else if let Ok(at) = text.parse::<Timestamp>() {
+        Some(at)
+    } else {
+        let later = |span: Span| now.to_zoned(TimeZone::UTC).checked_add(span).ok().map(|at| at.timestamp());
+        text.parse::<Span>().ok().and_then(later)
+    };
+    let wanted = "a date (2027-12-31), a time from now (90d), seconds since 1970 or `never` is expected";
+    at.map(|at| at.as_second().to_string()).ok_or_else(|| Error::usage(format!("`expire` `{text}`: {wanted}")))
+}
+
+/// Whether what is there and what is asked for are the same.
+pub(super) fn same(before: &str, after: &str, schema: Option<&Schema>) -> bool {
+    if before == after {
+        return true;
+    }
+    let members = |text: &str| {
+        let mut all: Vec<String> = List::from(text).iter().map(str::to_owned).collect();
+        all.sort();
+        all.dedup();
+        all
+    };
+    schema.is_some_and(Schema::is_list) && members(before) == members(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_date_a_while_or_never() {
+        let now: Timestamp = "2026-11-30T12:00:00Z".parse().unwrap();
+        for (text, wanted) in [
+            ("never", "0"),
+            ("0", "0"),
+            ("1796040000", "1796040000"),
+            ("1970-01-02", "86400"),
+            ("1970-01-01T00:01:00Z", "60"),
+            ("1d", &(now.as_second() + 86_400).to_string()),
+        ] {
+            assert_eq!(seconds(text, now).unwrap(), wanted, "{text}");
+        }
+        assert!(seconds("soon", now).unwrap_err().message().contains("`expire` `soon`"));
+    }
+
+    #[test]
+    fn lists_are_the_same_in_any_order() {
+        let list: Schema =
+            serde_json::from_value(serde_json::json!({"type": "string", "format": "pve-node-list"})).unwrap();
+        assert!(same("a,b", "b a", Some(&list)) && !same("a,b", "a", Some(&list)));
+        assert!(!same("a,b", "b,a", None) && same("x", "x", None));
+    }
+}
