@@ -29,7 +29,7 @@ fn parameters(view: &View, method: Method) -> impl Iterator<Item = (&'static str
         let is_fixed = of.fixed.iter().any(|(key, _)| *key == name) && method == Method::Post;
         let is_name = of.keys.contains(&name);
         // `delete` is how something is unset, except where it takes members away, which has verbs of its own.
-        !is_fixed && !is_name && !(method == Method::Put && ["delete", "digest"].contains(&name))
+        !(is_fixed || is_name || method == Method::Put && ["delete", "digest"].contains(&name))
     };
     all.map(|(name, schema)| (name.as_str(), schema)).filter(move |(name, _)| own(name))
 }

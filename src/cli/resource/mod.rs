@@ -25,6 +25,9 @@ use super::{
 };
 use crate::ops::Resource;
 
+/// Adds flags when the command that has them is built.
+pub(crate) type Late = fn(Command) -> Command;
+
 /// How a kind looks on the command line.
 pub(crate) struct View {
     /// What it is.
@@ -40,7 +43,7 @@ pub(crate) struct View {
     /// Whether the server gives a name to one that has none.
     pub(crate) is_named_by_server: bool,
     /// The flags, made when the verb is the one typed: those of one that is made, and of one that is changed.
-    pub(crate) late: (fn(Command) -> Command, fn(Command) -> Command),
+    pub(crate) late: (Late, Late),
 }
 
 impl View {

@@ -66,7 +66,7 @@ impl Ops {
             let chosen = params.get("vms").map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
             let goes = |guest: &&Guest| {
                 let named = chosen.as_ref().is_none_or(|chosen| chosen.contains(&guest.vmid.to_string()));
-                guest.node.as_str() == node && guest.status.to_string() == "running" && named
+                guest.node.as_str() == node && guest.status == "running" && named
             };
             let guests = self.backend().guests().await?;
             let found = |guest: &Guest| {

@@ -61,11 +61,14 @@ fn order(context: &Context<'_>, node: &str, kind: &'static str, id: String, take
     Order { node, kind, id, authid, takes, holds: Vec::new(), script: Vec::new(), effect: Effect::Nothing }
 }
 
+/// Whether a guest is meant.
+type Meant = fn(&Context<'_>, u32) -> bool;
+
 /// A task for each guest that is meant, and one that stands for all of them.
 fn all(
     context: &mut Context<'_>,
     kind: &'static str,
-    (words, act, is_meant): ([&'static str; 2], Act, fn(&Context<'_>, u32) -> bool),
+    (words, act, is_meant): ([&'static str; 2], Act, Meant),
 ) -> Result<Reply, Fault> {
     let node = context.node()?;
     let named = context.param("vms").map(|list| list.split([',', ';', ' ']).map(str::to_owned).collect::<Vec<_>>());

@@ -77,7 +77,7 @@ const LISTS: [&str; 1] = ["map"];
 const OTHER: [&str; 5] = ["delete", "digest", "password", "client-key", "check-connection"];
 
 fn area(context: &Context<'_>) -> Result<&'static Area, Fault> {
-    let template: &str = &context.request.template;
+    let template: &str = context.request.template;
     AREAS.iter().find(|area| template.starts_with(area.path)).ok_or_else(|| Fault::die("no such area"))
 }
 
