@@ -98,7 +98,7 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("none", "all is well", &[], Done),
     fault("reach", "no server", &[], NotDone).from(From::Nowhere),
     fault("reach", "the first of two endpoints is down", &[], Done).from(From::Twice),
-    fault("reach", "down before the change, for 100 ms", &[EARLIER, "GET {read}:down-after=100ms*1"], Done),
+    fault("reach", "down before the change, for a moment", &[EARLIER, "GET {read}:down-after=1ms*1"], Done),
     fault("reach", "down before the change, for good", &[EARLIER, "GET {read}:down-after=1000s*1"], NotDone),
     fault("answer", "cut off, not done", &["CHANGE /**:reset-before*1"], Nobody),
     fault("answer", "cut off, done", &["CHANGE /**:reset-after*1"], DoneUnseen),
