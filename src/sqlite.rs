@@ -156,6 +156,7 @@ impl Database {
     }
 
     /// For reading.
+    #[cfg(feature = "journal")]
     pub(crate) fn read_only(connection: Connection) -> Self {
         Self { connection, log: None }
     }
