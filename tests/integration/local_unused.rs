@@ -29,8 +29,10 @@ fn a_disk_that_is_detached_stays_until_it_is_unset_again() {
     assert_eq!(config("unused0"), None);
     let _ = env.run("vm update a --unset scsi1").ok();
     let _ = env.run("vm update a --set protection=1").ok();
-    let _ =
-        env.run("vm update a --unset unused0").exits(6).says(&["can't remove unused disk 'unused0' - protection mode"]);
+    let _ = env.run("vm update a --unset unused0").exits(6).says(&["it is protected, and unused0 is a disk of it"]);
+    // Who does not want to be warned is refused by the backend.
+    let refused = env.run("vm update a --unset unused0 --no-checks").exits(6);
+    let _ = refused.says(&["can't remove unused disk 'unused0' - protection mode"]);
     assert!(file(1).exists());
     let _ = env.run("vm update a --set protection=0").ok();
     let _ = env.run("vm update a --unset unused0 --dry-run").ok();

@@ -64,7 +64,7 @@ fn fields_are_data() {
     assert_snapshot!(env.run("vm list --field-selector stauts=running"), @"
     exit 2
     --- stderr
-    error: no row has a field `stauts` to filter by; columns have vmid, name, status, node, maxcpu, maxmem, uptime, tags, cpu, mem, maxdisk, pool, lock, type
+    error: no row has a field `stauts` to filter by; columns have vmid, name, status, node, maxcpu, maxmem, uptime, tags, cpu, mem, maxdisk, pool, lock, type, node_status
     hint: did you mean `status`?
     ");
     assert_snapshot!(env.run("vm list --field-selector 'maxmem>much'"), @"

@@ -157,13 +157,13 @@ fn the_command_line_itself() {
     assert_snapshot!(env.run("vm list --sort-by memroy"), @"
     exit 2
     --- stderr
-    error: no row has a field `memroy` to sort by; columns are vmid, name, status, node, cpus, memory, uptime, tags, cpu%, mem used, disk, pool, lock, type
+    error: no row has a field `memroy` to sort by; columns are vmid, name, status, node, cpus, memory, uptime, tags, cpu%, mem used, disk, pool, lock, type, node status
     hint: did you mean `memory`?
     ");
     assert_snapshot!(env.run("get vmz"), @"
     exit 2
     --- stderr
-    error: unknown kind `vmz`, known are vms, containers, tasks, operations, nodes, images, networks
+    error: unknown kind `vmz`, known are vms, containers, tasks, operations, nodes, storages, pools, users, groups, roles, realms, tokens, acls, permissions, backup-jobs, replications, ha-resources, mappings, clusters, images, networks
     hint: did you mean `vm` or `vms`?
     ");
     assert_snapshot!(env.run("vm list --timeout soon"), @"
@@ -200,7 +200,7 @@ fn the_command_line_itself() {
     assert_snapshot!(env.run("sandbox serve --listen 127.0.0.1:0 --fault 'GET /version:explode'"), @"
     exit 2
     --- stderr
-    error: `GET /version:explode` is no fault: the actions are delay=TIME, reset-before, reset-after, status=CODE, status-after=CODE and truncate-after
+    error: `GET /version:explode` is no fault: the actions are delay=TIME, delay-after=TIME, reset-before, reset-after, status=CODE, status-after=CODE, truncate-after, die=TEXT, down-after=TIME and task-ends=TEXT
     ");
 }
 
