@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use crate::harness::Env;
+#[cfg(target_os = "linux")]
+use crate::local_watch::Terminal;
 
 const RULES: &str = "\
 - verbs: [delete, stop]
@@ -99,4 +101,27 @@ fn what_is_wrong_in_a_rule_file_is_named_with_its_line() {
     let gone = Env::new().with("PVECTL_RULES_FILE", "gone.yaml");
     let _ = gone.run("vm stop 100").exits(2).says(&["the rule file `gone.yaml` does not exist"]);
     assert_eq!(gone.json("vm list")[0]["status"], json!("running"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_the_name_is_typed() {
+    let server = ruled(RULES).serve("");
+    let home = |name: &str| server.path(name).display().to_string();
+    let (rules, url, token) = (home("rules.yaml"), server.url.clone(), server.token.clone());
+    let vars = [
+        ("PVECTL_RULES_FILE", &*rules),
+        ("PVECTL_ENDPOINT", &*url),
+        ("PVECTL_TOKEN", &*token),
+        ("TERM", "xterm"),
+        ("NO_COLOR", "1"),
+    ];
+    for (typed, code) in [("db-2\r", 1), ("db-1\r", 0)] {
+        let mut terminal = Terminal::run(&server, &vars, &["vm", "stop", "102"]);
+        terminal.until("Type `db-1` to stop vm/102 on pve2");
+        assert_eq!(server.changes(), [""; 0]);
+        terminal.type_in(typed.as_bytes());
+        assert_eq!(terminal.ends(), Some(code), "{typed:?}");
+    }
+    assert_eq!(server.json("vm get 102")["status"], json!("stopped"));
 }
