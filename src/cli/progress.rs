@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -29,7 +29,8 @@ const BARS: usize = 10;
 /// Shows plans at work.
 pub(crate) struct Show {
     ui: Arc<Ui>,
-    began: Instant,
+    /// When the first step of each plan was begun.
+    begun: Mutex<HashMap<usize, Instant>>,
     bars: Mutex<HashMap<usize, ProgressBar>>,
     all: Option<All>,
 }
@@ -69,7 +70,11 @@ impl Show {
     /// `count` plans.
     pub(crate) fn new(ui: Arc<Ui>, count: usize) -> Self {
         let all = (count >= MANY && ui.draws()).then(|| All::new(&ui, count));
-        Self { ui, began: Instant::now(), bars: Mutex::default(), all }
+        Self { ui, begun: Mutex::default(), bars: Mutex::default(), all }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, HashMap<usize, Instant>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bar(&self, index: usize) -> ProgressBar {
@@ -116,6 +121,7 @@ pub(crate) fn show_share(bar: &ProgressBar, share: f64) {
 
 impl Observer for Show {
     fn step(&self, index: usize, plan: &Plan, step: &Step) {
+        self.begun().entry(index).or_insert_with(Instant::now);
         let what = match step.action {
             Action::Clone => "cloning",
             Action::Configure | Action::ConfigureInTask if plan.steps.len() > 1 => "configuring",
@@ -161,6 +167,7 @@ impl Observer for Show {
 
     fn outcome(&self, index: usize, outcome: &Outcome) {
         self.clear(index);
+        let began = self.begun().remove(&index);
         if let Some(all) = &self.all {
             all.ended(outcome.status);
         }
@@ -171,7 +178,7 @@ impl Observer for Show {
         let name = outcome.name.as_ref().map_or(String::new(), |name| format!(" ({name})"));
         let Words { name: verb, past, .. } = outcome.verb;
         let (mark, word) = ending(outcome.status, verb, past, outcome.exit_status.as_deref());
-        let took = self.began.elapsed().as_secs_f64();
+        let took = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         self.ui.say(format_args!("{mark} {}/{}{name} {word} ({took:.1}s)", outcome.kind, outcome.vmid));
     }
 
