@@ -86,8 +86,11 @@ pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, S
         hints.push(Hint::Locked(holder));
     }
     if message.contains("can't lock file") {
-        let again =
-            if status == 0 { "give the command again then" } else { "a change of a guest waits for it with --wait-lock 60s" };
+        let again = if status == 0 {
+            "give the command again then"
+        } else {
+            "a change of a guest waits for it with --wait-lock 60s"
+        };
         let hint = format!("another task has it at this moment: see `pvectl task list --running`; {again}");
         hints.push(Hint::Text(hint));
     }

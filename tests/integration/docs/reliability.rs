@@ -68,7 +68,7 @@ fn every_command_is_in_the_matrix_or_says_why_not() {
 #[test]
 fn what_no_server_can_do_is_refused_before_anything_is_sent() {
     for (words, line) in REFUSED {
-        let verb = Verb { words, with: "", line, setup: &[], slow: false };
+        let verb = Verb { words, with: "", line, setup: &[], slow: false, abreast: false };
         let (_, cell) = Prepared::new(&verb);
         assert_eq!(
             (cell.code, cell.changes.len(), cell.statuses.as_slice()),

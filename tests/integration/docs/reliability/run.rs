@@ -101,7 +101,8 @@ impl Prepared {
             skipped: 0,
         };
         let well = prepared.run(&FAULTS[0]);
-        prepared.last_read = well.reads.last().cloned();
+        let last = well.reads.last();
+        prepared.last_read = well.reads.iter().rev().find(|read| !verb.abreast || Some(*read) != last).cloned();
         if let Some((_, path)) = well.changes.first().and_then(|change| change.split_once(' ')) {
             path.clone_into(&mut prepared.change);
         }
@@ -122,9 +123,8 @@ impl Prepared {
         }
         let read = self.last_read.as_deref().unwrap_or("/**");
         let skip = self.skipped.to_string();
-        let rule = |rule: &&str| {
-            rule.replace("{read}", read).replace("{before}", &skip).replace("{change}", &self.change)
-        };
+        let rule =
+            |rule: &&str| rule.replace("{read}", read).replace("{before}", &skip).replace("{change}", &self.change);
         let rules: Vec<String> = fault.rules.iter().map(rule).collect();
         let served = Served::new(&home, fault.pace, &rules);
         served.write_context(&home, fault.from);

@@ -14,10 +14,13 @@ pub(super) struct Verb {
     pub(super) setup: &'static [&'static str],
     /// Whether tasks that are begun before do not end.
     pub(super) slow: bool,
+    /// Whether it sends the last reads before its change side by side: which of them a fault strikes is chance, so the
+    /// one before them is struck.
+    pub(super) abreast: bool,
 }
 
 const fn verb(words: &'static str, line: &'static str) -> Verb {
-    Verb { words, with: "", line, setup: &[], slow: false }
+    Verb { words, with: "", line, setup: &[], slow: false, abreast: false }
 }
 
 impl Verb {
@@ -64,7 +67,7 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm rename", "vm rename 101 other"),
     verb("vm add disk", "vm add disk 101 --volume local-lvm:4"),
     verb("vm add net", "vm add net 101 --bridge vmbr0"),
-    verb("vm remove", "vm remove 101 net0"),
+    Verb { abreast: true, ..verb("vm remove", "vm remove 101 net0") },
     verb("vm delete", "vm delete 103 --confirm"),
     verb("vm delete", "vm delete 100 --force --confirm").with("--force"),
     verb("vm snapshot create", "vm snapshot create 100 fresh"),
