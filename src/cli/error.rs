@@ -114,6 +114,9 @@ pub(crate) fn words(hint: &Hint) -> String {
             "the cluster counts {node} as online, but its API does not answer: look there, \
              `systemctl status pveproxy pvedaemon`"
         ),
+        Hint::DaemonSilent => "pveproxy answers there, but pvedaemon, which does the work, does not: look there, \
+             `systemctl status pvedaemon`, or ask another node (--host)"
+            .to_owned(),
         Hint::UnknownCertificate { endpoint, fingerprint } => format!(
             "if {endpoint} is yours and shows this fingerprint on its own console, trust it with --fingerprint {fingerprint} \
              (config add-context) or PVECTL_FINGERPRINT"

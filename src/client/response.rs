@@ -178,7 +178,11 @@ impl Answer {
             (595..=599, Some(node)) => error
                 .context(format!("{endpoint} got no answer from node `{node}` (status {})", self.status))
                 .with_hint(Hint::NodeUnreachable(node.to_owned())),
-            (502..=504 | 595..=599, _) => error.context(format!("{endpoint} (status {})", self.status)),
+            // Nothing of another node's: the part of the server that takes connections could not ask the one that works.
+            (595..=599, None) => error
+                .context(format!("{endpoint} could not ask its own pvedaemon (status {})", self.status))
+                .with_hint(Hint::DaemonSilent),
+            (502..=504, _) => error.context(format!("{endpoint} (status {})", self.status)),
             _ => match self.foreign() {
                 Some(kind) => error.context(format!(
                     "{endpoint} answered `{} {}` with {kind} (status {}), perhaps it is not a Proxmox VE API",

@@ -269,6 +269,7 @@ const TEXTS: &[(&str, Class)] = &[
     ("no such ", Class::NotFound),
     ("hostname lookup ", Class::NotFound),
     ("unable to find configuration file", Class::NotFound),
+    ("permission check failed", Class::Forbidden),
 ];
 
 /// What a text of the server's means on its own: a message, a task's exit status, a log line. `None` if the table has

@@ -37,6 +37,8 @@ pub enum Hint {
     NodeAway(String),
     /// The cluster has the node, but its API does not answer.
     NodeSilent(String),
+    /// The server takes connections, but what does the work there does not answer.
+    DaemonSilent,
     /// The server's certificate is not signed by anybody we know; its SHA-256 fingerprint.
     UnknownCertificate {
         /// The endpoint.
@@ -69,6 +71,10 @@ const ENDS: &[(&str, &str)] = &[
 ];
 const STOPPED: &str = "somebody stopped the task: look at the guest before it is done again";
 
+/// The server does not say which where several would do, or where it is one's own business.
+const UNNAMED: &str = "the user or token lacks a privilege, and the server does not say which: \
+                       `pvectl permission list -o wide` shows those that there are";
+
 /// What the server's words tell a person to do.
 pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> Vec<Hint> {
     let between = |open: &str, close: char| {
@@ -80,10 +86,16 @@ pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, S
         hints.push(Hint::Locked(holder));
     }
     if message.contains("can't lock file") {
-        let again =
-            if status == 0 { "give the command again then" } else { "a change waits for it with --wait-lock 60s" };
+        let again = if status == 0 {
+            "give the command again then"
+        } else {
+            "a change of a guest waits for it with --wait-lock 60s"
+        };
         let hint = format!("another task has it at this moment: see `pvectl task list --running`; {again}");
         hints.push(Hint::Text(hint));
+    }
+    if message.contains("cfs-lock") {
+        hints.push(Hint::Text("somebody else changes the same file of the cluster: give the command again".into()));
     }
     if let Some((_, hint)) = ENDS.iter().find(|(end, _)| status == 0 && message == *end) {
         hints.push(Hint::Text((*hint).to_owned()));
@@ -91,13 +103,16 @@ pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, S
     if status == 401 {
         hints.push(Hint::Credentials);
     }
-    if status == 403
-        && let Some((path, privilege)) = between("Permission check failed (", ')').and_then(|inner| {
+    // A task may find out as well.
+    if matches!(status, 0 | 403) && message.contains("Permission check failed") {
+        let named = between("Permission check failed (", ')').and_then(|inner| {
             inner.split_once(", ").map(|(path, privilege)| (path.to_owned(), privilege.replace('|', " or ")))
-        })
-        && path.starts_with('/')
-    {
-        hints.push(Hint::NeedsPrivilege { path, privilege });
+        });
+        hints.extend(match named.filter(|(path, _)| path.starts_with('/')) {
+            Some((path, privilege)) => Some(Hint::NeedsPrivilege { path, privilege }),
+            None if message.trim() == "Permission check failed" => Some(Hint::Text(UNNAMED.into())),
+            None => None,
+        });
     }
     if let Some(node) = between("hostname lookup '", '\'') {
         hints.push(Hint::NodeUnreachable(node));

@@ -148,6 +148,18 @@ async fn a_missing_node_is_named_and_says_whether_the_call_went_through() {
 }
 
 #[tokio::test]
+async fn without_a_node_in_the_path_it_is_the_servers_own_daemon() {
+    for (status, sent) in [("595 Connection refused", Sent::Answered), ("596 Connection timed out", Sent::Maybe)] {
+        let server = Server::start(move |_, _| reply(status, ""));
+        let error = server.client().send(&post("/pools")).await.unwrap_err();
+        assert_eq!((error.class(), error.sent()), (Class::Unreachable, Some(sent)), "{error}");
+        assert_eq!(error.hints(), [Hint::DaemonSilent]);
+        assert!(error.message().contains("pvedaemon") && error.message().contains(&status[4..]), "{error}");
+        assert_eq!(server.seen().len(), 1, "a change is sent once");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     for status in ["301 Moved Permanently", "308 Permanent Redirect"] {
         let server = Server::start(move |_, _| {

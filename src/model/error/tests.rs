@@ -54,5 +54,20 @@ fn what_a_task_leaves_open_is_told() {
 fn a_missing_privilege_is_named() {
     let error = Error::from_answer(403, "Permission check failed (/vms/100, VM.PowerMgmt)", BTreeMap::new());
     let want = Hint::NeedsPrivilege { path: "/vms/100".into(), privilege: "VM.PowerMgmt".into() };
-    assert_eq!(error.hints(), [want]);
+    assert_eq!(error.hints(), std::slice::from_ref(&want));
+    // A task finds out as well.
+    let error = Error::from_exit_status("Permission check failed (/vms/100, VM.PowerMgmt)");
+    assert_eq!((error.class(), error.hints()), (Class::Forbidden, [want].as_slice()));
+    // Where the server names none, what there is can be looked at.
+    let error = Error::from_answer(403, "Permission check failed", BTreeMap::new());
+    let [Hint::Text(hint)] = error.hints() else { panic!("{:?}", error.hints()) };
+    assert!(hint.contains("pvectl permission list"), "{hint}");
+}
+
+#[test]
+fn a_lock_of_the_cluster_is_a_conflict_with_a_way_out() {
+    let said = "error during cfs-locked 'file-user_cfg' operation: got lock request timeout";
+    let error = Error::from_answer(500, said, BTreeMap::new());
+    assert_eq!(error.class(), Class::Conflict);
+    assert!(matches!(error.hints(), [Hint::Text(hint)] if hint.contains("again")), "{:?}", error.hints());
 }

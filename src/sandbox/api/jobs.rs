@@ -87,6 +87,7 @@ fn add_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let Some((guest, number)) = id.split_once('-') else {
         return Err(Fault::parameter("id", format!("invalid format - invalid replication job id '{id}'\n")));
     };
+    may_replicate(context, guest)?;
     keys.insert("guest".into(), guest.to_owned());
     keys.insert("jobnum".into(), number.to_owned());
     context.world.replications.insert(id.to_owned(), keys);
@@ -95,6 +96,7 @@ fn add_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn remove_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
+    may_replicate(context, guest_of(id))?;
     let gone = context.world.replications.remove(id);
     gone.map(|_| Reply::null()).ok_or_else(|| no_replication(id))
 }
@@ -138,8 +140,15 @@ fn run_backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
             && !out.contains(&vmid.as_str())
             && pool.is_none_or(|pool| guest.pool.as_deref() == Some(pool))
     };
-    let guests: Vec<(&str, u32)> =
+    let may = |vmid: u32| context.may(&format!("/vms/{vmid}"), &["VM.Backup"]);
+    let meant: Vec<(&str, u32)> =
         context.world.guests_on(&node).filter(meant).map(|guest| (guest.word(), guest.vmid)).collect();
+    // The task finds out: it leaves a guest out of all of them, and fails over one that was named.
+    let (guests, refused): (Vec<(&str, u32)>, Vec<_>) = meant.into_iter().partition(|(_, vmid)| may(*vmid));
+    let effect = match refused.first().filter(|_| named.is_some()) {
+        Some((_, vmid)) => Effect::Fail(format!("Permission check failed (/vms/{vmid}, VM.Backup)")),
+        None => Effect::Nothing,
+    };
     let steps = guests.iter().enumerate().map(|(at, (word, vmid))| {
         let share = (at as f64 + 0.5) / guests.len() as f64;
         (share, format!("INFO: Finished Backup of {word} {vmid} (00:00:01)"))
@@ -153,9 +162,19 @@ fn run_backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
         takes: 300,
         holds: Vec::new(),
         script,
-        effect: Effect::Nothing,
+        effect,
     };
     Ok(context.begin(order))
+}
+
+/// The guest that a job is about: `100` of `100-0`.
+fn guest_of(id: &str) -> &str {
+    id.split('-').next().unwrap_or_default()
+}
+
+/// The contract lets everybody ask; the server looks at the guest.
+fn may_replicate(context: &Context<'_>, guest: &str) -> Result<(), Fault> {
+    context.require(&format!("/vms/{guest}"), &["VM.Replicate"])
 }
 
 fn no_replication(id: &str) -> Fault {
@@ -170,6 +189,7 @@ fn replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn update_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
+    may_replicate(context, guest_of(id))?;
     let mut keys = context.world.replications.get(id).ok_or_else(|| no_replication(id))?.clone();
     take_over(context, &mut keys);
     context.world.replications.insert(id.to_owned(), keys);
@@ -190,6 +210,7 @@ fn replications_on(context: &mut Context<'_>) -> Result<Reply, Fault> {
 /// It is noted; the node's own loop does it, a minute later at most, and not as a task.
 fn run_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
+    may_replicate(context, guest_of(id))?;
     context.world.replications.get(id).ok_or_else(|| no_replication(id))?;
     Ok(Reply::data("OK"))
 }

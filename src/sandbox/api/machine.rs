@@ -61,6 +61,8 @@ fn order(context: &Context<'_>, node: &str, kind: &'static str, id: String, take
     Order { node, kind, id, authid, takes, holds: Vec::new(), script: Vec::new(), effect: Effect::Nothing }
 }
 
+const POWER: &[&str] = &["VM.PowerMgmt"];
+
 /// Whether a guest is meant.
 type Meant = fn(&Context<'_>, u32) -> bool;
 
@@ -79,6 +81,13 @@ fn all(
         .filter(|guest| is_meant(context, guest.vmid))
         .map(|guest| (guest.kind, guest.vmid))
         .collect();
+    // For some of them it is enough to be allowed that for each.
+    if !context.may("/", POWER) {
+        match &named {
+            Some(named) => named.iter().try_for_each(|vmid| context.require(&format!("/vms/{vmid}"), POWER))?,
+            None => context.require("/", POWER)?,
+        }
+    }
     let parent = order(context, &node, kind, String::new(), 600);
     for (guest, vmid) in meant {
         let word = if guest == GuestKind::Qemu { words[0] } else { words[1] };

@@ -1,7 +1,7 @@
 //! Everything that goes wrong: the rules that make it happen, and what must be known afterwards.
 //!
-//! Data only. The rules are those of `pvectl sandbox serve --fault`; `{read}` is the
-//! last read before the first change, `{before}` how often the same was read before.
+//! Data only. The rules are those of `pvectl sandbox serve --fault`; `{change}` is
+//! the first change, `{read}` the last read before it, `{before}` how often the same was read before.
 
 use super::run::Cell;
 
@@ -77,7 +77,8 @@ const fn fault(group: &'static str, title: &'static str, rules: &'static [&'stat
 impl Fault {
     /// Whether it can be seen with a command that does this when all is well.
     pub(super) fn is_about(&self, well: &Cell) -> bool {
-        !self.of_tasks || well.starts_task
+        let needs_read = self.rules.iter().any(|rule| rule.contains("{read}"));
+        (!self.of_tasks || well.starts_task) && (!needs_read || well.reads_before())
     }
 
     const fn from(self, from: From) -> Self {
@@ -112,10 +113,10 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("status", "595", &["CHANGE /**:status=595*1"], NotDone),
     fault("status", "596, not done", &["CHANGE /**:status=596*1"], Nobody),
     fault("status", "596, done", &["CHANGE /**:status-after=596*1"], DoneUnseen),
-    fault("access", "401, token", &["CHANGE /nodes/**:status=401*1"], NotDone),
+    fault("access", "401, token", &["CHANGE {change}:status=401*1"], NotDone),
     Fault {
         asks_again: true,
-        ..fault("access", "401 once, password", &["CHANGE /nodes/**:status=401*1"], Done).from(From::Password)
+        ..fault("access", "401 once, password", &["CHANGE {change}:status=401*1"], Done).from(From::Password)
     },
     fault("access", "403", &[], NotDone).from(From::Reader),
     fault("task", "warnings", &["CHANGE /**:task-ends=WARNINGS: 1"], Done).of_tasks(0.0, ""),

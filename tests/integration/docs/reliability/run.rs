@@ -39,11 +39,18 @@ pub(super) struct Cell {
     pub(super) statuses: Vec<String>,
     /// Whether it started a task.
     pub(super) starts_task: bool,
+    /// Whether that task is a node's, and about no guest.
+    pub(super) is_of_node: bool,
     /// What was read before the first change.
     reads: Vec<String>,
 }
 
 impl Cell {
+    /// Whether it looked at anything before the first change.
+    pub(super) fn reads_before(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
     /// As it stands in a table: exit code, changes that reached the server, the journal's word.
     pub(super) fn short(&self) -> String {
         let statuses = if self.statuses.is_empty() { "–".to_owned() } else { self.statuses.join(", ") };
@@ -64,6 +71,8 @@ pub(super) struct Prepared {
     /// Operations that are in the journal already.
     before: i64,
     last_read: Option<String>,
+    /// The path of the first change.
+    change: String,
     /// How often that is read before.
     skipped: usize,
 }
@@ -81,15 +90,22 @@ impl Prepared {
             printed = home.run(line).raw.trim().to_owned();
         }
         drop(served);
+        // Made once, and not in each cell.
+        drop(Journal::open(&home.journal(), Arc::new(SystemClock), "here".into()).expect("a journal"));
         let mut prepared = Self {
             before: operations(&home, 0).first().map_or(0, |operation| operation.id.0),
             home,
             line: verb.line.replace("{upid}", &printed),
             last_read: None,
+            change: "/**".to_owned(),
             skipped: 0,
         };
         let well = prepared.run(&FAULTS[0]);
-        prepared.last_read = well.reads.last().cloned();
+        let last = well.reads.last();
+        prepared.last_read = well.reads.iter().rev().find(|read| !verb.abreast || Some(*read) != last).cloned();
+        if let Some((_, path)) = well.changes.first().and_then(|change| change.split_once(' ')) {
+            path.clone_into(&mut prepared.change);
+        }
         prepared.skipped =
             well.reads.iter().filter(|read| Some(*read) == prepared.last_read.as_ref()).count().max(1) - 1;
         (prepared, well)
@@ -107,7 +123,8 @@ impl Prepared {
         }
         let read = self.last_read.as_deref().unwrap_or("/**");
         let skip = self.skipped.to_string();
-        let rule = |rule: &&str| rule.replace("{read}", read).replace("{before}", &skip);
+        let rule =
+            |rule: &&str| rule.replace("{read}", read).replace("{before}", &skip).replace("{change}", &self.change);
         let rules: Vec<String> = fault.rules.iter().map(rule).collect();
         let served = Served::new(&home, fault.pace, &rules);
         served.write_context(&home, fault.from);
@@ -129,6 +146,7 @@ impl Prepared {
             changes: requests.iter().filter(is_change).map(|is| format!("{} {}", is.method, is.path)).collect(),
             statuses: operations.iter().rev().map(|operation| operation.status.to_string()).collect(),
             starts_task: operations.iter().any(|operation| operation.upid.is_some()),
+            is_of_node: operations.iter().filter_map(|it| it.upid.as_ref()).any(|upid| upid.id.parse::<u32>().is_err()),
             reads: reads.map(|logged| logged.path.clone()).collect(),
         }
     }
