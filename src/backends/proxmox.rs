@@ -222,9 +222,14 @@ impl Proxmox {
 
 /// Proxmox refuses a create without a word; there is one privilege that every create needs.
 fn name_privilege(step: &Step, error: Error) -> Error {
-    if step.action != Action::Create || error.class() != Class::Forbidden || !error.hints().is_empty() {
+    if step.action != Action::Create || error.class() != Class::Forbidden {
         return error;
     }
+    let error = match error.hints() {
+        [] => error,
+        [Hint::UnnamedPrivilege] => error.without_hint(0),
+        _ => return error,
+    };
     let path = format!("/vms/{}", step.guest.vmid);
     error.with_hint(Hint::NeedsPrivilege { path, privilege: "VM.Allocate".to_owned() })
 }

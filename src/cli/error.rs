@@ -103,6 +103,9 @@ pub(crate) fn words(hint: &Hint) -> String {
         Hint::NeedsPrivilege { path, privilege } => format!(
             "the user or token needs {privilege} on {path}; a token with privilege separation needs it of its own"
         ),
+        Hint::UnnamedPrivilege => "the user or token lacks a privilege, and the server does not say which: \
+             `pvectl permission list -o wide` shows those that there are"
+            .to_owned(),
         Hint::NodeUnreachable(node) => {
             format!("node `{node}` is down, or not called so: a node's short name is expected (see `pvectl node list`)")
         }

@@ -31,6 +31,8 @@ pub enum Hint {
         /// `VM.PowerMgmt`.
         privilege: String,
     },
+    /// A privilege is needed, and the server does not say which: several would do, or it is the user's own business.
+    UnnamedPrivilege,
     /// The node is down, or its name is wrong.
     NodeUnreachable(String),
     /// The cluster has lost the node.
@@ -71,10 +73,6 @@ const ENDS: &[(&str, &str)] = &[
 ];
 const STOPPED: &str = "somebody stopped the task: look at the guest before it is done again";
 
-/// The server does not say which where several would do, or where it is one's own business.
-const UNNAMED: &str = "the user or token lacks a privilege, and the server does not say which: \
-                       `pvectl permission list -o wide` shows those that there are";
-
 /// What the server's words tell a person to do.
 pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, String>) -> Vec<Hint> {
     let between = |open: &str, close: char| {
@@ -110,7 +108,7 @@ pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, S
         });
         hints.extend(match named.filter(|(path, _)| path.starts_with('/')) {
             Some((path, privilege)) => Some(Hint::NeedsPrivilege { path, privilege }),
-            None if message.trim() == "Permission check failed" => Some(Hint::Text(UNNAMED.into())),
+            None if message.trim() == "Permission check failed" => Some(Hint::UnnamedPrivilege),
             None => None,
         });
     }
