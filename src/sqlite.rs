@@ -4,17 +4,22 @@
 //! It knows files and not what is in them, deletes, replaces and repairs none, and has no words for people: each room
 //! that keeps a file says itself what is wrong with it.
 
+#[cfg(any(feature = "journal", all(feature = "local", target_os = "linux")))]
+mod database;
+
 use std::{
     error::Error,
     fs::{DirBuilder, File, OpenOptions},
     io,
-    ops::{Deref, DerefMut},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
+
+#[cfg(any(feature = "journal", all(feature = "local", target_os = "linux")))]
+pub(crate) use self::database::{Database, Safety};
 
 /// How long to wait while others write. Each of them holds the lock for one or two writes to the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -132,99 +137,6 @@ pub(crate) fn use_wal(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(has_log)
 }
 
-/// What a write promises once it is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Safety {
-    /// Outlives a loss of power.
-    Power,
-    /// Outlives the process.
-    Process,
-}
-
-/// A connection whose writes say what they promise.
-pub(crate) struct Database {
-    connection: Connection,
-    log: Option<Log>,
-}
-
-impl Database {
-    /// For reading and writing.
-    pub(crate) fn new(connection: Connection, path: &Path) -> rusqlite::Result<Self> {
-        let log = Log::of(path);
-        let log = use_wal(&connection)?.then_some(log);
-        Ok(Self { connection, log })
-    }
-
-    /// For reading.
-    #[cfg(feature = "journal")]
-    pub(crate) fn read_only(connection: Connection) -> Self {
-        Self { connection, log: None }
-    }
-
-    /// Writes all of it or nothing, as the only writer. Waits for others who write. What was made says what has to be
-    /// promised of it, and comes with the fate of its commit, since it may itself write when it is dropped.
-    pub(crate) fn write<T, E: From<rusqlite::Error>>(
-        &mut self,
-        safety: impl FnOnce(&T) -> Safety,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
-    ) -> Result<(T, rusqlite::Result<()>), E> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = work(&transaction)?;
-        let committed = transaction.commit().and_then(|()| match (safety(&result), &mut self.log) {
-            (Safety::Power, Some(log)) => log.sync().map_err(not_synced),
-            _ => Ok(()),
-        });
-        Ok((result, committed))
-    }
-}
-
-impl Deref for Database {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl DerefMut for Database {
-    fn deref_mut(&mut self) -> &mut Connection {
-        &mut self.connection
-    }
-}
-
-/// In which all that is committed stands first. `synchronous=FULL` would make SQLite wait for the disk twice in each
-/// process, for the log and, though its name is old, for the directory; and with its times, which nobody reads.
-struct Log {
-    path: PathBuf,
-    /// Whether its name may not be on the disk yet.
-    is_new: bool,
-    file: Option<File>,
-}
-
-impl Log {
-    /// That of this file, before it is made.
-    fn of(path: &Path) -> Self {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-wal");
-        let path = PathBuf::from(name);
-        Self { is_new: !path.exists(), path, file: None }
-    }
-
-    /// Waits until what is in it is on the disk.
-    fn sync(&mut self) -> io::Result<()> {
-        // No lock is on this file, so that closing it gives none away. It stays as long as anybody is connected.
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => OpenOptions::new().write(true).open(&self.path)?,
-        };
-        self.file.insert(file).sync_data()?;
-        if std::mem::take(&mut self.is_new) {
-            sync_directory(&self.path)?;
-        }
-        Ok(())
-    }
-}
-
 /// Makes the names in a file's directory outlive a loss of power.
 fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
@@ -235,12 +147,6 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
-}
-
-/// In SQLite's words, as if it had waited itself.
-fn not_synced(error: io::Error) -> rusqlite::Error {
-    let code = if error.kind() == io::ErrorKind::StorageFull { ffi::SQLITE_FULL } else { ffi::SQLITE_IOERR_FSYNC };
-    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(error.to_string()))
 }
 
 /// Whether something failed because there is no room for it.
