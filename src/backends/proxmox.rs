@@ -153,7 +153,7 @@ impl Backend for Proxmox {
     }
 
     async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskEntry>> {
-        Ok(self.tasks_and(query, &mut |_, error| Err(error)).await?)
+        self.tasks_and(query, &mut |_, error| Err(error)).await
     }
 
     async fn tasks_there(&self, query: &TaskQuery) -> Result<(Vec<TaskEntry>, Away)> {

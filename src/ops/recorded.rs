@@ -1,7 +1,7 @@
 //! One recorded operation under way: each request written down before it goes out, its task followed, its end noted.
 //!
-//! The only place that submits. A request whose answer was lost is never sent again: its task is looked for, once. What the requests are about, and
-//! in which order they go, is with `run` and `raw`.
+//! The only place that submits. A request whose answer was lost is never sent again: its task is looked for, once. What
+//! the requests are about, and in which order they go, is with `run` and `raw`.
 
 use std::time::Duration;
 

@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::{
     cli::{
         cx::Cx,
-        print::{self, Shape, human::ago},
+        print::{
+            self, Shape,
+            human::{ago, capital},
+        },
         rules,
         session::Session,
         ui::{style, styled},
@@ -121,9 +124,4 @@ fn ask(cx: &Cx, plans: &[&Plan]) -> Result<bool> {
         several => format!("{} these {}? This cannot be undone", capital(several[0].words.name), several.len()),
     };
     cx.ui.ask_yes(&question)
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -15,7 +15,11 @@ use crate::{
     backends::TaskQuery,
     cli::{
         cx::{Cx, texts},
-        print::{self, Shape, human::uptime},
+        print::{
+            self, Shape,
+            fields::{section, write_pairs},
+            human::uptime,
+        },
         session::{Access, Session},
         ui::{style, styled},
         verb::{Exit, Kind, Verb},
@@ -153,7 +157,7 @@ impl Described {
             ("Lock", self.text("lock")),
             ("Context", self.text("context")),
         ];
-        pairs(
+        write_pairs(
             out,
             facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.filter(|v| !v.is_empty())?))),
         )?;
@@ -249,19 +253,4 @@ fn plain(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
     }
-}
-
-fn section(out: &mut dyn Write, title: &str, lines: impl Iterator<Item = (String, String)>) -> io::Result<()> {
-    let mut lines = lines.peekable();
-    if lines.peek().is_none() {
-        return Ok(());
-    }
-    writeln!(out, "{}", styled(style::HEADER, title))?;
-    pairs(out, lines)
-}
-
-fn pairs(out: &mut dyn Write, lines: impl Iterator<Item = (String, String)>) -> io::Result<()> {
-    let lines: Vec<(String, String)> = lines.collect();
-    let width = lines.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
-    lines.iter().try_for_each(|(key, value)| writeln!(out, "  {key:width$}  {value}"))
 }

@@ -32,7 +32,7 @@ pub(crate) use config::{UnknownFlag, typed, value_of_secret};
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
-pub(crate) use mutate::{carry_out, in_turn, mutate, require_somebody_to_confirm, word};
+pub(crate) use mutate::{carry_out, exit_code, in_turn, mutate, require_somebody_to_confirm, word};
 pub(crate) use watch::{Watched, watch, watch_arg};
 
 use super::{

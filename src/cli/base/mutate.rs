@@ -253,7 +253,8 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>, whole: Option<
     if outcomes.is_empty() {
         return Ok(0);
     }
-    let mut code = exit_code(cx, &outcomes);
+    let went: Vec<_> = outcomes.iter().map(|outcome| (outcome.status, outcome.error.as_ref())).collect();
+    let mut code = exit_code(cx, &went);
     let upids: Vec<String> = outcomes.iter().filter_map(|o| o.upid.as_ref().map(ToString::to_string)).collect();
     let printed = if cx.switches.no_wait && session.style.format.is_table() && upids.len() == outcomes.len() {
         cx.ui.data(|out| upids.iter().try_for_each(|upid| writeln!(out, "{upid}")))
@@ -298,11 +299,12 @@ fn finish(cx: &Cx, session: &Session, mut outcomes: Vec<Outcome>, whole: Option<
     Ok(code)
 }
 
-fn exit_code(cx: &Cx, outcomes: &[Outcome]) -> Exit {
+/// The exit code of changes, by how each went and why it failed.
+pub(crate) fn exit_code(cx: &Cx, outcomes: &[(Status, Option<&Error>)]) -> Exit {
     if cx.interrupt.is_raised() {
         return Class::Interrupted.exit_code();
     }
-    let class = |outcome: &Outcome| match (&outcome.error, outcome.status) {
+    let class = |(status, error): &(Status, Option<&Error>)| match (error, status) {
         (Some(error), _) => Some(error.class()),
         (None, Status::Warning) if cx.switches.fail_on_warnings => Some(Class::TaskFailed),
         _ => None,

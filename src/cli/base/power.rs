@@ -11,6 +11,7 @@ use crate::{
     backends::Action,
     cli::{
         cx::{Cx, flag, text},
+        print::human::capital,
         session::Access,
         verb::{Exit, Kind, Verb},
     },
@@ -91,7 +92,7 @@ impl Verb for Power {
         if asks {
             // Those that are off already lose nothing.
             found.retain(|found| found.guest.status != "stopped");
-            let act = format!("{}{}", self.name()[..1].to_uppercase(), &self.name()[1..]);
+            let act = capital(self.name());
             if !meant.agrees(cx, kind, &act, &found)? {
                 return Ok(Class::Failed.exit_code());
             }

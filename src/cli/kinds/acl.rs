@@ -93,7 +93,7 @@ fn grant_args(command: Command) -> Command {
 
 async fn rows(session: &Session) -> Result<Vec<Value>> {
     session.ops.require_server("grants")?;
-    let mut rows = session.ops.read_at(ACL, Params::new()).await?.as_array().cloned().unwrap_or_default();
+    let mut rows = session.ops.rows_at(ACL, Params::new()).await?;
     rows.iter_mut().for_each(Value::sort_all_objects);
     rows.sort_by_cached_key(|row| ["path", "type", "ugid", "roleid"].map(|key| plain(&row[key])));
     Ok(rows)

@@ -134,7 +134,7 @@ async fn open(cx: &Cx) -> Result<Session> {
 /// Reads rows and prints them, in the order in which the server gives them.
 async fn rows(cx: &Cx, path: &str, params: Params, columns: &[Field]) -> Result<Exit> {
     let session = open(cx).await?;
-    let mut rows = session.ops.read_at(path, params).await?.as_array().cloned().unwrap_or_default();
+    let mut rows = session.ops.rows_at(path, params).await?;
     for row in &mut rows {
         row.sort_all_objects();
         row["context"] = session.ops.context().into();

@@ -101,8 +101,7 @@ const STATUS: Entry = Entry {
 async fn status(cx: &Cx) -> Result<Exit> {
     let session = cx.session(Access::Read).await?;
     session.ops.require_server("HA resources")?;
-    let answer = session.ops.read_at("/cluster/ha/status/current", Params::new()).await?;
-    let mut rows = answer.as_array().cloned().unwrap_or_default();
+    let mut rows = session.ops.rows_at("/cluster/ha/status/current", Params::new()).await?;
     rows.iter_mut().for_each(Value::sort_all_objects);
     let names: Vec<String> = rows.iter().filter_map(|row| plain(&row["id"])).collect();
     let data = Value::Array(rows.clone());

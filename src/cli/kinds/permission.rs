@@ -101,11 +101,9 @@ async fn can_i(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let allowed = read(&session, Some(path), user).await?.has(path, privilege);
     if !allowed {
         // No because there is no such privilege would be no answer.
-        let roles = session.ops.read_at("/access/roles", Params::new()).await?;
+        let roles = session.ops.rows_at("/access/roles", Params::new()).await?;
         let known: BTreeSet<String> = roles
-            .as_array()
-            .into_iter()
-            .flatten()
+            .iter()
             .filter_map(|role| plain(&role["privs"]))
             .flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>())
             .collect();

@@ -113,10 +113,9 @@ async fn rows(session: &Session) -> Result<Vec<Value>> {
         return Ok(rows);
     }
     let used = Params::new().with("type", "storage");
-    let (used, defined) =
-        futures_util::future::try_join(session.ops.read_at("/cluster/resources", used), session.ops.resources(STORAGE))
+    let (mut rows, defined) =
+        futures_util::future::try_join(session.ops.rows_at("/cluster/resources", used), session.ops.resources(STORAGE))
             .await?;
-    let mut rows: Vec<Value> = used.as_array().cloned().unwrap_or_default();
     for row in &mut rows {
         row["type"] = row["plugintype"].take();
         let number = |key: &str| row[key].as_f64().filter(|number| *number > 0.0);

@@ -151,11 +151,20 @@ pub(crate) fn section(
     title: &str,
     lines: impl IntoIterator<Item = (String, String)>,
 ) -> std::io::Result<()> {
-    let lines: Vec<(String, String)> = lines.into_iter().collect();
-    if lines.is_empty() {
+    let mut lines = lines.into_iter().peekable();
+    if lines.peek().is_none() {
         return Ok(());
     }
     writeln!(out, "{}", crate::cli::ui::styled(style::HEADER, title))?;
+    write_pairs(out, lines)
+}
+
+/// The same without a headline.
+pub(crate) fn write_pairs(
+    out: &mut dyn Write,
+    lines: impl IntoIterator<Item = (String, String)>,
+) -> std::io::Result<()> {
+    let lines: Vec<(String, String)> = lines.into_iter().collect();
     let width = lines.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
     lines.iter().try_for_each(|(key, value)| match value.as_str() {
         "" => writeln!(out, "  {key}"),

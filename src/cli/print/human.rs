@@ -5,6 +5,12 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::model::Size;
 
+/// A word or a line with a capital at its beginning.
+pub(crate) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// `2.00 GiB`; nothing for what is not there or zero.
 pub(crate) fn size(bytes: Option<u64>) -> String {
     bytes.filter(|bytes| *bytes > 0).map_or(String::new(), |bytes| Size(bytes).to_string())

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Exit, read::fate};
 use crate::{
     cli::{
-        base::word,
+        base::{exit_code, word},
         cx::Cx,
         error::report,
         print::{self, Column, Row, Shape, table::status_colour},
@@ -16,7 +16,7 @@ use crate::{
         ui::{style, styled},
     },
     model::{Class, Result},
-    ops::{ResourceOutcome, ResourcePlan, Status, Tie},
+    ops::{ResourceOutcome, ResourcePlan, Tie},
 };
 
 impl Row for ResourceOutcome {
@@ -67,10 +67,7 @@ pub(crate) async fn carry_out_asking(
     question: &str,
     plans: Vec<ResourcePlan>,
 ) -> Result<Exit> {
-    if cx.switches.dry_run {
-        return show(cx, session, &plans);
-    }
-    if !cx.switches.confirm {
+    if !cx.switches.dry_run && !cx.switches.confirm {
         for plan in &plans {
             let mut text = Vec::new();
             // Writing into memory does not fail.
@@ -83,8 +80,7 @@ pub(crate) async fn carry_out_asking(
             return Ok(Class::Failed.exit_code());
         }
     }
-    let outcomes = run(cx, session, plans).await;
-    report_outcomes(cx, session, outcomes)
+    carry_out(cx, session, plans).await
 }
 
 /// Carries plans out, one after the other; what an interrupt cuts off is not sent.
@@ -184,15 +180,9 @@ pub(crate) fn report_outcomes(cx: &Cx, session: &Session, mut outcomes: Vec<Reso
             report(&cx.ui, cx.error_format(), error);
         }
     }
-    let class = |outcome: &ResourceOutcome| match (&outcome.error, outcome.status) {
-        (Some(error), _) => Some(error.class()),
-        (None, Status::Warning) if cx.switches.fail_on_warnings => Some(Class::TaskFailed),
-        _ => None,
-    };
-    Ok(match outcomes.as_slice() {
-        _ if cx.interrupt.is_raised() => Class::Interrupted.exit_code(),
-        [one] if class(one).is_some() => class(one).map_or(0, Class::exit_code),
-        several if several.iter().any(|one| class(one).is_some()) || printed.is_err() => Class::Failed.exit_code(),
-        _ => 0,
-    })
+    let went: Vec<_> = outcomes.iter().map(|outcome| (outcome.status, outcome.error.as_ref())).collect();
+    match exit_code(cx, &went) {
+        0 if printed.is_err() => Ok(Class::Failed.exit_code()),
+        code => Ok(code),
+    }
 }

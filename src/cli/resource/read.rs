@@ -13,7 +13,8 @@ use crate::{
         cx::{Cx, texts},
         print::{
             self, Shape, Style,
-            fields::{Field, fields, section, write_rows},
+            fields::{Field, fields, section, write_pairs, write_rows},
+            human::capital,
         },
         session::{Access, Session},
         ui::{style, styled},
@@ -197,9 +198,8 @@ pub(crate) fn people_page(
         ),
         (None, value) => (key.clone(), plain(value).unwrap_or_default().replace('\n', " ⏎ ")),
     });
-    let pairs: Vec<(String, String)> = pairs.filter(|(_, text)| !text.is_empty()).collect();
-    let width = pairs.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
-    pairs.iter().try_for_each(|(key, value)| writeln!(out, "  {key:width$}  {value}"))?;
+    let pairs = pairs.filter(|(_, text)| !text.is_empty());
+    write_pairs(out, pairs)?;
     for (key, value) in map.iter().filter(|(key, value)| is_table(value) && *key != "used-by") {
         let rows: Vec<Value> = value.as_array().cloned().unwrap_or_default();
         writeln!(out, "{}", styled(style::HEADER, sentence(key)))?;
@@ -229,9 +229,7 @@ fn shown_of(rows: &[Value]) -> Vec<Field> {
 
 /// `MAX MEMORY` as the beginning of a line.
 fn sentence(title: &str) -> String {
-    let lower = title.to_lowercase();
-    let mut letters = lower.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    capital(&title.to_lowercase())
 }
 
 /// What a removal does to a user of a thing, in words.

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::super::{Ops, Plan, place::content_of};
+use super::super::{Ops, Plan, place::content_of, plain};
 use crate::{
     backends::Action,
-    model::{Call, Guest, GuestRef, Method, Node, NodeName, PropertyString, Result, Storage, Vmid, Volume},
+    model::{Guest, GuestRef, Node, NodeName, Params, PropertyString, Result, Storage, Vmid, Volume},
 };
 
 /// Something that can be read.
@@ -37,8 +37,8 @@ pub(super) struct Facts {
     nodes: Arc<Vec<Node>>,
     storages: BTreeMap<NodeName, Vec<Storage>>,
     volumes: Vec<Volume>,
-    replication: Vec<Map<String, Value>>,
-    backups: Vec<Map<String, Value>>,
+    replication: Vec<Value>,
+    backups: Vec<Value>,
     /// The memory that all plans together want more of a node, and the place of the first plan that does.
     memory: BTreeMap<NodeName, (u64, usize)>,
     /// The same of the storages of nodes.
@@ -87,8 +87,8 @@ impl Facts {
                     self.volumes.extend(backend.volumes(&node, &storage, Some(content)).await?);
                 }
             }
-            Fact::Replication if jobs => self.replication = rows(ops, "/cluster/replication").await?,
-            Fact::Backups if jobs => self.backups = rows(ops, "/cluster/backup").await?,
+            Fact::Replication if jobs => self.replication = ops.rows_at("/cluster/replication", Params::new()).await?,
+            Fact::Backups if jobs => self.backups = ops.rows_at("/cluster/backup", Params::new()).await?,
             Fact::Replication | Fact::Backups => {}
         }
         Ok(())
@@ -168,32 +168,19 @@ impl Facts {
 
     /// The ids of the replication jobs of a guest.
     pub(super) fn replications(&self, guest: &GuestRef) -> Vec<&str> {
-        let of_it =
-            |row: &&Map<String, Value>| text(row, "guest").is_some_and(|number| number == guest.vmid.to_string());
+        let of_it = |row: &&Value| plain(&row["guest"]).is_some_and(|number| number == guest.vmid.to_string());
         self.replication.iter().filter(of_it).filter_map(id).collect()
     }
 
     /// The ids of the backup jobs that name a guest; one over all guests, or over a pool, names none.
     pub(super) fn backups(&self, guest: &GuestRef) -> Vec<&str> {
         let number = guest.vmid.to_string();
-        let names = |row: &&Map<String, Value>| {
-            text(row, "vmid").is_some_and(|list| list.split(',').any(|named| named.trim() == number))
-        };
+        let names =
+            |row: &&Value| plain(&row["vmid"]).is_some_and(|list| list.split(',').any(|named| named.trim() == number));
         self.backups.iter().filter(names).filter_map(id).collect()
     }
 }
 
-fn id(row: &Map<String, Value>) -> Option<&str> {
+fn id(row: &Value) -> Option<&str> {
     row.get("id").and_then(Value::as_str)
-}
-
-/// A field that is a text or a number.
-fn text(row: &Map<String, Value>, key: &str) -> Option<String> {
-    row.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-}
-
-async fn rows(ops: &Ops, path: &str) -> Result<Vec<Map<String, Value>>> {
-    let data = ops.backend().send(&Call::new(Method::Get, path)).await?.data;
-    let Value::Array(rows) = data else { return Ok(Vec::new()) };
-    Ok(rows.into_iter().filter_map(|row| if let Value::Object(row) = row { Some(row) } else { None }).collect())
 }

@@ -1,5 +1,7 @@
 //! Changes of things, as plans: what call would be made, what changes, what is in the way or goes with it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +11,7 @@ use super::{
     value::{friendly, plain, same},
 };
 use crate::{
-    contract::{Kind, embedded},
+    contract::{Endpoint, Kind, embedded},
     model::{Class, Error, Hint, Method, NodeName, Params, Result, Upid, is_secret_at},
     ops::{CallOutcome, CallPlan, CallRequest, Change, Interrupt, Observer, Ops, RunOptions, Status, raw::Subject},
 };
@@ -79,6 +81,12 @@ pub struct ResourceOutcome {
 }
 
 impl ResourcePlan {
+    /// One by which nothing is done.
+    fn nothing(verb: &'static str, noun: &'static str, name: &str) -> Self {
+        let (changes, uses, notes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { verb, noun, name: name.to_owned(), call: None, changes, uses, notes, before: None }
+    }
+
     /// `pool prod`.
     pub fn label(&self) -> String {
         let name = if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) };
@@ -119,9 +127,7 @@ impl Ops {
         let request = CallRequest::new(embedded(), method, template, params.into(), forced, None)?;
         let mut call = self.plan_call(request).await?;
         call.subject = Some(Subject { verb, kind: noun, name: name.to_owned() });
-        let name = name.to_owned();
-        let (changes, uses, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(ResourcePlan { verb, noun, name, call: Some(call), changes, uses, notes, before: None })
+        Ok(ResourcePlan { call: Some(call), ..ResourcePlan::nothing(verb, noun, name) })
     }
 
     /// Plans to make one. Only where the server gives the name there may be none.
@@ -224,37 +230,12 @@ impl Ops {
         }
         if changes.is_empty() && request.forced.is_empty() {
             notes.push("nothing to change".into());
-            let (uses, name) = (Vec::new(), name.to_owned());
-            return Ok(ResourcePlan {
-                verb: "update",
-                noun: of.noun,
-                name,
-                call: None,
-                changes,
-                uses,
-                notes,
-                before: None,
-            });
+            return Ok(ResourcePlan { notes, ..ResourcePlan::nothing("update", of.noun, name) });
         }
-        self.complete(endpoint, &thing, &mut params);
+        complete(endpoint, &thing, &mut params);
         let target = (Method::Put, of.one);
         let plan = self.plan_resource_call("update", of.noun, name, target, (params, &request.forced)).await?;
         Ok(ResourcePlan { changes, notes, before: Some((of, thing)), ..plan })
-    }
-
-    /// What a change must say although it does not change it: the digest, and what the method requires.
-    fn complete(&self, endpoint: &crate::contract::Endpoint, thing: &Map<String, Value>, params: &mut Params) {
-        for (key, schema) in &endpoint.parameters.properties {
-            let wanted = key == "digest" || !schema.optional;
-            if let (true, None, Some(value)) = (wanted, params.get(key), thing.get(key)) {
-                match value {
-                    Value::Array(all) if schema.kind == Kind::Array => {
-                        params.extend(all.iter().filter_map(plain).map(|value| (key.clone(), value)));
-                    }
-                    value => params.extend(plain(value).map(|value| (key.clone(), value))),
-                }
-            }
-        }
     }
 
     /// Plans a removal, and finds out what uses the thing.
@@ -273,7 +254,7 @@ impl Ops {
         if !held.is_empty() {
             let by = held.iter().map(|found| found.what.as_str()).collect::<Vec<_>>().join(", ");
             let error = Error::conflict(format!("cannot delete {}: it is in use by {by}", of.label(name)));
-            let hints: std::collections::BTreeSet<&str> = held.iter().map(|found| found.way_out).collect();
+            let hints: BTreeSet<&str> = held.iter().map(|found| found.way_out).collect();
             let hint = |error: Error, hint: &str| error.with_hint(Hint::Text(hint.replace("{name}", name)));
             return Err(hints.into_iter().filter(|hint| !hint.is_empty()).fold(error, hint));
         }
@@ -333,7 +314,7 @@ impl Ops {
             return error;
         }
         let Ok(now) = self.resource(of, name).await else { return error };
-        let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
         let text = |value: Option<&Value>| value.and_then(plain).unwrap_or_else(|| "not set".into());
         let changed = keys.into_iter().filter(|key| *key != "digest" && before.get(*key) != now.get(*key));
         let changed = changed.map(|key| match is_secret_at(of.one, key) {
@@ -348,5 +329,20 @@ impl Ops {
             format!("meanwhile somebody changed {changed}; look at it, and give the command again")
         };
         error.with_hint(Hint::Text(what))
+    }
+}
+
+/// What a change must say although it does not change it: the digest, and what the method requires.
+fn complete(endpoint: &Endpoint, thing: &Map<String, Value>, params: &mut Params) {
+    for (key, schema) in &endpoint.parameters.properties {
+        let wanted = key == "digest" || !schema.optional;
+        if let (true, None, Some(value)) = (wanted, params.get(key), thing.get(key)) {
+            match value {
+                Value::Array(all) if schema.kind == Kind::Array => {
+                    params.extend(all.iter().filter_map(plain).map(|value| (key.clone(), value)));
+                }
+                value => params.extend(plain(value).map(|value| (key.clone(), value))),
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::{CallPlan, CallRequest, Ops};
 use crate::{
     contract::{Endpoint, embedded},
-    model::{Class, Error, Hint, Method, Params, Result, closest},
+    model::{Class, Error, Hint, Method, Node, Params, Result, closest},
 };
 
 pub use change::{ResourceOutcome, ResourcePlan, ResourceRequest};
@@ -112,10 +112,6 @@ impl Resource {
     pub fn label(&self, name: &str) -> String {
         format!("{} {name}", self.noun)
     }
-
-    fn read(&self, path: &str, params: Params) -> Result<CallRequest<'static>> {
-        CallRequest::new(embedded(), Method::Get, path, params.into(), &Params::new(), None)
-    }
 }
 
 impl Ops {
@@ -136,22 +132,32 @@ impl Ops {
     /// # Errors
     /// As [`CallRequest::new`] and [`read_call`](Self::read_call).
     pub async fn read_at(&self, template: &str, params: Params) -> Result<Value> {
-        let request = CallRequest::new(embedded(), Method::Get, template, params.into(), &Params::new(), None)?;
-        let plan: CallPlan = self.plan_call(request).await?;
+        let plan = self.plan_read(template, params).await?;
         self.read_call(&plan).await
     }
 
-    /// Refuses a node that there is not.
+    /// The same for a list; what is none has no rows.
     ///
     /// # Errors
-    /// [`Class::NotFound`] with names that are like it.
-    pub async fn require_node(&self, name: &str) -> Result<()> {
+    /// As [`read_at`](Self::read_at).
+    pub async fn rows_at(&self, template: &str, params: Params) -> Result<Vec<Value>> {
+        self.read_at(template, params).await.map(value::array)
+    }
+
+    async fn plan_read(&self, template: &str, params: Params) -> Result<CallPlan> {
+        let request = CallRequest::new(embedded(), Method::Get, template, params.into(), &Params::new(), None)?;
+        self.plan_call(request).await
+    }
+
+    /// A node by its name.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] for one that there is not, with names that are like it.
+    pub async fn require_node(&self, name: &str) -> Result<Node> {
         let nodes = self.backend().nodes().await?;
-        if nodes.iter().any(|node| node.node.as_str() == name) {
-            return Ok(());
-        }
         let close = closest(name, nodes.iter().map(|node| node.node.to_string()));
-        Err(Error::not_found(format!("no such node: `{name}`")).did_you_mean(close))
+        let found = nodes.into_iter().find(|node| node.node.as_str() == name);
+        found.ok_or_else(|| Error::not_found(format!("no such node: `{name}`")).did_you_mean(close))
     }
 
     /// All of a sort that the user may see, by name.
@@ -161,8 +167,7 @@ impl Ops {
     pub async fn resources(&self, of: &Resource) -> Result<Vec<Value>> {
         self.require_server(of.plural)?;
         let (path, params) = of.list;
-        let plan = self.plan_call(of.read(path, params.iter().copied().collect())?).await?;
-        let mut rows = (of.rows)(self.read_call(&plan).await?);
+        let mut rows = (of.rows)(self.read_at(path, params.iter().copied().collect()).await?);
         rows.iter_mut().for_each(Value::sort_all_objects);
         rows.sort_by_cached_key(|row| of.name_of(row));
         Ok(rows)
@@ -175,7 +180,7 @@ impl Ops {
     pub async fn resource(&self, of: &Resource, name: &str) -> Result<Map<String, Value>> {
         self.require_server(of.plural)?;
         let named = of.named(name)?;
-        let plan = self.plan_call(of.read(of.one, named.clone())?).await?;
+        let plan = self.plan_read(of.one, named.clone()).await?;
         let answer = match self.read_call(&plan).await {
             Ok(answer) => answer,
             Err(error) => return Err(self.not_there(of, name, error).await),

@@ -1,11 +1,11 @@
 //! What is done to a node as a whole: its power, all its guests at once, its services. Plans only, each one call.
 
 use super::{
-    ResourcePlan,
+    ResourcePlan, plain,
     uses::{Found, Tie},
 };
 use crate::{
-    model::{Error, Guest, Hint, Method, Params, Result},
+    model::{Error, Guest, Hint, Method, Params, Result, closest},
     ops::Ops,
 };
 
@@ -46,9 +46,7 @@ impl Ops {
     /// [`Class::Conflict`](crate::model::Class::Conflict) for one that is down, or up already.
     pub async fn plan_node(&self, verb: &NodeVerb, node: &str, params: &Params) -> Result<ResourcePlan> {
         self.require_server("nodes that can be told so")?;
-        self.require_node(node).await?;
-        let nodes = self.backend().nodes().await?;
-        let is_up = nodes.iter().any(|row| row.node.as_str() == node && row.is_online());
+        let is_up = self.require_node(node).await?.is_online();
         if is_up != verb.up {
             let state = if is_up { "online already" } else { "offline" };
             let error = Error::conflict(format!("cannot {} node {node}: it is {state}", verb.name));
@@ -86,11 +84,10 @@ impl Ops {
     pub async fn plan_service(&self, act: &'static str, node: &str, service: &str) -> Result<ResourcePlan> {
         self.require_server("services of nodes")?;
         self.require_node(node).await?;
-        let there = self.read_at("/nodes/{node}/services", Params::new().with("node", node)).await?;
-        let names: Vec<String> =
-            there.as_array().into_iter().flatten().filter_map(|row| super::plain(&row["service"])).collect();
+        let there = self.rows_at("/nodes/{node}/services", Params::new().with("node", node)).await?;
+        let names: Vec<String> = there.iter().filter_map(|row| plain(&row["service"])).collect();
         if !names.iter().any(|name| name == service) {
-            let close = crate::model::closest(service, names.into_iter());
+            let close = closest(service, names.into_iter());
             return Err(Error::not_found(format!("node {node} has no service `{service}`")).did_you_mean(close));
         }
         let path = format!("/nodes/{{node}}/services/{{service}}/{act}");

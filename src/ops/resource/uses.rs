@@ -87,8 +87,8 @@ impl Ops {
     /// The rows that the nodes have; one that is off or has nothing of it has none.
     async fn on_all_nodes(&self, path: &str, params: &Params) -> Result<Value> {
         let nodes = self.backend().nodes().await?;
-        let read = |node: &Node| self.read_at(path, params.clone().with("node", &node.node));
+        let read = |node: &Node| self.rows_at(path, params.clone().with("node", &node.node));
         let answers = join_all(nodes.iter().map(read)).await;
-        Ok(answers.into_iter().flatten().flat_map(super::value::array).collect())
+        Ok(answers.into_iter().flatten().flatten().collect())
     }
 }

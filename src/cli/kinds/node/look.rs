@@ -112,8 +112,7 @@ fn limit_arg(default: &'static str) -> clap::Arg {
 /// The node that was named, which is there.
 async fn named(session: &Session, matches: &ArgMatches) -> Result<NodeName> {
     let node = text(matches, "node-name").unwrap_or_default();
-    session.ops.require_node(node).await?;
-    NodeName::new(node).map_err(|error| Error::usage(error.to_string()))
+    session.ops.require_node(node).await.map(|node| node.node)
 }
 
 /// Rows of a list that a node has.
@@ -121,8 +120,7 @@ async fn rows(cx: &Cx, matches: &ArgMatches, path: &str, columns: &[Field], key:
     let session = cx.session(Access::Read).await?;
     session.ops.require_server("services and certificates of nodes")?;
     let node = named(&session, matches).await?;
-    let answer = session.ops.read_at(path, Params::new().with("node", &node)).await?;
-    let mut rows = answer.as_array().cloned().unwrap_or_default();
+    let mut rows = session.ops.rows_at(path, Params::new().with("node", &node)).await?;
     rows.sort_by_cached_key(|row| plain(&row[key]));
     for row in &mut rows {
         row.sort_all_objects();
