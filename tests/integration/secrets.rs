@@ -58,7 +58,10 @@ struct Secret(Vec<String>);
 
 impl Secret {
     fn new(text: &str) -> Self {
-        let quoted = Value::from(text).to_string();
+        let quoted = |text: &str| {
+            let quoted = Value::from(text).to_string();
+            quoted[1..quoted.len() - 1].to_owned()
+        };
         let encoded = |space: &str| {
             let hex = |byte: u8| match byte {
                 b if b.is_ascii_alphanumeric() => char::from(b).to_string(),
@@ -67,7 +70,8 @@ impl Secret {
             };
             text.bytes().map(hex).collect::<String>()
         };
-        Self(vec![text.to_owned(), quoted[1..quoted.len() - 1].to_owned(), encoded("%20"), encoded("+")])
+        // A body in a line of the log is quoted twice.
+        Self(vec![text.to_owned(), quoted(text), quoted(&quoted(text)), encoded("%20"), encoded("+")])
     }
 
     fn is_in(&self, bytes: &[u8]) -> bool {
@@ -190,6 +194,9 @@ fn push(secret: &str, flags: &[&str]) -> Vec<String> {
         let server = echoing(&home, secret, action);
         for change in CHANGES.iter().filter(|(line, _)| !line.contains("/access/")) {
             let (line, said) = run(&server, change, flags);
+            // Otherwise nothing was repeated.
+            let must_repeat = action == "die" || line.contains(" create ");
+            assert!(said.stderr.contains("will not do") || !must_repeat, "{line}, {action}: {said}");
             search.after(&format!("{line}, {action}"), &said);
         }
         search.after("operation export", &server.run("operation export"));

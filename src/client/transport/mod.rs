@@ -8,7 +8,10 @@ mod retry;
 pub(super) mod tls;
 mod trace;
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -18,7 +21,7 @@ use self::{
     retry::{Attempts, Next},
 };
 use super::{Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
-use crate::model::{Call, Method, Result};
+use crate::model::{Call, Method, Result, Secrets};
 
 /// What the transport is told when it is made.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 pub(super) struct Transport {
     wires: Wires,
     options: Options,
+    /// Secrets of all calls so far: a task repeats what the call that began it was given.
+    sent: Mutex<Secrets>,
 }
 
 impl Transport {
@@ -46,7 +51,7 @@ impl Transport {
     pub(super) fn new(endpoints: Vec<Endpoint>, mut options: Options) -> Self {
         // An endpoint that swallows packets must leave time for the next one.
         options.connect_timeout = options.connect_timeout.min(options.request_timeout / 3);
-        Self { wires: Wires::new(endpoints), options }
+        Self { wires: Wires::new(endpoints), options, sent: Mutex::default() }
     }
 
     /// The endpoints in the order they were given.
@@ -116,7 +121,7 @@ impl Transport {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
         let outgoing = request.with_file(http, request.to(endpoint, credentials)).map_err(Failure::lasting)?;
-        let mut secrets = call.secrets();
+        let mut secrets = self.secrets_so_far(call);
         credentials.add_to(&mut secrets);
         let span = trace::Exchange::begin(call, endpoint, &outgoing, &secrets);
         let received = match timeout_at(until, receive(http, outgoing)).await {
@@ -129,6 +134,13 @@ impl Transport {
         span.answered(&answer);
         let content = read(&answer, call, endpoint).map_err(Failure::passing)?;
         Ok((content, answer))
+    }
+
+    /// The secrets that were sent, with those of this call.
+    fn secrets_so_far(&self, call: &Call) -> Secrets {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.extend(&call.secrets());
+        sent.clone()
     }
 }
 
