@@ -45,6 +45,8 @@ pub enum Action {
     Rollback,
     /// Remove a snapshot; the guest stays as it is.
     SnapshotDelete,
+    /// Move a guest to another node.
+    Migrate,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -95,6 +97,7 @@ pub const ACTIONS: &[ActionSpec] = &[
     plain(Action::SnapshotUpdate, Method::Put, "/{vmid}/snapshot/{snapname}/config"),
     power(Action::Rollback, "/{vmid}/snapshot/{snapname}/rollback"),
     plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
+    power(Action::Migrate, "/{vmid}/migrate"),
 ];
 
 impl Action {
@@ -186,6 +189,7 @@ mod tests {
             SnapshotUpdate,
             Rollback,
             SnapshotDelete,
+            Migrate,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -18,6 +18,7 @@ mod labels;
 mod locked;
 mod lost;
 mod metrics;
+mod migrate;
 mod observe;
 mod outcome;
 mod params;
@@ -59,6 +60,7 @@ pub use history::config_changes;
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};
+pub use migrate::{MigrateRequest, Moving, StorageMap};
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
@@ -75,9 +77,9 @@ pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME,
-    RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
-    words_of,
+    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, MIGRATE, POWER_VERBS, Power, PowerVerb, REMOVE,
+    RENAME, RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of,
+    power_verb, words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};

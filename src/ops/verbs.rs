@@ -107,6 +107,8 @@ pub const CLONE: Words = Words::new("clone", "cloning to", "cloned");
 /// The same with all data, a name and a start.
 pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
+/// The verb that moves a guest to another node.
+pub const MIGRATE: Words = Words::new("migrate", "migrating", "migrated");
 /// The verb that gives a guest another name.
 pub const RENAME: Words = Words::new("rename", "renaming", "renamed");
 /// The verb that takes a snapshot.
@@ -276,6 +278,7 @@ pub(super) fn names() -> Vec<&'static str> {
         TEMPLATE,
         CLONE,
         COPY,
+        MIGRATE,
         RENAME,
         SNAPSHOT,
         UPDATE_SNAPSHOT,
@@ -291,7 +294,7 @@ pub(super) fn names() -> Vec<&'static str> {
 
 /// What a verb that makes a plan is called, by its name.
 pub fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
-    let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, RENAME];
+    let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, MIGRATE, RENAME];
     let other = others.into_iter().find(|words| words.name == name);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.words))
 }
@@ -308,6 +311,7 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (SNAPSHOT, Action::Snapshot),
         (CLONE, Action::Clone),
         (COPY, Action::Clone),
+        (MIGRATE, Action::Migrate),
         (TEMPLATE, Action::Template),
         (RESIZE_DISK, Action::ResizeDisk),
     ];

@@ -62,6 +62,7 @@ mod local_watch;
 mod login;
 mod lost;
 mod models;
+mod moves;
 mod partial;
 mod printers;
 mod recorded;

@@ -16,6 +16,7 @@ mod history;
 mod host;
 mod list;
 mod metrics;
+mod migrate;
 mod mutate;
 mod plots;
 mod power;
@@ -63,6 +64,7 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.push(Box::new(history::GROUP));
     verbs.push(Box::new(clone::Clone { starts: false }));
     verbs.push(Box::new(clone::Clone { starts: true }));
+    verbs.push(Box::new(migrate::Migrate));
     verbs.push(Box::new(disks::Template));
     verbs.push(Box::new(disks::ResizeDisk));
     verbs.push(Box::new(metrics::Metrics));

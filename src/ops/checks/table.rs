@@ -4,6 +4,7 @@ use super::{
     super::Plan,
     Check, Finding,
     facts::{Fact, Facts},
+    moving,
 };
 use crate::{
     backends::Action,
@@ -20,14 +21,14 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "memory",
         about: "whether the node has the memory, with what the other guests that run may use",
-        actions: &[Action::Start, Action::Configure, Action::ConfigureInTask],
+        actions: &[Action::Start, Action::Configure, Action::ConfigureInTask, Action::Migrate],
         reads: &[Fact::Guests, Fact::Nodes],
         judge: memory,
     },
     Check {
         name: "room",
         about: "whether the storage has the room",
-        actions: &[Action::Clone, Action::ResizeDisk, Action::Configure, Action::ConfigureInTask],
+        actions: &[Action::Clone, Action::ResizeDisk, Action::Configure, Action::ConfigureInTask, Action::Migrate],
         reads: &[Fact::Storages],
         judge: room,
     },
@@ -44,6 +45,13 @@ pub const CHECKS: &[Check] = &[
         actions: &[Action::Destroy, Action::Start, Action::Suspend, Action::Template],
         reads: &[Fact::Guests],
         judge: ha,
+    },
+    Check {
+        name: "migration",
+        about: "whether the other node has what a guest needs that moves there, and lets it in",
+        actions: &[Action::Migrate],
+        reads: &[Fact::Guests, Fact::Storages, Fact::Bridges, Fact::Replication],
+        judge: moving::judge,
     },
     Check {
         name: "clones",
@@ -77,14 +85,14 @@ fn purges(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| step.action == Action::Destroy && step.params.get("purge") == Some("1"))
 }
 
-fn refuse(message: String, out: impl Into<String>) -> Vec<Finding> {
+pub(super) fn refuse(message: String, out: impl Into<String>) -> Vec<Finding> {
     vec![Refusal(Error::conflict(message).with_hint(Hint::Text(out.into())))]
 }
 
 /// Memory can be shared and taken back, so that only a guest is refused that is larger than its node. What counts of
 /// the others is what they may use: what they happen to use now is no measure of what they will.
 fn memory(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
-    let node = &plan.guest.node;
+    let node = plan.place();
     let (Some(claim), Some(all)) = (plan.claims.memory, facts.memory_of(node)) else { return Vec::new() };
     if claim.whole > all {
         let text = format!("it may use {} of memory, and node {node} has {} in all", Size(claim.whole), Size(all));
@@ -92,7 +100,11 @@ fn memory(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
             "give it less (pvectl {} update {} --memory …), or leave the check out with --no-checks",
             plan.guest.kind, plan.guest.vmid
         );
-        return if has(plan, Action::Start) { refuse(text, out) } else { vec![Warning(text)] };
+        return if has(plan, Action::Start) || has(plan, Action::Migrate) {
+            refuse(text, out)
+        } else {
+            vec![Warning(text)]
+        };
     }
     let Some(more) = facts.wanted(index, node) else { return Vec::new() };
     let claimed = facts.claimed(node);
@@ -109,11 +121,12 @@ fn memory(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
 
 /// Most storages take a disk's data as it comes, so that a disk may be larger than what is free now.
 fn room(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
-    let node = &plan.guest.node;
+    let node = plan.place();
     let mut findings = Vec::new();
     for (name, size) in &plan.claims.room {
         let Some(storage) = facts.storage(node, name) else { continue };
-        let Some(free) = storage.avail else { continue };
+        // What all nodes see stays where it is when a guest moves.
+        let Some(free) = storage.avail.filter(|_| !(storage.shared && has(plan, Action::Migrate))) else { continue };
         if *size > free && THICK.contains(&storage.kind.as_str()) {
             let text = format!("{} wanted on storage `{name}` of {node}, {} free", Size(*size), Size(free));
             findings.extend(refuse(text, "make room, take another storage, or leave the check out with --no-checks"));

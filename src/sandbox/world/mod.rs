@@ -9,8 +9,10 @@ pub(crate) mod effect;
 pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
+pub(crate) mod moving;
 pub(crate) mod node;
 pub(crate) mod roles;
+mod snapshot;
 mod table;
 pub(crate) mod task;
 

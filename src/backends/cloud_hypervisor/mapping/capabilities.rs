@@ -10,6 +10,11 @@ const NO_CONTAINERS: Support = Support::No {
     instead: "use a virtual machine, or a context of a Proxmox cluster",
 };
 
+const NO_OTHER_NODE: Support = Support::No {
+    reason: "this host is no cluster: there is no other node that a machine could move to",
+    instead: "make a copy of its disks there, or use a context of a Proxmox cluster",
+};
+
 const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
 }
@@ -39,6 +44,8 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::SnapshotUpdate),
         container(Action::Rollback),
         container(Action::SnapshotDelete),
+        container(Action::Migrate),
+        (GuestKind::Qemu, Action::Migrate, NO_OTHER_NODE),
     ],
 };
 

@@ -77,6 +77,8 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm config rollback", "vm config rollback 101 --before 1 --confirm").after(&["vm update 101 --cores 4"]),
     verb("vm clone", "vm clone 9000 made --vmid 150"),
     verb("vm cp", "vm cp 103"),
+    verb("vm migrate", "vm migrate 103 pve1"),
+    verb("vm migrate", "vm migrate 100 pve2 --with-local-disks").with("--with-local-disks"),
     verb("vm template", "vm template 103 --confirm"),
     verb("vm resize-disk", "vm resize-disk 103 scsi0 +1G"),
     verb(
@@ -103,6 +105,7 @@ pub(super) static VERBS: &[Verb] = &[
         .after(&["container update 111 --cores 4"]),
     verb("container clone", "container clone 111 made --vmid 150"),
     verb("container cp", "container cp 111"),
+    verb("container migrate", "container migrate 111 pve1"),
     verb("container template", "container template 111 --confirm"),
     verb("container resize-disk", "container resize-disk 111 rootfs +1G"),
     verb("storage create", "storage create made --type dir --path /srv/made --content images"),
