@@ -47,6 +47,10 @@ pub enum Action {
     SnapshotDelete,
     /// Move a guest to another node.
     Migrate,
+    /// Put a VM's disk into another storage, or give it to another VM.
+    MoveDisk,
+    /// The same with a container's volume.
+    MoveVolume,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -98,6 +102,8 @@ pub const ACTIONS: &[ActionSpec] = &[
     power(Action::Rollback, "/{vmid}/snapshot/{snapname}/rollback"),
     plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
     power(Action::Migrate, "/{vmid}/migrate"),
+    power(Action::MoveDisk, "/{vmid}/move_disk"),
+    power(Action::MoveVolume, "/{vmid}/move_volume"),
 ];
 
 impl Action {
@@ -190,6 +196,8 @@ mod tests {
             Rollback,
             SnapshotDelete,
             Migrate,
+            MoveDisk,
+            MoveVolume,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -8,6 +8,7 @@ mod api;
 mod api_dry_run;
 mod api_resources;
 mod bulk;
+mod carried;
 mod changes;
 mod checks;
 mod completion;

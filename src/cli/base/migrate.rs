@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many move at a time unless something is said: they share one network.
-const PARALLEL: usize = 2;
+pub(crate) const PARALLEL: usize = 2;
 
 /// Flags that are parameters of the call and nothing more: kind, name, value, help.
 const PASSED: &[(Option<GuestKind>, &str, Option<&str>, &str)] = &[

@@ -5,16 +5,12 @@
 use serde_json::Value;
 
 use super::{
-    super::{Plan, place::content_of},
+    super::{Moving, Plan, migrate::Held, place::content_of},
     Finding,
     facts::Facts,
     table::refuse,
 };
-use crate::{
-    model::{GuestKind, Size},
-    ops::Moving,
-    ops::migrate::Held,
-};
+use crate::model::{GuestKind, Size};
 
 use Finding::{Note, Warning};
 
@@ -65,7 +61,7 @@ impl Way<'_> {
 
     fn power(&self) -> Vec<Finding> {
         match (self.is_vm(), self.moving.running, self.moving.restart) {
-            (false, true, false) if !self.by_ha() => refuse(
+            (false, true, false) => refuse(
                 "it runs, and no container moves while it runs".to_owned(),
                 "give --restart: it is shut down, moved and started there",
             ),
@@ -153,13 +149,11 @@ impl Way<'_> {
                 ));
             }
         }
-        for held in copied.iter().filter(|held| held.volume.contains("/base-") || held.volume.contains(":base-")) {
-            if held.volume.matches('/').count() > 1 {
-                findings.extend(refuse(
-                    format!("{} is a linked clone: {}", held.key, held.volume),
-                    "make a full clone, and move that: pvectl vm clone --full",
-                ));
-            }
+        for held in copied.iter().filter(|held| is_linked(&held.volume)) {
+            findings.extend(refuse(
+                format!("{} is a linked clone: {}", held.key, held.volume),
+                "make a full clone, and move that: pvectl vm clone --full",
+            ));
         }
         findings
     }
@@ -268,6 +262,32 @@ impl Way<'_> {
                 ),
             ),
             Some(_) => vec![Note("HA is told, and moves it when it next looks".to_owned())],
+        }
+    }
+}
+
+/// Whether a volume's name says that it stands on another: `base-100-disk-0/vm-101-disk-0`.
+fn is_linked(volume: &str) -> bool {
+    let name = volume.split_once(':').map_or("", |(_, name)| name);
+    let mut parts: Vec<&str> = name.split('/').collect();
+    parts.pop();
+    parts.iter().any(|part| part.starts_with("base-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_linked;
+
+    #[test]
+    fn a_linked_clone_has_its_base_before_its_name() {
+        for (volume, linked) in [
+            ("dir1:102/base-102-disk-0.qcow2/103/vm-103-disk-0.qcow2", true),
+            ("pool:base-102-disk-0/vm-103-disk-0", true),
+            ("pool:base-102-disk-0", false),
+            ("dir1:102/base-102-disk-0.qcow2", false),
+            ("local-lvm:vm-103-disk-0", false),
+        ] {
+            assert_eq!(is_linked(volume), linked, "{volume}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The table of checks, and what each has to say.
 
 use super::{
-    super::Plan,
+    super::{Plan, place::content_of},
     Check, Finding,
     facts::{Fact, Facts},
     moving,
@@ -28,9 +28,24 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "room",
         about: "whether the storage has the room",
-        actions: &[Action::Clone, Action::ResizeDisk, Action::Configure, Action::ConfigureInTask, Action::Migrate],
+        actions: &[
+            Action::Clone,
+            Action::ResizeDisk,
+            Action::Configure,
+            Action::ConfigureInTask,
+            Action::Migrate,
+            Action::MoveDisk,
+            Action::MoveVolume,
+        ],
         reads: &[Fact::Storages],
         judge: room,
+    },
+    Check {
+        name: "storage",
+        about: "whether the storage is there that a disk goes into, and takes disks",
+        actions: &[Action::MoveDisk, Action::MoveVolume],
+        reads: &[Fact::Storages],
+        judge: storage,
     },
     Check {
         name: "protection",
@@ -139,6 +154,22 @@ fn room(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn storage(facts: &Facts, _: usize, plan: &Plan) -> Vec<Finding> {
+    let node = plan.place();
+    let content = content_of(plan.guest.kind);
+    let lacks = |name: &str| match facts.storage(node, name) {
+        _ if !facts.knows_storages(node) => None,
+        None => Some(Error::not_found(format!("node {node} has no storage `{name}`"))),
+        Some(row) if !row.active => Some(Error::conflict(format!("storage `{name}` is not active on node {node}"))),
+        Some(row) if !row.holds(content) => {
+            Some(Error::conflict(format!("storage `{name}` does not hold `{content}`, only {}", row.content)))
+        }
+        Some(_) => None,
+    };
+    let errors = plan.claims.room.iter().filter_map(|(name, _)| lacks(name));
+    errors.map(|error| Refusal(error.with_hint(Hint::Text("see what there is: pvectl storage list".into())))).collect()
 }
 
 fn protection(_: &Facts, _: usize, plan: &Plan) -> Vec<Finding> {

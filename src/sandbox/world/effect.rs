@@ -79,6 +79,18 @@ pub(crate) enum Act {
         to: String,
         renamed: Vec<(String, String)>,
     },
+    /// A disk into another storage.
+    MoveDisk {
+        disk: String,
+        new: Box<Volume>,
+        delete: bool,
+    },
+    /// A disk to another guest.
+    Reassign {
+        disk: String,
+        to: u32,
+        key: String,
+    },
 }
 
 impl World {
@@ -209,6 +221,8 @@ impl World {
                     self.volumes.remove(volume_key(&task.node, &volid).as_str());
                 }
             }
+            Act::MoveDisk { disk, new, delete } => self.moved(vmid, &disk, *new, delete),
+            Act::Reassign { disk, to, key } => self.reassign(vmid, &disk, to, &key, task),
             Act::Migrate { to, renamed } => self.arrive(vmid, &to, &renamed, task),
             Act::Stop => self.with(vmid, Guest::power_off),
             Act::Restart => self.with(vmid, |guest| {

@@ -3,7 +3,9 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+pub(crate) mod carry;
 pub(crate) mod config;
+pub(crate) mod copying;
 pub(crate) mod disk;
 pub(crate) mod effect;
 pub(crate) mod fresh;

@@ -4,19 +4,14 @@
 
 use super::Way;
 use crate::{
-    model::{GuestKind, Size},
+    model::GuestKind,
     sandbox::world::{
         Millis,
+        copying::{RATE, STEPS, mirror, short},
         guest::Guest,
         node::{GIB, Volume},
     },
 };
-
-/// How many lines tell how far the copy of a disk, or of the memory, is.
-const STEPS: u64 = 8;
-
-/// What is copied in a second, as the log says.
-const RATE: u64 = 400 << 20;
 
 /// A log that unfolds while a task is at work.
 pub(super) struct Log {
@@ -36,26 +31,6 @@ impl Log {
         let at = jiff::Timestamp::from_millisecond(at).unwrap_or_default();
         let line = format!("{} {}", at.strftime("%Y-%m-%d %H:%M:%S"), text.as_ref());
         self.lines.push((share, line));
-    }
-}
-
-fn size(bytes: u64) -> String {
-    let text = Size(bytes).to_string();
-    let Some((number, unit)) = text.split_once(' ') else { return text };
-    number.parse::<f64>().map_or(text.clone(), |number| format!("{number:.1} {unit}"))
-}
-
-/// How far the copy of a disk is, as QEMU's block jobs tell it.
-fn mirror(log: &mut Log, from: f64, to: f64, key: &str, total: u64) {
-    log.plain(from, format!("drive mirror is starting for drive-{key}"));
-    for step in 0..=STEPS {
-        let done = total / STEPS * step;
-        let share = done as f64 / total.max(1) as f64;
-        let ready = if step == STEPS { ", ready" } else { "" };
-        let (done, all) = (size(done), size(total));
-        let took = total / STEPS * step / RATE;
-        let line = format!("mirror-{key}: transferred {done} of {all} ({:.2}%) in {took}s{ready}", share * 100.0);
-        log.plain(from + (to - from) * share, line);
     }
 }
 
@@ -80,8 +55,7 @@ pub(super) fn live(log: &mut Log, guest: &Guest, way: &Way<'_>, copied: &[&(Stri
             from,
             format!("{key}: start migration to nbd:unix:/run/qemu-server/{vmid}_nbd.migrate:exportname=drive-{key}"),
         );
-        mirror(log, from, from + each * 0.95, key, *total);
-        log.plain(from + each * 0.96, "all 'mirror' jobs are ready");
+        log.lines.extend(mirror(key, *total).into_iter().map(|(share, line)| (from + each * 0.95 * share, line)));
     }
     let uri = format!("unix:/run/qemu-server/{vmid}.migrate");
     log.say(0.6, format!("starting online/live migration on {uri}"));
@@ -93,11 +67,11 @@ pub(super) fn live(log: &mut Log, guest: &Guest, way: &Way<'_>, copied: &[&(Stri
     for step in 1..STEPS {
         let done = memory / STEPS * step;
         let line =
-            format!("migration active, transferred {} of {} VM-state, {}/s", size(done), size(memory), size(RATE));
+            format!("migration active, transferred {} of {} VM-state, {}/s", short(done), short(memory), short(RATE));
         log.say(0.6 + 0.3 * step as f64 / STEPS as f64, line);
     }
-    log.say(0.92, format!("average migration speed: {}/s - downtime 41 ms", size(RATE)));
-    log.say(0.92, format!("migration completed, transferred {} VM-state", size(memory)));
+    log.say(0.92, format!("average migration speed: {}/s - downtime 41 ms", short(RATE)));
+    log.say(0.92, format!("migration completed, transferred {} VM-state", short(memory)));
     log.say(0.93, "migration status: completed");
     for (key, _) in &disks {
         log.plain(0.94, format!("mirror-{key}: Completing block job..."));
