@@ -187,9 +187,9 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     /// What a line tells: percent, bytes, total, bytes a second, seconds left, the part.
-    type Told = (Option<u32>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<&'static str>);
+    type Told<Part> = (Option<u32>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<Part>);
 
-    fn told(line: &str) -> Option<(Option<u32>, Option<u64>, Option<u64>, Option<u64>, Option<u64>, Option<String>)> {
+    fn told(line: &str) -> Option<Told<String>> {
         let progress = Progress::from_line(line)?;
         let percent = progress.done.map(|done| (done * 100.0).round() as u32);
         let left = progress.left().map(|left| left.as_secs());
@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// Lines of real tasks; those with a date are as they are in logs that people have shown.
-    const LINES: &[(&str, Told)] = &[
+    const LINES: &[(&str, Told<&'static str>)] = &[
         (
             "2025-11-14 21:47:48 migration active, transferred 4.0 GiB of 12.0 GiB VM-state, 512.0 MiB/s",
             (Some(33), Some(4 * GIB), Some(12 * GIB), Some(512 * MIB), Some(16), Some("memory")),
@@ -259,7 +259,7 @@ mod tests {
     fn every_rule_has_a_line() {
         for rule in RULES {
             let read = |line: &&str| line.contains(rule.mark) && (rule.read)(line.trim()).is_some();
-            assert!(LINES.iter().map(|(line, _)| line).any(|line| read(line)), "`{}`", rule.mark);
+            assert!(LINES.iter().map(|(line, _)| line).any(read), "`{}`", rule.mark);
         }
     }
 

@@ -41,6 +41,7 @@ const CUT_OFF: &[&str] = &[
 
 // What changes of things need that are not there from the beginning; the first, or the last, makes one.
 const FAST: &[&str] = &["storage create fast --type dir --path /srv/fast --content images,rootdir"];
+const ALONE: &[&str] = &["container delete 111 --confirm"];
 const ROLE: &[&str] = &["role create Made --privs VM.Audit"];
 const REALM: &[&str] =
     &["realm create made --type ldap --server1 ldap.example.org --base_dn dc=example,dc=org --user_attr uid"];
@@ -172,8 +173,8 @@ pub(super) static VERBS: &[Verb] = &[
     verb("mapping dir delete", "mapping dir delete made --confirm").after(DIR),
     verb("node start-all", "node start-all pve1"),
     verb("node stop-all", "node stop-all pve1 --confirm"),
-    verb("node evacuate", "node evacuate pve3 --to pve1 --confirm"),
-    verb("node migrate-all", "node migrate-all pve3 pve1 --confirm"),
+    verb("node evacuate", "node evacuate pve3 --to pve1 --confirm").after(ALONE),
+    verb("node migrate-all", "node migrate-all pve3 pve1 --confirm").after(ALONE),
     verb("node service", "node service restart pve1 pvestatd"),
     verb("node wake", "node wake pve3").after(&["sandbox node pve3 offline"]),
     verb("node shutdown", "node shutdown pve2 --confirm"),
