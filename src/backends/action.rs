@@ -45,6 +45,12 @@ pub enum Action {
     Rollback,
     /// Remove a snapshot; the guest stays as it is.
     SnapshotDelete,
+    /// Move a guest to another node.
+    Migrate,
+    /// Put a VM's disk into another storage, or give it to another VM.
+    MoveDisk,
+    /// The same with a container's volume.
+    MoveVolume,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -95,6 +101,9 @@ pub const ACTIONS: &[ActionSpec] = &[
     plain(Action::SnapshotUpdate, Method::Put, "/{vmid}/snapshot/{snapname}/config"),
     power(Action::Rollback, "/{vmid}/snapshot/{snapname}/rollback"),
     plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
+    power(Action::Migrate, "/{vmid}/migrate"),
+    power(Action::MoveDisk, "/{vmid}/move_disk"),
+    power(Action::MoveVolume, "/{vmid}/move_volume"),
 ];
 
 impl Action {
@@ -186,6 +195,9 @@ mod tests {
             SnapshotUpdate,
             Rollback,
             SnapshotDelete,
+            Migrate,
+            MoveDisk,
+            MoveVolume,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -6,18 +6,21 @@
 mod attach;
 mod away;
 mod bulk;
+mod carry;
 mod checks;
 mod choose;
 mod clone;
 mod create;
 mod devices;
 mod disks;
+mod evacuate;
 mod ha;
 mod history;
 mod labels;
 mod locked;
 mod lost;
 mod metrics;
+mod migrate;
 mod observe;
 mod outcome;
 mod params;
@@ -35,6 +38,7 @@ mod rules;
 mod run;
 mod snapshot;
 mod startup;
+mod tags;
 mod targets;
 mod task;
 mod verbs;
@@ -49,16 +53,19 @@ pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use away::out_of_reach;
 pub use bulk::{Together, tally_of};
+pub use carry::{ImportRequest, MoveDiskRequest};
 pub use checks::{CHECKS, Check, Claims, MemoryClaim};
 pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use disks::Growth;
+pub use evacuate::Evacuation;
 pub use history::config_changes;
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};
+pub use migrate::{MigrateRequest, Moving, StorageMap};
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
@@ -73,11 +80,12 @@ pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
+pub use tags::{TagRequest, check_tag};
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME,
-    RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
-    words_of,
+    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE, MOVE_DISK,
+    POWER_VERBS, Power, PowerVerb, REASSIGN, REMOVE, RENAME, RESIZE_DISK, ROLLBACK, SNAPSHOT, TAG, TEMPLATE, UNLOCK,
+    UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb, words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};

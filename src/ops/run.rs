@@ -170,10 +170,12 @@ impl Ops {
     }
 
     fn outcome(&self, plan: Plan, ending: Ending) -> Outcome {
+        let arrived = ending.changed && matches!(ending.status, Status::Ok | Status::Warning);
+        let node = if arrived { plan.place() } else { &plan.guest.node }.clone();
         Outcome {
             vmid: plan.guest.vmid,
             name: plan.name,
-            node: plan.guest.node,
+            node,
             verb: plan.words,
             status: ending.status,
             upid: ending.upid,

@@ -15,6 +15,7 @@ mod guest;
 mod ha;
 mod jobs;
 mod machine;
+mod migrate;
 mod node;
 mod pool;
 mod power;
@@ -55,6 +56,7 @@ const TABLES: &[&[Route]] = &[
     task::TABLE,
     node::TABLE,
     machine::TABLE,
+    migrate::TABLE,
     storage::TABLE,
     definition::TABLE,
     pool::TABLE,

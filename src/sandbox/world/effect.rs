@@ -8,7 +8,7 @@ use super::{
     World,
     config::Change,
     disk::growth,
-    guest::{Guest, Power, Snapshot, missing, volid_in},
+    guest::{Guest, Power, missing, volid_in},
     node::{Volume, volume_key},
     task::Task,
 };
@@ -37,6 +37,8 @@ pub(crate) enum Effect {
     DeleteVolume(String),
     /// HA is told how a guest is to be.
     TellHa { name: String, request: String, hard: bool },
+    /// HA is told where a guest is to be.
+    SendByHa { name: String, to: String },
 }
 
 /// What can be done to a guest.
@@ -72,6 +74,23 @@ pub(crate) enum Act {
         name: String,
         start: bool,
     },
+    /// To another node, with the volumes that are renamed on the way.
+    Migrate {
+        to: String,
+        renamed: Vec<(String, String)>,
+    },
+    /// A disk into another storage.
+    MoveDisk {
+        disk: String,
+        new: Box<Volume>,
+        delete: bool,
+    },
+    /// A disk to another guest.
+    Reassign {
+        disk: String,
+        to: u32,
+        key: String,
+    },
 }
 
 impl World {
@@ -84,7 +103,11 @@ impl World {
     /// Whether an effect could happen now; otherwise the error the task would end with.
     pub(crate) fn check(&self, effect: &Effect, node: &str) -> Result<(), String> {
         match effect {
-            Effect::Nothing | Effect::Fail(_) | Effect::DeleteVolume(_) | Effect::TellHa { .. } => Ok(()),
+            Effect::Nothing
+            | Effect::Fail(_)
+            | Effect::DeleteVolume(_)
+            | Effect::TellHa { .. }
+            | Effect::SendByHa { .. } => Ok(()),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
             Effect::Make { guest, volumes, .. } => self.check_room(node, volumes).map_err(|error| {
                 let word = guest.word();
@@ -95,6 +118,7 @@ impl World {
                 match guest.lock() {
                     None => {}
                     Some("suspended") if matches!(act, Act::Start | Act::Resume | Act::Destroy { .. }) => {}
+                    Some("migrate") if matches!(act, Act::Migrate { .. }) => {}
                     Some(lock) if !skiplock => return Err(format!("{} is locked ({lock})", guest.word())),
                     Some(_) => {}
                 }
@@ -136,6 +160,10 @@ impl World {
                 self.tell_ha(&name, &request, hard, task.end);
                 Ok(())
             }
+            Effect::SendByHa { name, to } => {
+                self.send_by_ha(&name, &to, task.end);
+                Ok(())
+            }
             Effect::Config { vmid, change, .. } => {
                 self.change_config(vmid, &change, task.end).map(drop).map_err(|refusal| refusal.text())
             }
@@ -158,8 +186,10 @@ impl World {
 
     /// Takes back what was done when a task began: the number that was taken for a guest.
     pub(crate) fn undo(&mut self, effect: &Effect) {
-        if let Effect::Make { guest, .. } = effect {
-            self.guests.remove(&guest.vmid);
+        match effect {
+            Effect::Make { guest, .. } => drop(self.guests.remove(&guest.vmid)),
+            Effect::Guest { vmid, act: Act::Migrate { .. }, .. } => self.stay(*vmid),
+            _ => {}
         }
     }
 
@@ -191,6 +221,9 @@ impl World {
                     self.volumes.remove(volume_key(&task.node, &volid).as_str());
                 }
             }
+            Act::MoveDisk { disk, new, delete } => self.moved(vmid, &disk, *new, delete),
+            Act::Reassign { disk, to, key } => self.reassign(vmid, &disk, to, &key, task),
+            Act::Migrate { to, renamed } => self.arrive(vmid, &to, &renamed, task),
             Act::Stop => self.with(vmid, Guest::power_off),
             Act::Restart => self.with(vmid, |guest| {
                 guest.power_off();
@@ -362,30 +395,5 @@ fn check_act(guest: &Guest, act: &Act) -> Result<(), String> {
             Err(format!("snapshot '{name}' does not exist"))
         }
         _ => Ok(()),
-    }
-}
-
-impl Guest {
-    fn take_snapshot(&mut self, name: String, description: String, vmstate: Option<String>, now: super::Millis) {
-        let mut config = self.config.clone();
-        let parent = config.remove("parent");
-        let snapshot = Snapshot { config, description, parent, taken: now, vmstate };
-        self.snapshots.insert(name.clone(), snapshot);
-        self.config.insert("parent".into(), name);
-    }
-
-    /// Takes a snapshot out of the chain; what stood on it stands on its parent then.
-    fn drop_snapshot(&mut self, name: &str) -> Option<Snapshot> {
-        let gone = self.snapshots.remove(name)?;
-        for snapshot in self.snapshots.values_mut().filter(|snapshot| snapshot.parent.as_deref() == Some(name)) {
-            snapshot.parent.clone_from(&gone.parent);
-        }
-        if self.get("parent") == Some(name) {
-            match &gone.parent {
-                Some(parent) => drop(self.config.insert("parent".into(), parent.clone())),
-                None => drop(self.config.remove("parent")),
-            }
-        }
-        Some(gone)
     }
 }

@@ -3,14 +3,18 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+pub(crate) mod carry;
 pub(crate) mod config;
+pub(crate) mod copying;
 pub(crate) mod disk;
 pub(crate) mod effect;
 pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
+pub(crate) mod moving;
 pub(crate) mod node;
 pub(crate) mod roles;
+mod snapshot;
 mod table;
 pub(crate) mod task;
 

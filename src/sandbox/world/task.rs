@@ -178,7 +178,10 @@ impl World {
                 Ok(()) => warned.unwrap_or_else(|| "OK".to_owned()),
                 Err(error) => {
                     self.undo(&effect);
-                    task.script.clear();
+                    // What was to fail from the beginning tells why.
+                    if !matches!(effect, Effect::Fail(_)) {
+                        task.script.clear();
+                    }
                     error
                 }
             };
