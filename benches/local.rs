@@ -151,7 +151,12 @@ fn start(report: &mut Report, name: &str, vmm: &Path) -> Result<()> {
     );
     // The raw calls are made by the benchmark itself, where a program would have to be started for them.
     let rest = over.saturating_sub(nothing.median());
-    report.row(&format!("the same, less an empty process, {name}"), "-", true, &format!("{} (an empty process {})", ms(rest), ms(nothing.median())));
+    report.row(
+        &format!("the same, less an empty process, {name}"),
+        "-",
+        true,
+        &format!("{} (an empty process {})", ms(rest), ms(nothing.median())),
+    );
     report.row(&format!("`pvectl vm stop` on this host, {name}"), "-", true, &stop.told());
     let kib = sampled_peak(&mut host.pvectl("vm start 100"))?;
     report.row(

@@ -158,8 +158,7 @@ fn next_number(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<i
 
 /// The hash of an event, also of one that was pruned if it was the last.
 fn hash_of(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Hash> {
-    const PLACES: [&str; 2] =
-        ["SELECT hash FROM event WHERE id = ?1", "SELECT hash FROM checkpoint WHERE last = ?1"];
+    const PLACES: [&str; 2] = ["SELECT hash FROM event WHERE id = ?1", "SELECT hash FROM checkpoint WHERE last = ?1"];
     for place in PLACES {
         if let Some(hash) = transaction.prepare_cached(place)?.query_row([id], |row| row.get(0)).optional()? {
             return Ok(hash);

@@ -7,10 +7,7 @@ use std::{fmt, path::PathBuf};
 
 use serde_json::Value;
 
-use super::{
-    Interrupt, Observer, Ops, RunOptions, Status,
-    recorded::Recorded,
-};
+use super::{Interrupt, Observer, Ops, RunOptions, Status, recorded::Recorded};
 use crate::{
     client::path,
     contract::{Arguments, Contract, Route},

@@ -232,7 +232,8 @@ impl<'a> Recorded<'a> {
             Err(Halt::Failed(error)) => (Verdict::Failed, Status::Failed, Some(error)),
         };
         let mut log = Vec::new();
-        if let (Status::Failed | Status::Warning, Some(upid), Some(_)) = (status, self.upid.clone(), &self.exit_status) {
+        if let (Status::Failed | Status::Warning, Some(upid), Some(_)) = (status, self.upid.clone(), &self.exit_status)
+        {
             self.record_noted();
             let lines = tail(&*self.ops.backend, &upid, if status == Status::Failed { LOG_TAIL } else { WARNED_TAIL });
             let lines = tokio::time::timeout(LOG_PATIENCE, lines).await.unwrap_or_default();
