@@ -271,9 +271,7 @@ async fn call(
     match (endpoint.method, endpoint.path.as_str()) {
         (Method::Post, "/access/ticket") => login::log_in(kit, &params),
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
-        (method, template) => {
-            kit.service().handle(&Request { method, template, params, identity, task_ends }).await
-        }
+        (method, template) => kit.service().handle(&Request { method, template, params, identity, task_ends }).await,
     }
 }
 

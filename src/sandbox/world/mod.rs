@@ -10,7 +10,6 @@ pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
 pub(crate) mod node;
-pub(crate) mod roles;
 mod table;
 pub(crate) mod task;
 
