@@ -75,6 +75,8 @@ mod safety;
 mod sandbox;
 mod secrets;
 mod select;
+#[cfg(target_os = "linux")]
+mod serve;
 mod snapshots;
 mod tasks;
 mod trust;

@@ -13,7 +13,6 @@ pub(crate) mod guest;
 pub(crate) mod ha;
 pub(crate) mod moving;
 pub(crate) mod node;
-pub(crate) mod roles;
 mod snapshot;
 mod table;
 pub(crate) mod task;
