@@ -72,16 +72,15 @@ pub use params::{Beyond, check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest, Subject};
 pub use resource::{
-    FoundUse, NODE_VERBS, NodeVerb, RESOURCES, Resource, ResourceOutcome, ResourcePlan, ResourceRequest, SERVICE_VERBS,
-    Tie, plain, resource,
+    FoundUse, NODE_VERBS, Naming, NodeVerb, Paths, RESOURCES, Reach, Resource, ResourceOutcome, ResourcePlan,
+    ResourceRequest, SERVICE_VERBS, Scope, Sort, Tie, plain, resource,
 };
 pub use resume::ResumeRequest;
 pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
-pub use tags::{TagRequest, check_tag};
-pub use targets::{Resolved, Target, Which, resolve};
+pub use targets::{Resolved, Target, Which, resolve, resolve_either};
 pub use verbs::{
     ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE, MOVE_DISK,
     POWER_VERBS, Power, PowerVerb, REASSIGN, REMOVE, RENAME, RESIZE_DISK, ROLLBACK, SNAPSHOT, TAG, TEMPLATE, UNLOCK,

@@ -108,6 +108,15 @@ pub fn resolve(targets: &[Target], kind: GuestKind, guests: &[Guest]) -> Result<
     if unknown.is_empty() { Ok(found) } else { Err(not_found(&unknown, kind, guests)) }
 }
 
+/// The same for a target that may be a guest of either kind.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_either(target: &Target, guests: &[Guest]) -> Result<Vec<Resolved>> {
+    let one = std::slice::from_ref(target);
+    resolve(one, GuestKind::Qemu, guests).or_else(|error| resolve(one, GuestKind::Lxc, guests).map_err(|_| error))
+}
+
 fn ambiguous(kind: GuestKind, name: &str, hits: &[&Guest]) -> Error {
     let list: Vec<String> = hits.iter().map(|guest| format!("{} on {}", guest.vmid, guest.node)).collect();
     Error::usage(format!("the name `{name}` is ambiguous: {} {kind}s have it ({})", hits.len(), list.join(", ")))

@@ -1,5 +1,6 @@
 //! The kinds that are no guests: pools, storages, people and tokens, jobs, HA, mappings, on the sandbox.
 
+mod firewall;
 mod node;
 mod people;
 

@@ -67,6 +67,15 @@ const THINGS: &[Printing] = &[
     reads("permission list", "path"),
     reads("backup-job list", "id"),
     reads("replication list", "id"),
+    reads("firewall rule list", "pos"),
+    reads("firewall group list", "group"),
+    reads("firewall ipset list --guest 100", "name"),
+    reads("firewall entry list --ipset office", "cidr"),
+    reads("firewall alias list", "name"),
+    reads("firewall refs", "ref"),
+    reads("firewall macros", "macro"),
+    reads("firewall options get --node pve1", "digest"),
+    reads("firewall status", "of"),
 ];
 
 /// A sandbox in which there are two things of each kind.
@@ -80,6 +89,17 @@ fn made() -> Env {
         "backup-job create weekly --storage local --schedule sat --vmid 100",
         "replication create 100-0 --target pve2",
         "replication create 101-0 --target pve1",
+        "firewall rule create --type in --action DROP --enable",
+        "firewall rule create --type in --action ACCEPT --macro SSH",
+        "firewall group create web",
+        "firewall group create db",
+        "firewall ipset create ours --guest 100",
+        "firewall ipset create theirs --guest 100",
+        "firewall ipset create office",
+        "firewall entry create 192.0.2.0/24 --ipset office",
+        "firewall entry create 198.51.100.0/24 --ipset office",
+        "firewall alias create gate --cidr 192.0.2.1",
+        "firewall alias create door --cidr 192.0.2.2",
     ] {
         let _ = env.run(line).ok();
     }

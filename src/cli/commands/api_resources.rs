@@ -16,6 +16,7 @@ use crate::{
         print::{self, Column, Row},
         verb::{Entry, Exit, Kind, Of, value},
     },
+    contract::embedded,
     model::{Error, Method, Result, closest},
     ops::{NODE_VERBS, RESOURCES, Resource, action_of},
 };
@@ -155,13 +156,17 @@ fn methods(kind: &Kind) -> Vec<String> {
         of.noun == kind.noun || of.noun.strip_prefix(kind.noun).is_some_and(|rest| rest.starts_with('-'))
     };
     for of in RESOURCES.iter().filter(is_its) {
-        add(Method::Get, of.list.0);
-        add(Method::Post, of.made);
         of.more.iter().for_each(|(method, path)| add(*method, path));
-        for method in [Method::Get, Method::Put, Method::Delete] {
-            if of.endpoint(method).is_some() {
-                add(method, of.one);
-            }
+        for (_, paths) in of.reached() {
+            let places = [
+                (Method::Get, paths.list),
+                (Method::Post, paths.made),
+                (Method::Get, paths.one),
+                (Method::Put, paths.one),
+                (Method::Delete, paths.one),
+            ];
+            let there = places.into_iter().filter(|(method, path)| embedded().endpoint(*method, path).is_some());
+            there.for_each(|(method, path)| add(method, path));
         }
     }
     all.into_iter().map(|(method, path)| format!("{method} {path}")).collect()

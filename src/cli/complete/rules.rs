@@ -5,7 +5,7 @@
 
 use clap::Arg;
 
-use super::{Candidate, Request, api, config, files, sources};
+use super::{Candidate, Request, api, config, files, sources, things};
 
 /// Where values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(super) enum Source {
     Storages,
     Pools,
     Vmids,
+    Guests,
     Statuses,
     Tags,
     TagList,
@@ -90,6 +91,9 @@ const RULES: &[(&str, &str, Source)] = &[
     ("", "group", Source::Things("group")),
     ("", "groups", Source::Things("group")),
     ("", "token", Source::Things("token")),
+    ("", "owner-group", Source::Things("firewall-group")),
+    ("", "owner-set", Source::Things("firewall-ipset")),
+    ("", "owner-guest", Source::Guests),
     ("node", "targets", Source::Nodes),
     ("", "node-name", Source::Nodes),
     ("node", "vms", Source::Vmids),
@@ -159,6 +163,7 @@ impl Source {
             Self::Nodes => sources::nodes(request).await,
             Self::Storages => sources::storages(request, "").await,
             Self::Pools => sources::pools(request).await,
+            Self::Guests => things::guests(request).await,
             Self::Vmids => sources::vmids(request).await,
             Self::Statuses => sources::statuses(request).await,
             Self::Tags => sources::tags(request).await,
@@ -184,7 +189,7 @@ impl Source {
             Self::ApiParams => api::params(request).await,
             Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
-            Self::Things(noun) => sources::things(request, noun).await,
+            Self::Things(noun) => things::things(request, noun).await,
             Self::Snapshots => api::snapshots(request).await,
         }
     }

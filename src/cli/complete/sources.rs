@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::{Candidate, Request, here, live::Row};
+use super::{Candidate, Request, here, live::Row, things::things};
 use crate::{
     backends::BACKENDS,
     cli::{app, commands::help, kinds::KINDS, print::FORMATS, verb::Kind},
@@ -35,7 +35,7 @@ pub(super) fn last_of<'a>(word: &'a str, separators: &[char]) -> (&'a str, &'a s
 pub(super) struct Guest {
     pub(super) vmid: String,
     pub(super) name: String,
-    kind: Option<GuestKind>,
+    pub(super) kind: Option<GuestKind>,
     pub(super) node: String,
     status: String,
     template: bool,
@@ -80,7 +80,7 @@ pub(super) async fn guests(request: &Request, kind: Option<GuestKind>) -> Vec<Gu
 }
 
 /// Names, unless two guests share one, then VMIDs.
-fn by_name_and_vmid(guests: &[Guest]) -> Vec<Candidate> {
+pub(super) fn by_name_and_vmid(guests: &[Guest]) -> Vec<Candidate> {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     guests.iter().for_each(|guest| *names.entry(&guest.name).or_default() += 1);
     let named = guests.iter().filter(|guest| !guest.name.is_empty() && names.get(guest.name.as_str()) == Some(&1));
@@ -108,20 +108,6 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             }
         },
     }
-}
-
-/// The things of a kind that is on a server alone, by name.
-pub(super) async fn things(request: &Request, noun: &str) -> Vec<Candidate> {
-    let Some(of) = RESOURCES.iter().find(|of| of.noun == noun) else { return Vec::new() };
-    let (path, params) = of.list;
-    let mut names: BTreeSet<String> = BTreeSet::new();
-    // Tokens stand within their users.
-    let fields = if noun == "token" { &["userid", "tokens"][..] } else { of.keys };
-    let rows = request.live.list(path, params, fields).await;
-    for row in (of.rows)(rows.into_iter().map(serde_json::Value::Object).collect()) {
-        names.insert(of.name_of(&row));
-    }
-    names.into_iter().map(|name| Candidate::new(name, "")).collect()
 }
 
 async fn guest_targets(request: &Request, kind: GuestKind) -> Vec<Candidate> {

@@ -3,6 +3,7 @@
 mod acl;
 mod cluster;
 mod container;
+mod firewall;
 mod ha;
 #[cfg(target_os = "linux")]
 mod image;
@@ -44,6 +45,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &scheduled::REPLICATION,
     &ha::KIND,
     &mapping::KIND,
+    &firewall::KIND,
     &cluster::KIND,
     #[cfg(target_os = "linux")]
     &image::KIND,

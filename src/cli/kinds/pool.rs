@@ -10,8 +10,8 @@ use crate::{
         session::Access,
         verb::{Entry, Exit, Kind, Of, switch},
     },
-    model::{Error, GuestKind, Method, Params, Result},
-    ops::{Resource, Target, resolve, resource},
+    model::{Error, Method, Params, Result},
+    ops::{Resource, Target, resolve_either, resource},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -84,10 +84,7 @@ async fn change(cx: &Cx, matches: &ArgMatches, adds: bool) -> Result<Exit> {
         let mut vmids = Vec::new();
         for target in Target::parse_all(&typed)? {
             // A member is a guest of either kind.
-            let one = std::slice::from_ref(&target);
-            let found = resolve(one, GuestKind::Qemu, &guests)
-                .or_else(|error| resolve(one, GuestKind::Lxc, &guests).map_err(|_| error))?;
-            vmids.extend(found.into_iter().map(|found| found.guest.vmid.to_string()));
+            vmids.extend(resolve_either(&target, &guests)?.into_iter().map(|found| found.guest.vmid.to_string()));
         }
         params.push("vms", vmids.join(","));
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Exit, read::fate};
 use crate::{
     cli::{
-        base::{exit_code, word},
+        base::{exit_code, require_somebody_to_confirm, word},
         cx::Cx,
         error::report,
         print::{self, Column, Row, Shape, table::status_colour},
@@ -15,7 +15,7 @@ use crate::{
         session::Session,
         ui::{style, styled},
     },
-    model::{Class, Result},
+    model::{Class, Hint, Result},
     ops::{ResourceOutcome, ResourcePlan, Tie},
 };
 
@@ -56,6 +56,9 @@ pub(crate) async fn carry_out(cx: &Cx, session: &Session, plans: Vec<ResourcePla
     if cx.switches.dry_run {
         return show(cx, session, &plans);
     }
+    if plans.iter().any(|plan| !plan.risks.is_empty()) && !agreed(cx, "Go on?", &plans)? {
+        return Ok(Class::Failed.exit_code());
+    }
     let outcomes = run(cx, session, plans).await;
     report_outcomes(cx, session, outcomes)
 }
@@ -67,20 +70,39 @@ pub(crate) async fn carry_out_asking(
     question: &str,
     plans: Vec<ResourcePlan>,
 ) -> Result<Exit> {
-    if !cx.switches.dry_run && !cx.switches.confirm {
-        for plan in &plans {
-            let mut text = Vec::new();
-            // Writing into memory does not fail.
-            let _ = writeln!(text, "{}", plan.label());
-            let _ = write_uses(&mut text, plan);
-            cx.ui.err_line(String::from_utf8_lossy(&text).trim_end());
-        }
-        if !cx.ui.ask_yes(question)? {
-            cx.ui.say("nothing was done");
-            return Ok(Class::Failed.exit_code());
-        }
+    if cx.switches.dry_run {
+        return show(cx, session, &plans);
     }
-    carry_out(cx, session, plans).await
+    if !agreed(cx, question, &plans)? {
+        return Ok(Class::Failed.exit_code());
+    }
+    let outcomes = run(cx, session, plans).await;
+    report_outcomes(cx, session, outcomes)
+}
+
+/// Shows what goes and what may cut people off, and asks.
+fn agreed(cx: &Cx, question: &str, plans: &[ResourcePlan]) -> Result<bool> {
+    if cx.switches.confirm {
+        let risks = plans.iter().flat_map(|plan| &plan.risks);
+        risks.for_each(|risk| cx.ui.warn(risk));
+        return Ok(true);
+    }
+    require_somebody_to_confirm(cx).map_err(|error| {
+        let risks = plans.iter().flat_map(|plan| plan.risks.iter().cloned());
+        risks.fold(error, |error, risk| error.with_hint(Hint::Text(risk)))
+    })?;
+    for plan in plans {
+        let mut text = Vec::new();
+        // Writing into memory does not fail.
+        let _ = writeln!(text, "{}", plan.label());
+        let _ = write_uses(&mut text, plan);
+        cx.ui.err_line(String::from_utf8_lossy(&text).trim_end());
+    }
+    let agrees = cx.ui.ask_yes(question)?;
+    if !agrees {
+        cx.ui.say("nothing was done");
+    }
+    Ok(agrees)
 }
 
 /// Carries plans out, one after the other; what an interrupt cuts off is not sent.
@@ -111,6 +133,9 @@ fn past(verb: &'static str) -> &'static str {
         "update" => "updated",
         "delete" => "deleted",
         "add" | "remove" => "changed",
+        "move" => "moved",
+        "enable" => "enabled",
+        "disable" => "disabled",
         "start" | "start-all" => "started",
         "stop" | "stop-all" => "stopped",
         "shutdown" => "told to shut down",
@@ -155,7 +180,7 @@ fn write_uses(out: &mut dyn Write, plan: &ResourcePlan) -> std::io::Result<()> {
             writeln!(out, "  {}: {}", fate(tie), found.what)?;
         }
     }
-    Ok(())
+    plan.risks.iter().try_for_each(|risk| writeln!(out, "  {}: {risk}", styled(style::BAD, "careful")))
 }
 
 /// Prints the rows, tells what went wrong, and gives the exit code.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cli::{
         base::require_somebody_to_confirm,
-        cx::{Cx, texts},
+        cx::Cx,
         session::Access,
         verb::{Exit, Kind, Verb},
     },
@@ -36,22 +36,24 @@ impl Verb for Delete {
         ]
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        flags_of(command.arg(names_arg(self.0, true)), self.0, Method::Delete)
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        flags_of(self.0.owner_args(command, kind).args(names_arg(self.0, true)), self.0, Method::Delete)
     }
 
     async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
         require_somebody_to_confirm(cx)?;
         let of = self.0.resource;
-        let names = texts(matches, "targets");
         let params = typed_params(cx, matches, self.0, Method::Delete)?.set;
         let session = cx.session(Access::Write).await?;
+        let sort = self.0.sort(&session, matches).await?;
+        let names = self.0.names(matches, &sort);
         let mut plans = Vec::new();
         // All of them are looked at before anything is sent.
         for name in &names {
-            plans.push(session.ops.plan_delete_resource(of, name, &params).await?);
+            plans.push(session.ops.plan_delete_resource(&sort, name, &params).await?);
         }
-        let what = if names.len() == 1 { of.label(&names[0]) } else { format!("these {} {}", names.len(), of.plural) };
+        let what =
+            if names.len() == 1 { sort.label(&names[0]) } else { format!("these {} {}", names.len(), of.plural) };
         carry_out_asking(cx, &session, &format!("Delete {what}? This cannot be undone"), plans).await
     }
 }

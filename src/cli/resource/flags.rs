@@ -9,9 +9,9 @@ use crate::{
         cx::{Cx, text, texts},
     },
     config::OPTIONS,
-    contract::Kind,
+    contract::{Kind, Schema, embedded},
     model::{Error, Hint, Method, Params, Result, is_secret_at},
-    ops::ResourceRequest,
+    ops::{Naming, ResourceRequest},
 };
 
 const SET: &str = "set";
@@ -20,18 +20,26 @@ const FORCE_PARAM: &str = "force-param";
 /// After the parameters themselves.
 pub(super) const LAST: usize = 900;
 
-/// What a method takes that is neither the thing's name nor done by us.
-fn parameters(view: &View, method: Method) -> impl Iterator<Item = (&'static str, &'static crate::contract::Schema)> {
+/// What a method takes that is neither the thing's name nor done by us; whoever it is of, all that one of the owners has.
+fn parameters(view: &View, method: Method) -> impl Iterator<Item = (&'static str, &'static Schema)> {
     let of = view.resource;
-    let endpoint = of.endpoint(method);
-    let all = endpoint.into_iter().flat_map(|endpoint| &endpoint.parameters.properties);
-    let own = move |name: &str| {
-        let is_fixed = of.fixed.iter().any(|(key, _)| *key == name) && method == Method::Post;
-        let is_name = of.keys.contains(&name);
-        // `delete` is how something is unset, except where it takes members away, which has verbs of its own.
-        !(is_fixed || is_name || method == Method::Put && ["delete", "digest"].contains(&name))
-    };
-    all.map(|(name, schema)| (name.as_str(), schema)).filter(move |(name, _)| own(name))
+    let mut all: Vec<(&str, &Schema)> = Vec::new();
+    for (_, paths) in of.reached() {
+        let path = if method == Method::Post { paths.made } else { paths.one };
+        let endpoint = embedded().endpoint(method, path);
+        for (name, schema) in endpoint.into_iter().flat_map(|endpoint| &endpoint.parameters.properties) {
+            let is_fixed = of.fixed.iter().any(|(key, _)| key == name) && method == Method::Post;
+            let is_name = of.keys.contains(&name.as_str()) || path.contains(&format!("{{{name}}}"));
+            // `delete` is how something is unset, except where it takes members away, which has verbs of its own. Who
+            // names one by its position may say which list that is in.
+            let is_how = name == "delete" || name == "digest" && of.naming != Naming::Position;
+            let is_ours = of.ours.contains(&name.as_str()) || method == Method::Put && is_how;
+            if !(is_fixed || is_name || is_ours || all.iter().any(|(have, _)| have == name)) {
+                all.push((name, schema));
+            }
+        }
+    }
+    all.into_iter()
 }
 
 /// Whether a parameter has the name of an option that every command has.
@@ -64,6 +72,9 @@ pub(crate) fn flags_of(command: Command, view: &View, method: Method) -> Command
         let (text, is_common) = help(of.noun, name, schema);
         let arg = Arg::new(name).long(name).help(text).hide_short_help(!is_common && schema.optional);
         let arg = typed(arg, ("", secret), schema);
+        // A number on the wire, and a switch to people.
+        let is_switch = name == "enable" && schema.kind == Kind::Integer;
+        let arg = if is_switch { arg.num_args(0..=1).default_missing_value("1").value_name("BOOL") } else { arg };
         args.push(if schema.kind == Kind::Array { arg.action(ArgAction::Append) } else { arg });
     }
     // What must be given stands first, then what people give.

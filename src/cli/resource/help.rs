@@ -102,6 +102,35 @@ const HELP: &[(&str, &str, &str)] = &[
     ("ha-rule", "strict", "Nowhere else, even if none of the nodes is there"),
     ("ha-rule", "affinity", "Together, or apart"),
     ("ha-rule", "disable", "Take it out of use"),
+    ("firewall-rule", "type", "Incoming, outgoing, passing through, or a security group, whose name is the action"),
+    ("firewall-rule", "action", "ACCEPT, DROP, REJECT, or the name of a security group"),
+    ("firewall-rule", "macro", "What a service needs: SSH, HTTPS, …; see `firewall macros`"),
+    ("firewall-rule", "enable", "Whether it counts; a new rule is off if nothing is said"),
+    ("firewall-rule", "proto", "The protocol: tcp, udp, icmp, …"),
+    ("firewall-rule", "source", "From where: addresses, networks, an alias, +SET; with commas"),
+    ("firewall-rule", "dest", "To where; as --source"),
+    ("firewall-rule", "dport", "To which ports: 80,443 or 8000:8100"),
+    ("firewall-rule", "sport", "From which ports"),
+    ("firewall-rule", "iface", "On this network card alone: net0 of a guest, vmbr0 of a node"),
+    ("firewall-rule", "icmp-type", "The type of ICMP"),
+    ("firewall-rule", "log", "Log what it fits on"),
+    ("firewall-options", "enable", "Whether it filters"),
+    ("firewall-options", "policy_in", "What becomes of what comes in and fits no rule; DROP if nothing is said"),
+    ("firewall-options", "policy_out", "The same of what goes out; ACCEPT if nothing is said"),
+    ("firewall-options", "policy_forward", "The same of what passes through a node"),
+    ("firewall-options", "dhcp", "Let it get its address by DHCP"),
+    ("firewall-options", "ndp", "Let it find its neighbours (IPv6)"),
+    ("firewall-options", "radv", "Let it announce routes (IPv6)"),
+    ("firewall-options", "macfilter", "Take nothing from other hardware addresses than its own"),
+    ("firewall-options", "ipfilter", "Take nothing from other addresses than its own"),
+    ("firewall-options", "log_level_in", "What is logged of what comes in"),
+    ("firewall-options", "log_level_out", "What is logged of what goes out"),
+    ("firewall-options", "nftables", "Filter by nftables"),
+    ("firewall-options", "log_ratelimit", "How much is logged at most"),
+    ("firewall-ipset", "force", "With all its entries"),
+    ("firewall-entry", "nomatch", "An exception: this is not in the set"),
+    ("firewall-alias", "cidr", "The address, or network, that it stands for"),
+    ("firewall-alias", "rename", "What it is to be called"),
     ("", "map", "Where it is: node=pve1,path=0000:01:00.0,id=10de:2204. Repeatable, once for each node"),
     ("", "mdev", "It is a mediated device"),
     ("", "live-migration-capable", "A guest may take it along while it runs"),
@@ -141,7 +170,7 @@ fn declared(schema: &Schema) -> String {
 #[cfg(test)]
 mod tests {
     use super::HELP;
-    use crate::{model::Method, ops::RESOURCES};
+    use crate::{contract::embedded, model::Method, ops::RESOURCES};
 
     #[test]
     fn help_is_about_parameters_that_there_are() {
@@ -149,7 +178,10 @@ mod tests {
             let mut sorts = RESOURCES.iter().filter(|of| noun.is_empty() || of.noun == *noun).peekable();
             assert!(sorts.peek().is_some(), "`{noun}` is nothing");
             let has = |method, of: &crate::ops::Resource| {
-                of.endpoint(method).is_some_and(|endpoint| endpoint.parameters.get(key).is_some())
+                of.reached().any(|(_, paths)| {
+                    let path = if method == Method::Post { paths.made } else { paths.one };
+                    embedded().endpoint(method, path).is_some_and(|endpoint| endpoint.parameters.get(key).is_some())
+                })
             };
             let known = sorts.any(|of| Method::ALL.into_iter().any(|method| has(method, of)));
             assert!(known, "{noun} has no `{key}`");

@@ -7,6 +7,8 @@ mod change;
 mod delete;
 mod flags;
 mod help;
+mod lines;
+mod owner;
 mod read;
 mod write;
 
@@ -14,6 +16,7 @@ use clap::{Arg, Command};
 
 pub(crate) use change::{carry_out, carry_out_asking, report_outcomes, run};
 pub(crate) use flags::{flags_of, typed_params as params_of};
+pub(crate) use lines::lines_of;
 pub(crate) use read::people_page;
 
 use super::{
@@ -23,7 +26,7 @@ use super::{
     },
     verb::{Exit, Verb},
 };
-use crate::ops::Resource;
+use crate::ops::{Naming, Resource};
 
 /// Adds flags when the command that has them is built.
 pub(crate) type Late = fn(Command) -> Command;
@@ -101,7 +104,21 @@ fn name_arg(required: bool) -> Arg {
     Arg::new(NAME).value_name("NAME").required(required).help(help)
 }
 
-fn names_arg(view: &View, required: bool) -> Arg {
-    let help = format!("What a {} is called; several may be given", view.resource.noun);
-    Arg::new("targets").value_name("NAME").num_args(usize::from(required)..).required(required).help(help)
+/// Nothing for what there is one of. Positions move when one of them goes, so that each is named by itself.
+fn names_arg(view: &View, required: bool) -> Option<Arg> {
+    let noun = view.resource.noun;
+    let arg = Arg::new("targets").required(required);
+    match view.resource.naming {
+        Naming::Name => {
+            let help = format!("What a {noun} is called; several may be given");
+            Some(arg.value_name("NAME").num_args(usize::from(required)..).help(help))
+        }
+        Naming::Position => Some(arg.value_name("POSITION").help("Its position in the list")),
+        Naming::Single => None,
+    }
+}
+
+/// Words with a blank between those that are there.
+fn spaced(words: &[&str]) -> String {
+    words.iter().copied().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

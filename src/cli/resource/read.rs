@@ -7,10 +7,10 @@ use clap::{ArgMatches, Command};
 use futures_util::future::try_join_all;
 use serde_json::{Map, Value, json};
 
-use super::{Describe, Get, List, View, names_arg};
+use super::{Describe, Get, List, View, names_arg, spaced};
 use crate::{
     cli::{
-        cx::{Cx, texts},
+        cx::Cx,
         print::{
             self, Shape, Style,
             fields::{Field, fields, section, write_pairs, write_rows},
@@ -21,7 +21,7 @@ use crate::{
         verb::{Exit, Kind, Verb},
     },
     model::{Result, is_secret_at},
-    ops::{FoundUse, Tie, plain},
+    ops::{FoundUse, Naming, Sort, Tie, plain},
 };
 
 #[async_trait(?Send)]
@@ -38,14 +38,15 @@ impl Verb for List {
         vec![format!("pvectl {} list", self.0.words(kind)), format!("pvectl {} list -o json", self.0.words(kind))]
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.visible_alias("ls")
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        self.0.owner_args(command.visible_alias("ls"), kind)
     }
 
-    async fn run(&self, cx: &Cx, _: &Kind, _: &ArgMatches) -> Result<Exit> {
+    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let session = cx.session(Access::Read).await?;
-        let rows = session.ops.resources(self.0.resource).await?;
-        self.0.print(cx, &session, Shape::Several, rows)
+        let sort = self.0.sort(&session, matches).await?;
+        let rows = session.ops.resources(&sort).await?;
+        self.0.print(cx, &session, &sort, (Shape::Several, rows))
     }
 }
 
@@ -56,28 +57,34 @@ impl Verb for Get {
     }
 
     fn about(&self, _: &Kind) -> String {
-        format!("Show single {}", self.0.resource.plural)
+        match self.0.resource.naming {
+            Naming::Single => format!("Show {}", self.0.resource.plural),
+            _ => format!("Show single {}", self.0.resource.plural),
+        }
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
-        vec![format!("pvectl {} get {} -o json", self.0.words(kind), self.0.example)]
+        vec![spaced(&["pvectl", &self.0.words(kind), "get", self.0.example, "-o json"])]
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(names_arg(self.0, false))
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        self.0.owner_args(command, kind).args(names_arg(self.0, false))
     }
 
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let names = texts(matches, "targets");
-        let session = cx.session(Access::Read).await?;
-        let of = self.0.resource;
-        if names.is_empty() {
-            let rows = session.ops.resources(of).await?;
-            return self.0.print(cx, &session, Shape::Several, rows);
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        if self.0.resource.naming == Naming::Single {
+            return Describe(self.0).run(cx, kind, matches).await;
         }
-        let found = try_join_all(names.iter().map(|name| session.ops.resource(of, name))).await?;
+        let session = cx.session(Access::Read).await?;
+        let sort = self.0.sort(&session, matches).await?;
+        let names = self.0.names(matches, &sort);
+        if names.is_empty() {
+            let rows = session.ops.resources(&sort).await?;
+            return self.0.print(cx, &session, &sort, (Shape::Several, rows));
+        }
+        let found = try_join_all(names.iter().map(|name| session.ops.resource(&sort, name))).await?;
         let rows = found.into_iter().map(Value::Object).collect();
-        self.0.print(cx, &session, Shape::of(names.len()), rows)
+        self.0.print(cx, &session, &sort, (Shape::of(names.len()), rows))
     }
 }
 
@@ -95,17 +102,17 @@ impl Verb for Describe {
         vec![format!("pvectl {} describe {}", self.0.words(kind), self.0.example)]
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        command.arg(names_arg(self.0, true))
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        self.0.owner_args(command, kind).args(names_arg(self.0, true))
     }
 
     async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let names = texts(matches, "targets");
         let session = cx.session(Access::Read).await?;
-        let of = self.0.resource;
+        let sort = self.0.sort(&session, matches).await?;
+        let names = self.0.names(matches, &sort);
         let read = async |name: &String| {
-            let thing = session.ops.resource(of, name).await?;
-            let (uses, notes) = session.ops.uses_of(of, name, &thing).await;
+            let thing = session.ops.resource(&sort, name).await?;
+            let (uses, notes) = session.ops.uses_of(&sort, name, &thing).await;
             Ok::<_, crate::model::Error>((thing, uses, notes))
         };
         let found = try_join_all(names.iter().map(read)).await?;
@@ -113,13 +120,13 @@ impl Verb for Describe {
             cx.ui.warn(note);
         }
         let data: Vec<Value> = found.iter().map(|(thing, uses, _)| self.0.described(&session, thing, uses)).collect();
-        let paths: Vec<String> = names.iter().map(|name| self.0.path_of(name)).collect();
+        let paths: Vec<String> = names.iter().map(|name| self.0.path_of(&sort.full_name(name))).collect();
         let people = |out: &mut dyn Write, places: &[usize]| {
             for (at, place) in places.iter().enumerate() {
                 if at > 0 {
                     writeln!(out)?;
                 }
-                page_of(out, &session.style, &of.label(&names[*place]), self.0, &data[*place])?;
+                page_of(out, &session.style, &sort.label(&names[*place]), self.0, &data[*place])?;
             }
             Ok(())
         };
@@ -132,19 +139,25 @@ impl View {
     /// The words that stand before the verb: a kind's, or with those of a group below it.
     pub(super) fn words(&self, kind: &Kind) -> String {
         match self.resource.noun.strip_prefix(kind.noun).map(|rest| rest.trim_start_matches('-')) {
-            Some(rest) if !rest.is_empty() => format!("{} {rest}", kind.noun),
+            Some(rest) if !rest.is_empty() => format!("{} {}", kind.noun, rest.replace('-', " ")),
             _ => kind.noun.to_owned(),
         }
     }
 
     /// Prints rows of this kind, with the context that they are of.
-    pub(crate) fn print(&self, cx: &Cx, session: &Session, shape: Shape, mut rows: Vec<Value>) -> Result<Exit> {
+    pub(crate) fn print(
+        &self,
+        cx: &Cx,
+        session: &Session,
+        sort: &Sort,
+        (shape, mut rows): (Shape, Vec<Value>),
+    ) -> Result<Exit> {
         let context = session.ops.context();
         for row in &mut rows {
             self.hide_secrets(row);
             row["context"] = context.into();
         }
-        fields(&cx.ui, &session.style, self.columns, (shape, rows), |row| self.path_of(&self.resource.name_of(row)))?;
+        fields(&cx.ui, &session.style, self.columns, (shape, rows), |row| self.path_of(&sort.full_name_of(row)))?;
         Ok(0)
     }
 
@@ -159,7 +172,9 @@ impl View {
     fn described(&self, session: &Session, thing: &Map<String, Value>, uses: &[FoundUse]) -> Value {
         let mut data = Value::Object(thing.clone());
         self.hide_secrets(&mut data);
-        data["used-by"] = json!(uses);
+        if self.resource.naming != Naming::Single {
+            data["used-by"] = json!(uses);
+        }
         data["context"] = session.ops.context().into();
         data
     }
@@ -222,6 +237,13 @@ fn shown_of(rows: &[Value]) -> Vec<Field> {
         Field::text("NAME", "name"),
         Field::text("NODE", "node"),
         Field::text("STATUS", "status"),
+        Field::text("ACTION", "action"),
+        Field::text("MACRO", "macro"),
+        Field::text("PROTO", "proto"),
+        Field::text("SOURCE", "source"),
+        Field::text("DEST", "dest"),
+        Field::text("DPORT", "dport"),
+        Field::text("ADDRESS", "cidr"),
         Field::text("COMMENT", "comment"),
     ];
     KNOWN.iter().copied().filter(|field| rows.iter().any(|row| row.get(field.field).is_some())).collect()

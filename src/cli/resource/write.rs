@@ -6,15 +6,16 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::{
     Create, NAME, Update, carry_out,
     flags::{LAST, common_args, typed_params},
-    name_arg,
+    name_arg, spaced,
 };
 use crate::{
     cli::{
-        cx::{Cx, text, texts},
+        cx::{Cx, texts},
         session::Access,
         verb::{Exit, Kind, Verb},
     },
     model::{Error, Hint, Method, Result},
+    ops::Naming,
 };
 
 #[async_trait(?Send)]
@@ -28,18 +29,23 @@ impl Verb for Create {
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
-        let line = format!("pvectl {} create {} {}", self.0.words(kind), self.0.example, self.0.making);
+        let name = if self.0.resource.naming == Naming::Name { self.0.example } else { "" };
+        let line = spaced(&["pvectl", &self.0.words(kind), "create", name, self.0.making]);
         vec![line.clone(), format!("{line} --dry-run")]
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
-        common_args(command.arg(name_arg(!self.0.is_named_by_server))).defer(self.0.late.0)
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        let name = (self.0.resource.naming == Naming::Name).then(|| name_arg(!self.0.is_named_by_server));
+        common_args(self.0.owner_args(command, kind).args(name)).defer(self.0.late.0)
     }
 
     async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let request = typed_params(cx, matches, self.0, Method::Post)?;
         let session = cx.session(Access::Write).await?;
-        let plan = session.ops.plan_create_resource(self.0.resource, text(matches, NAME), &request).await?;
+        let sort = self.0.sort(&session, matches).await?;
+        let name = matches.try_get_one::<String>(NAME).ok().flatten();
+        let name = name.map(|name| self.0.bare(name, &sort));
+        let plan = session.ops.plan_create_resource(&sort, name, &request).await?;
         carry_out(cx, &session, vec![plan]).await
     }
 }
@@ -55,28 +61,30 @@ impl Verb for Update {
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
-        let line = format!("pvectl {} update {} {}", self.0.words(kind), self.0.example, self.0.changing);
+        let line = spaced(&["pvectl", &self.0.words(kind), "update", self.0.example, self.0.changing]);
         vec![line.clone(), format!("{line} --dry-run")]
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
+    fn args(&self, command: Command, kind: &Kind) -> Command {
         let unset = Arg::new("unset").long("unset").value_name("KEY").action(ArgAction::Append).display_order(LAST);
-        common_args(command.arg(name_arg(true)))
+        let name = (self.0.resource.naming != Naming::Single).then(|| name_arg(true));
+        common_args(self.0.owner_args(command, kind).args(name))
             .arg(unset.help("Unset it: the default holds again. Repeatable"))
             .defer(self.0.late.1)
     }
 
-    async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let name = text(matches, NAME).unwrap_or_default();
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let mut request = typed_params(cx, matches, self.0, Method::Put)?;
         request.unset = texts(matches, "unset").iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect();
         if request.set.is_empty() && request.unset.is_empty() && request.forced.is_empty() {
-            let noun = self.0.resource.noun;
+            let words = self.0.words(kind);
             return Err(Error::usage("nothing to change was given")
-                .with_hint(Hint::Text(format!("what there is to change: pvectl help {noun} update"))));
+                .with_hint(Hint::Text(format!("what there is to change: pvectl help {words} update"))));
         }
         let session = cx.session(Access::Write).await?;
-        let plan = session.ops.plan_update_resource(self.0.resource, name, &request).await?;
+        let sort = self.0.sort(&session, matches).await?;
+        let name = matches.try_get_one::<String>(NAME).ok().flatten().map_or("", |name| self.0.bare(name, &sort));
+        let plan = session.ops.plan_update_resource(&sort, name, &request).await?;
         carry_out(cx, &session, vec![plan]).await
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Resource,
+    Naming, Sort,
     uses::{Found, Tie},
     value::{friendly, plain, same},
 };
@@ -44,8 +44,10 @@ pub struct ResourcePlan {
     pub uses: Vec<Found>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// What may cut people off who manage the cluster: a reason to ask before.
+    pub risks: Vec<String>,
     /// How it was found, to tell what changed if somebody was faster.
-    before: Option<(&'static Resource, Map<String, Value>)>,
+    before: Option<(Sort, String, Map<String, Value>)>,
 }
 
 /// What became of one: a row of the output of every change.
@@ -83,16 +85,28 @@ pub struct ResourceOutcome {
 impl ResourcePlan {
     /// One by which nothing is done.
     fn nothing(verb: &'static str, noun: &'static str, name: &str) -> Self {
-        let (changes, uses, notes) = (Vec::new(), Vec::new(), Vec::new());
-        Self { verb, noun, name: name.to_owned(), call: None, changes, uses, notes, before: None }
+        let (changes, uses, notes, risks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { verb, noun, name: name.to_owned(), call: None, changes, uses, notes, risks, before: None }
+    }
+
+    /// The same change under another verb: an update that is `enable`.
+    #[must_use]
+    pub fn under(mut self, verb: &'static str) -> Self {
+        self.verb = verb;
+        if let Some(subject) = self.call.as_mut().and_then(|call| call.subject.as_mut()) {
+            subject.verb = verb;
+        }
+        self
     }
 
     /// `pool prod`.
     pub fn label(&self) -> String {
         let name = if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) };
         match self.call.as_ref().and_then(|call| call.node.as_ref()) {
-            // A node is where it is.
-            Some(node) if self.noun != "node" => format!("{name} on {node}"),
+            // A node is where it is, and so is what has its name.
+            Some(node) if self.noun != "node" && self.name.split('/').next() != Some(node.as_str()) => {
+                format!("{name} on {node}")
+            }
             _ => name,
         }
     }
@@ -106,6 +120,7 @@ impl ResourcePlan {
             "changes": self.changes,
             "uses": self.uses,
             "notes": self.notes,
+            "risks": self.risks,
             "calls": self.call.iter().map(|plan| plan.call.to_json()).collect::<Vec<_>>(),
         })
     }
@@ -136,19 +151,29 @@ impl Ops {
     /// [`Class::Usage`] for parameters that the server would refuse.
     pub async fn plan_create_resource(
         &self,
-        of: &'static Resource,
+        sort: impl Into<Sort>,
         name: Option<&str>,
         request: &ResourceRequest,
     ) -> Result<ResourcePlan> {
+        let sort = sort.into();
+        let of = sort.of;
         self.require_server(of.plural)?;
-        let mut params = name.map(|name| of.named(name)).transpose()?.unwrap_or_default();
+        let mut params = name.map_or_else(|| Ok(sort.scoped()), |name| sort.named(name))?;
         params.extend(of.fixed.iter().copied());
         for (key, value) in request.set.iter() {
-            let schema = of.endpoint(Method::Post).and_then(|endpoint| endpoint.parameters.get(key));
+            let schema = sort.endpoint(Method::Post).and_then(|endpoint| endpoint.parameters.get(key));
             params.push(key, friendly(key, value, schema)?);
         }
-        let name = name.unwrap_or_default();
-        self.plan_resource_call("create", of.noun, name, (Method::Post, of.made), (params, &request.forced)).await
+        // What has a position comes first, whatever is asked for.
+        let first = if of.naming == Naming::Position { "0" } else { "" };
+        let full = sort.full_name(name.unwrap_or(first));
+        let target = (Method::Post, sort.paths().made);
+        let is_off = of.naming == Naming::Position && params.get("enable").is_none_or(|on| on == "0");
+        let mut plan = self.plan_resource_call("create", of.noun, &full, target, (params, &request.forced)).await?;
+        if is_off {
+            plan.notes.push("it is off until it is enabled".into());
+        }
+        Ok(plan)
     }
 
     /// Plans a change: reads the thing, and keeps only what differs. What was read goes with it as its digest, where
@@ -158,18 +183,20 @@ impl Ops {
     /// [`Class::Usage`] for parameters that the server would refuse, [`Class::NotFound`] when there is no such thing.
     pub async fn plan_update_resource(
         &self,
-        of: &'static Resource,
+        sort: impl Into<Sort>,
         name: &str,
         request: &ResourceRequest,
     ) -> Result<ResourcePlan> {
-        let endpoint = of
+        let sort = sort.into();
+        let (of, one) = (sort.of, sort.paths().one);
+        let endpoint = sort
             .endpoint(Method::Put)
             .ok_or_else(|| Error::usage(format!("{} cannot be changed, only made and removed", of.plural)))?;
         let asked = request.set.iter().map(|(key, value)| {
             friendly(key, value, endpoint.parameters.get(key)).map(|value| (key.to_owned(), value))
         });
         let asked = asked.collect::<Result<Params>>()?;
-        let mut whole = of.named(name)?;
+        let mut whole = sort.named(name)?;
         let (mut unset, by_list) =
             (Vec::new(), endpoint.parameters.get("delete").is_some_and(|s| s.kind == Kind::String));
         for key in &request.unset {
@@ -186,14 +213,14 @@ impl Ops {
         // Checked before anything is asked of the server; what must be given and is not may be there.
         let required = endpoint.parameters.properties.iter().filter(|(_, schema)| !schema.optional);
         if required.map(|(key, _)| key).all(|key| whole.get(key).is_some()) {
-            CallRequest::new(embedded(), Method::Put, of.one, whole.into(), &request.forced, None)?;
+            CallRequest::new(embedded(), Method::Put, one, whole.into(), &request.forced, None)?;
         }
 
-        let thing = self.resource(of, name).await?;
+        let thing = self.resource(&sort, name).await?;
         let shown = |key: &str, value: Option<String>| {
-            value.map(|value| if is_secret_at(of.one, key) { "***".to_owned() } else { value })
+            value.map(|value| if is_secret_at(one, key) { "***".to_owned() } else { value })
         };
-        let (mut params, mut changes, mut notes) = (of.named(name)?, Vec::new(), Vec::new());
+        let (mut params, mut changes, mut notes) = (sort.named(name)?, Vec::new(), Vec::new());
         // Added to what is there, a list differs from it always.
         let adds = asked.get("append") == Some("1");
         for (key, value) in asked.iter() {
@@ -202,7 +229,7 @@ impl Ops {
             let is_same = !adds && same(is_same, value, endpoint.parameters.get(key));
             if of.how.contains(&key) || key == "digest" {
                 params.push(key, value);
-            } else if !is_same || is_secret_at(of.one, key) {
+            } else if !is_same || is_secret_at(one, key) {
                 changes.push(Change {
                     key: key.into(),
                     before: shown(key, before),
@@ -230,12 +257,14 @@ impl Ops {
         }
         if changes.is_empty() && request.forced.is_empty() {
             notes.push("nothing to change".into());
-            return Ok(ResourcePlan { notes, ..ResourcePlan::nothing("update", of.noun, name) });
+            return Ok(ResourcePlan { notes, ..ResourcePlan::nothing("update", of.noun, &sort.full_name(name)) });
         }
+        let risks = self.shut_by(&sort, name, &thing, Some(&params)).await;
         complete(endpoint, &thing, &mut params);
-        let target = (Method::Put, of.one);
-        let plan = self.plan_resource_call("update", of.noun, name, target, (params, &request.forced)).await?;
-        Ok(ResourcePlan { changes, notes, before: Some((of, thing)), ..plan })
+        let full = sort.full_name(name);
+        let plan =
+            self.plan_resource_call("update", of.noun, &full, (Method::Put, one), (params, &request.forced)).await?;
+        Ok(ResourcePlan { changes, notes, risks, before: Some((sort, name.to_owned(), thing)), ..plan })
     }
 
     /// Plans a removal, and finds out what uses the thing.
@@ -244,25 +273,37 @@ impl Ops {
     /// [`Class::Conflict`] where the server refuses because of that, with what it is.
     pub async fn plan_delete_resource(
         &self,
-        of: &'static Resource,
+        sort: impl Into<Sort>,
         name: &str,
         params: &Params,
     ) -> Result<ResourcePlan> {
-        let thing = self.resource(of, name).await?;
-        let (uses, notes) = self.uses_of(of, name, &thing).await;
+        let sort = sort.into();
+        let of = sort.of;
+        let thing = self.resource(&sort, name).await?;
+        let (mut uses, notes) = self.uses_of(&sort, name, &thing).await;
+        if params.get("force") == Some("1") {
+            // What is in it goes with it then.
+            uses.iter_mut().filter(|found| found.tie == Tie::Holds).for_each(|found| found.tie = Tie::Goes);
+        }
         let held: Vec<&Found> = uses.iter().filter(|found| found.tie == Tie::Holds).collect();
         if !held.is_empty() {
             let by = held.iter().map(|found| found.what.as_str()).collect::<Vec<_>>().join(", ");
-            let error = Error::conflict(format!("cannot delete {}: it is in use by {by}", of.label(name)));
+            let error = Error::conflict(format!("cannot delete {}: it is in use by {by}", sort.label(name)));
             let hints: BTreeSet<&str> = held.iter().map(|found| found.way_out).collect();
             let hint = |error: Error, hint: &str| error.with_hint(Hint::Text(hint.replace("{name}", name)));
             return Err(hints.into_iter().filter(|hint| !hint.is_empty()).fold(error, hint));
         }
-        let mut whole = of.named(name)?;
+        let mut whole = sort.named(name)?;
         whole.extend(params.iter());
-        let target = (Method::Delete, of.one);
-        let plan = self.plan_resource_call("delete", of.noun, name, target, (whole, &Params::new())).await?;
-        Ok(ResourcePlan { uses, notes, ..plan })
+        // What was looked at is what goes: of positions above all, which move.
+        let takes_digest = sort.endpoint(Method::Delete).is_some_and(|all| all.parameters.get("digest").is_some());
+        if takes_digest && whole.get("digest").is_none() {
+            whole.extend(thing.get("digest").and_then(plain).map(|digest| ("digest", digest)));
+        }
+        let risks = self.shut_by(&sort, name, &thing, None).await;
+        let (full, target) = (sort.full_name(name), (Method::Delete, sort.paths().one));
+        let plan = self.plan_resource_call("delete", of.noun, &full, target, (whole, &Params::new())).await?;
+        Ok(ResourcePlan { uses, notes, risks, before: Some((sort, name.to_owned(), thing)), ..plan })
     }
 
     /// Carries a plan out.
@@ -286,10 +327,10 @@ impl Ops {
             None => nothing(),
             Some(call) => self.run_call(call, options, observer, interrupt).await,
         };
-        if let Some((of, before)) = &plan.before
+        if let Some((sort, name, before)) = &plan.before
             && let Some(error) = outcome.error.take()
         {
-            outcome.error = Some(self.meanwhile(of, &plan.name, before, error).await);
+            outcome.error = Some(self.meanwhile(sort, name, before, error).await);
         }
         let changed = plan.call.is_some() && matches!(outcome.status, Status::Ok | Status::Warning | Status::Running);
         ResourceOutcome {
@@ -309,20 +350,28 @@ impl Ops {
     }
 
     /// What somebody else changed since the thing was read, where that is why the server refused.
-    async fn meanwhile(&self, of: &Resource, name: &str, before: &Map<String, Value>, error: Error) -> Error {
+    async fn meanwhile(&self, sort: &Sort, name: &str, before: &Map<String, Value>, error: Error) -> Error {
         if error.class() != Class::Conflict || !error.message().contains("changed by other user") {
             return error;
         }
-        let Ok(now) = self.resource(of, name).await else { return error };
+        let is_moved = sort.of.naming == Naming::Position;
+        let Ok(now) = self.resource(sort, name).await else {
+            let what = "the list is another one now: look at it, and give the command again";
+            return if is_moved { error.with_hint(Hint::Text(what.into())) } else { error };
+        };
         let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
         let text = |value: Option<&Value>| value.and_then(plain).unwrap_or_else(|| "not set".into());
         let changed = keys.into_iter().filter(|key| *key != "digest" && before.get(*key) != now.get(*key));
-        let changed = changed.map(|key| match is_secret_at(of.one, key) {
+        let changed = changed.map(|key| match is_secret_at(sort.paths().one, key) {
             true => format!("`{key}`"),
             false => format!("`{key}`: {} → {}", text(before.get(key)), text(now.get(key))),
         });
         let changed = changed.collect::<Vec<_>>().join("; ");
-        let what = if changed.is_empty() {
+        let what = if is_moved && changed.is_empty() {
+            "the list is another one now: look at it, and give the command again".into()
+        } else if is_moved {
+            format!("something else stands there now ({changed}): look at the list, and give the command again")
+        } else if changed.is_empty() {
             "what changed meanwhile is not this thing, but its neighbours in the same file: give the command again"
                 .into()
         } else {

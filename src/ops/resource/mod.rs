@@ -4,7 +4,11 @@
 //! knowledge. A change is one call, which is recorded and followed as every other.
 
 mod change;
+mod firewall;
+mod lockout;
+mod mentions;
 mod node;
+mod scope;
 mod table;
 mod uses;
 mod value;
@@ -19,6 +23,7 @@ use crate::{
 
 pub use change::{ResourceOutcome, ResourcePlan, ResourceRequest};
 pub use node::{NODE_VERBS, NodeVerb, SERVICE_VERBS};
+pub use scope::{Naming, Paths, Reach, Scope, Sort};
 pub use table::{RESOURCES, resource};
 pub use uses::{Found as FoundUse, Tie};
 pub use value::plain;
@@ -48,8 +53,18 @@ pub struct Resource {
     pub fixed: &'static [(&'static str, &'static str)],
     /// Parameters of a change that say how, and are nothing that the thing has.
     pub how: &'static [&'static str],
+    /// Parameters that verbs of its own send.
+    pub ours: &'static [&'static str],
     /// Who may use one, or be in it.
     pub uses: &'static [uses::Use],
+    /// How one is told from its like.
+    pub naming: Naming,
+    /// Whose they are at the paths above.
+    pub home: Reach,
+    /// Where else they are, for other owners.
+    pub elsewhere: &'static [(Reach, Paths)],
+    /// What one is in beside its owner: the word for that, and the parameter.
+    pub inside: Option<(&'static str, &'static str)>,
     /// Methods that verbs of its own call, for the list of what is covered.
     pub more: &'static [(Method, &'static str)],
 }
@@ -75,7 +90,12 @@ impl Resource {
             shape: value::itself,
             fixed: &[],
             how: &[],
+            ours: &[],
             uses: &[],
+            naming: Naming::Name,
+            home: Reach::Cluster,
+            elsewhere: &[],
+            inside: None,
             more: &[],
         }
     }
@@ -97,6 +117,7 @@ impl Resource {
     /// [`Class::Usage`] for a name that has not all parts.
     pub fn named(&self, name: &str) -> Result<Params> {
         let parts: Vec<&str> = match self.keys.len() {
+            0 => Vec::new(),
             1 => vec![name],
             count => name.splitn(count, self.between).collect(),
         };
@@ -106,11 +127,6 @@ impl Resource {
             return Err(Error::usage(format!("`{name}` is no name of a {}: {form} is expected", self.noun)));
         }
         Ok(self.keys.iter().copied().zip(parts).collect())
-    }
-
-    /// `pool prod`.
-    pub fn label(&self, name: &str) -> String {
-        format!("{} {name}", self.noun)
     }
 }
 
@@ -144,6 +160,16 @@ impl Ops {
         self.read_at(template, params).await.map(value::array)
     }
 
+    /// The same for a part of a list, and how long all of it is.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub async fn read_part(&self, template: &str, params: Params) -> Result<(Value, Option<u64>)> {
+        let plan = self.plan_read(template, params).await?;
+        let reply = self.backend().send(&plan.call).await?;
+        Ok((reply.data, reply.total))
+    }
+
     async fn plan_read(&self, template: &str, params: Params) -> Result<CallPlan> {
         let request = CallRequest::new(embedded(), Method::Get, template, params.into(), &Params::new(), None)?;
         self.plan_call(request).await
@@ -160,16 +186,23 @@ impl Ops {
         found.ok_or_else(|| Error::not_found(format!("no such node: `{name}`")).did_you_mean(close))
     }
 
-    /// All of a sort that the user may see, by name.
+    /// All of a sort that the user may see, by name; what is named by its position, in its order.
     ///
     /// # Errors
     /// Whatever the server says; [`Class::Usage`] where there is none.
-    pub async fn resources(&self, of: &Resource) -> Result<Vec<Value>> {
+    pub async fn resources(&self, sort: impl Into<Sort>) -> Result<Vec<Value>> {
+        let sort = sort.into();
+        let of = sort.of;
         self.require_server(of.plural)?;
-        let (path, params) = of.list;
-        let mut rows = (of.rows)(self.read_at(path, params.iter().copied().collect()).await?);
+        let mut params = sort.scoped();
+        params.extend(of.list.1.iter().copied());
+        let mut rows = (of.rows)(self.read_at(sort.paths().list, params).await?);
+        rows.iter_mut().filter_map(Value::as_object_mut).for_each(|row| sort.scope().add_to(row));
         rows.iter_mut().for_each(Value::sort_all_objects);
-        rows.sort_by_cached_key(|row| of.name_of(row));
+        match of.naming {
+            Naming::Position => rows.sort_by_key(Resource::position_of),
+            Naming::Name | Naming::Single => rows.sort_by_cached_key(|row| of.name_of(row)),
+        }
         Ok(rows)
     }
 
@@ -177,13 +210,15 @@ impl Ops {
     ///
     /// # Errors
     /// [`Class::NotFound`] with names that are like it; whatever else the server says.
-    pub async fn resource(&self, of: &Resource, name: &str) -> Result<Map<String, Value>> {
+    pub async fn resource(&self, sort: impl Into<Sort>, name: &str) -> Result<Map<String, Value>> {
+        let sort = sort.into();
+        let of = sort.of;
         self.require_server(of.plural)?;
-        let named = of.named(name)?;
-        let plan = self.plan_read(of.one, named.clone()).await?;
+        let named = sort.named(name)?;
+        let plan = self.plan_read(sort.paths().one, named.clone()).await?;
         let answer = match self.read_call(&plan).await {
             Ok(answer) => answer,
-            Err(error) => return Err(self.not_there(of, name, error).await),
+            Err(error) => return Err(self.not_there(&sort, name, error).await),
         };
         // One that is asked for by a parameter of the list comes as a list.
         let answer = match answer {
@@ -191,27 +226,30 @@ impl Ops {
             other => other,
         };
         let Value::Object(mut thing) = (of.shape)(answer) else {
-            return Err(self.not_there(of, name, Error::not_found(format!("no such {}: `{name}`", of.noun))).await);
+            let error = Error::not_found(format!("no such {}: `{name}`", of.noun));
+            return Err(self.not_there(&sort, name, error).await);
         };
         for (key, value) in named.iter().filter(|(key, _)| of.keys.contains(key)) {
             thing.entry(key).or_insert_with(|| value.into());
         }
+        sort.scope().add_to(&mut thing);
         thing.sort_keys();
         thing.values_mut().for_each(Value::sort_all_objects);
         Ok(thing)
     }
 
     /// The error for one that may not be there: the server's word for that differs from area to area.
-    async fn not_there(&self, of: &Resource, name: &str, error: Error) -> Error {
-        if !matches!(error.class(), Class::NotFound | Class::Rejected | Class::Failed) {
+    async fn not_there(&self, sort: &Sort, name: &str, error: Error) -> Error {
+        let of = sort.of;
+        let may_be = matches!(error.class(), Class::NotFound | Class::Rejected | Class::Failed);
+        if !may_be || of.naming == Naming::Single {
             return error;
         }
-        let Ok(rows) = self.resources(of).await else { return error };
+        let Ok(rows) = self.resources(sort).await else { return error };
         let names: Vec<String> = rows.iter().map(|row| of.name_of(row)).collect();
         if names.iter().any(|have| have == name) {
             return error;
         }
-        let close = closest(name, names.into_iter());
-        Error::not_found(format!("no such {}: `{name}`", of.noun)).did_you_mean(close)
+        sort.missing(name, names)
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Resource,
+    Resource, firewall,
     uses::{Tie, Use},
     value::plain,
 };
@@ -141,6 +141,12 @@ pub static RESOURCES: &[Resource] = &[
     Resource::new("mapping-pci", "PCI mappings", "/cluster/mapping/pci", "/cluster/mapping/pci/{id}", &["id"]),
     Resource::new("mapping-usb", "USB mappings", "/cluster/mapping/usb", "/cluster/mapping/usb/{id}", &["id"]),
     Resource::new("mapping-dir", "directory mappings", "/cluster/mapping/dir", "/cluster/mapping/dir/{id}", &["id"]),
+    firewall::RULE,
+    firewall::OPTIONS,
+    firewall::GROUP,
+    firewall::IPSET,
+    firewall::ENTRY,
+    firewall::ALIAS,
 ];
 
 const TOKEN: &str = "/access/users/{userid}/token/{tokenid}";
@@ -174,11 +180,11 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
     true
 }
 
-fn word(row: &Value, key: &str) -> String {
+pub(super) fn word(row: &Value, key: &str) -> String {
     row.get(key).and_then(plain).unwrap_or_default()
 }
 
-fn rows_of(rows: &Value, say: fn(&Value) -> String) -> Vec<String> {
+pub(super) fn rows_of(rows: &Value, say: fn(&Value) -> String) -> Vec<String> {
     rows.as_array().into_iter().flatten().map(say).collect()
 }
 
@@ -259,7 +265,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::contract::embedded;
+    use crate::{contract::embedded, ops::Naming};
 
     #[test]
     fn every_entry_speaks_of_methods_that_there_are() {
@@ -267,8 +273,14 @@ mod tests {
         for of in RESOURCES {
             assert!(nouns.insert(of.noun), "{} twice", of.noun);
             let has = |method, path: &str| embedded().endpoint(method, path).is_some();
-            assert!(has(Method::Get, of.list.0) && has(Method::Get, of.one), "{}", of.noun);
-            assert!(has(Method::Post, of.made) && has(Method::Delete, of.one), "{}", of.noun);
+            for (_, paths) in of.reached() {
+                assert!(has(Method::Get, paths.list) && has(Method::Get, paths.one), "{}", of.noun);
+                let wanted = match of.naming {
+                    Naming::Single => has(Method::Put, paths.one),
+                    _ => has(Method::Post, paths.made) && has(Method::Delete, paths.one),
+                };
+                assert!(wanted, "{}: {paths:?}", of.noun);
+            }
             for (method, path) in of.more {
                 assert!(has(*method, path), "{}: {method} {path}", of.noun);
             }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Resource;
+use super::Sort;
 use crate::{
     model::{Node, Params, Result},
     ops::Ops,
@@ -50,14 +50,20 @@ pub struct Found {
 
 impl Ops {
     /// What uses a thing; and what could not be read, in words.
-    pub async fn uses_of(&self, of: &Resource, name: &str, thing: &Map<String, Value>) -> (Vec<Found>, Vec<String>) {
+    pub async fn uses_of(
+        &self,
+        sort: impl Into<Sort>,
+        name: &str,
+        thing: &Map<String, Value>,
+    ) -> (Vec<Found>, Vec<String>) {
+        let sort = sort.into();
         let whole = Value::Object(thing.clone());
-        let looks = of.uses.iter().map(async |place| {
+        let looks = sort.of.uses.iter().map(async |place| {
             let (path, params) = place.read;
             let mut params: Params = params.iter().copied().collect();
             // A name in the path is this thing's.
             params.extend(
-                of.named(name).unwrap_or_default().iter().filter(|(key, _)| path.contains(&format!("{{{key}}}"))),
+                sort.named(name).unwrap_or_default().iter().filter(|(key, _)| path.contains(&format!("{{{key}}}"))),
             );
             let answer = match path {
                 "" => Ok(whole.clone()),
@@ -66,7 +72,7 @@ impl Ops {
             };
             (place, answer)
         });
-        let (mut found, mut notes) = (Vec::<Found>::new(), Vec::new());
+        let (mut found, mut notes) = self.mentions(&sort, name).await;
         for (place, answer) in join_all(looks).await {
             match answer {
                 Ok(answer) => {

@@ -4,7 +4,7 @@ use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use crate::{
-    contract::Schema,
+    contract::{Kind, Schema},
     model::{Error, List, Result},
     ops::friendly_value,
 };
@@ -37,6 +37,12 @@ pub(super) fn itself(answer: Value) -> Value {
 pub(super) fn friendly(key: &str, value: &str, schema: Option<&Schema>) -> Result<String> {
     match schema {
         Some(_) if key == "expire" => seconds(value, Timestamp::now()),
+        // A switch that is a number to the server.
+        Some(schema) if key == "enable" && schema.kind == Kind::Integer => Ok(match value {
+            "yes" | "true" | "on" => "1".to_owned(),
+            "no" | "false" | "off" => "0".to_owned(),
+            other => other.to_owned(),
+        }),
         Some(schema) => friendly_value(key, value, schema),
         None => Ok(value.to_owned()),
     }

@@ -10,6 +10,8 @@ mod create;
 mod definition;
 mod disk;
 mod figures;
+mod firewall;
+mod firewall_sets;
 mod group;
 mod guest;
 mod ha;
@@ -66,6 +68,8 @@ const TABLES: &[&[Route]] = &[
     user::TABLE,
     ha::TABLE,
     jobs::TABLE,
+    firewall::TABLE,
+    firewall_sets::TABLE,
 ];
 
 /// Who answers a request.

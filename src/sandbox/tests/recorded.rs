@@ -36,6 +36,20 @@ const CASES: &[Case] = &[
     case("/cluster/resources", "/cluster/resources", "/cluster/resources"),
     case("/cluster/status", "/cluster/status", "/cluster/status"),
     case("/cluster/tasks", "/cluster/tasks", "/cluster/tasks"),
+    case("/cluster/firewall", "/cluster/firewall", "/cluster/firewall"),
+    case("/cluster/firewall/macros", "/cluster/firewall/macros", "/cluster/firewall/macros"),
+    case("/nodes/{node}/firewall", "/nodes/pve1/firewall", "/nodes/pve1/firewall"),
+    case("/nodes/{node}/firewall/log", "/nodes/pve1/firewall/log", "/nodes/pve1/firewall/log"),
+    case(
+        "/nodes/{node}/qemu/{vmid}/firewall/options",
+        "/nodes/pve1/qemu/100/firewall/options",
+        "/nodes/pve1/qemu/100/firewall/options",
+    ),
+    case(
+        "/nodes/{node}/qemu/{vmid}/firewall/rules/{pos}",
+        "/nodes/pve1/qemu/100/firewall/rules/0",
+        "/nodes/pve1/qemu/100/firewall/rules/0",
+    ),
     case("/nodes", "/nodes", "/nodes"),
     case("/nodes/{node}", "/nodes/pve1", "/nodes/pve1"),
     case("/nodes/{node}/lxc", "/nodes/pve1/lxc", "/nodes/pve1/lxc"),
@@ -128,6 +142,8 @@ fn answers_have_the_recorded_shapes() {
     asker.run("/nodes/pve1/qemu/100/status/reset", &[]);
     asker.post("/cluster/backup", &[("vmid", "100"), ("schedule", "daily"), ("storage", "local"), ("enabled", "1")]);
     asker.ask(Method::Put, "/nodes/pve1/qemu/100/config", &[("memory", "512"), ("cores", "3")]).unwrap();
+    let rule = [("type", "in"), ("action", "ACCEPT"), ("proto", "tcp"), ("dport", "22"), ("enable", "1")];
+    asker.post("/nodes/pve1/qemu/100/firewall/rules", &rule);
     let recording = include_str!("../../../fixtures/pve/recordings/get.json");
     let recording: Vec<Value> = serde_json::from_str(recording).unwrap();
     let mut problems = Vec::new();
@@ -194,6 +210,7 @@ fn faults_have_the_recorded_words() {
         ("destroy running", Method::Delete, "/nodes/pve1/qemu/100", &[]),
         ("storage missing", Method::Get, "/storage/nope", &[]),
         ("node storage missing", Method::Get, "/nodes/pve1/storage/nope/status", &[]),
+        ("fw rule missing", Method::Get, "/nodes/pve1/qemu/100/firewall/rules/7", &[]),
         ("empty PUT", Method::Put, "/nodes/pve1/qemu/100/config", &[]),
         ("bad storage", Method::Put, "/nodes/pve1/qemu/100/config", &[("scsi1", "nostore:1")]),
     ];

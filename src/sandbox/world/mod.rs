@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod copying;
 pub(crate) mod disk;
 pub(crate) mod effect;
+pub(crate) mod firewall;
 pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
@@ -24,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     access::{Grant, Group, Token, User},
+    firewall::Firewall,
     guest::Guest,
     ha::Service,
     node::{Node, Pool, Storage, Volume},
@@ -144,6 +146,8 @@ world! {
     backup_jobs: String => BTreeMap<String, String>,
     /// The keys of replication jobs, by `100-0`.
     replications: String => BTreeMap<String, String>,
+    /// Files of the firewall, by `cluster`, `node pve1` or `guest 100`.
+    firewalls: String => Firewall,
 }
 
 fn read<T: DeserializeOwned>(body: Option<&str>) -> Result<Option<T>, serde_json::Error> {

@@ -16,12 +16,12 @@ use crate::{
             self, Shape,
             fields::{Field, How, fields, write_rows},
         },
+        resource::lines_of,
         session::{Access, Session},
         ui::{style, styled},
         verb::{Entry, Exit, value},
     },
-    client::path::segments,
-    model::{Call, Class, Error, Method, NodeName, Params, Result, closest},
+    model::{Class, Error, NodeName, Params, Result, closest},
     ops::plain,
 };
 
@@ -152,18 +152,7 @@ async fn syslog(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         .with_some("since", text(matches, "since"))
         .with_some("until", text(matches, "until"))
         .with_some("service", text(matches, "service"));
-    let read = async |start: u64, limit: u64| {
-        let call = Call::new(Method::Get, segments(&["nodes", node.as_str(), "syslog"]));
-        session.ops.backend().send(&call.with_params(base.clone().with("start", start).with("limit", limit))).await
-    };
-    // The log is read from its beginning: only how long it is tells where its last lines are.
-    let all = read(0, 1).await?.total.unwrap_or(limit);
-    let lines = read(all.saturating_sub(limit), limit).await?.data;
-    print::data_or(&cx.ui, &session.style, &lines, &[], |out| {
-        let texts = lines.as_array().into_iter().flatten().filter_map(|line| plain(&line["t"]));
-        texts.into_iter().try_for_each(|line| writeln!(out, "{line}"))
-    })?;
-    Ok(0)
+    lines_of(cx, &session, "/nodes/{node}/syslog", base.with("node", &node), limit).await
 }
 
 async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {

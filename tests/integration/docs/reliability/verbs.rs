@@ -53,6 +53,12 @@ const HA_RULE: &[&str] = &[HA[0], "ha rule create made --type node-affinity --re
 const PCI: &[&str] = &["mapping pci create made --map node=pve1,path=0000:01:00.0,id=10de:2204"];
 const USB: &[&str] = &["mapping usb create made --map node=pve1,id=0529:0001"];
 const DIR: &[&str] = &["mapping dir create made --map node=pve1,path=/srv/made"];
+const RULE: &str = "firewall rule create --guest 101 --type in --action ACCEPT --macro SSH";
+const RULES: &[&str] = &[RULE, "firewall rule create --guest 101 --type in --action DROP"];
+const SECURITY: &[&str] = &["firewall group create made"];
+const EMPTY_SET: &[&str] = &["firewall ipset create made"];
+const SET: &[&str] = &[EMPTY_SET[0], "firewall entry create 192.0.2.0/24 --ipset made"];
+const ALIAS: &[&str] = &["firewall alias create made --cidr 192.0.2.1"];
 
 pub(super) static VERBS: &[Verb] = &[
     verb("vm create", "vm create --vmid 150 --name made --node pve1"),
@@ -171,6 +177,26 @@ pub(super) static VERBS: &[Verb] = &[
     verb("mapping dir create", DIR[0]),
     verb("mapping dir update", "mapping dir update made --description other").after(DIR),
     verb("mapping dir delete", "mapping dir delete made --confirm").after(DIR),
+    verb("firewall rule create", RULE),
+    verb("firewall rule update", "firewall rule update 0 --guest 101 --comment other").after(RULES),
+    verb("firewall rule move", "firewall rule move 0 1 --guest 101").after(RULES),
+    verb("firewall rule enable", "firewall rule enable 0 --guest 101").after(RULES),
+    verb("firewall rule disable", "firewall rule disable 0 --guest 101")
+        .after(&[RULE, "firewall rule enable 0 --guest 101"]),
+    verb("firewall rule delete", "firewall rule delete 0 --guest 101 --confirm").after(RULES),
+    verb("firewall options update", "firewall options update --node pve1 --nosmurfs"),
+    verb("firewall group create", SECURITY[0]),
+    verb("firewall group update", "firewall group update made --comment other").after(SECURITY),
+    verb("firewall group delete", "firewall group delete made --confirm").after(SECURITY),
+    verb("firewall ipset create", SET[0]),
+    verb("firewall ipset update", "firewall ipset update made --comment other").after(SET),
+    verb("firewall ipset delete", "firewall ipset delete made --force --confirm").after(SET),
+    verb("firewall entry create", SET[1]).after(EMPTY_SET),
+    verb("firewall entry update", "firewall entry update 192.0.2.0/24 --ipset made --comment other").after(SET),
+    verb("firewall entry delete", "firewall entry delete 192.0.2.0/24 --ipset made --confirm").after(SET),
+    verb("firewall alias create", ALIAS[0]),
+    verb("firewall alias update", "firewall alias update made --cidr 192.0.2.2").after(ALIAS),
+    verb("firewall alias delete", "firewall alias delete made --confirm").after(ALIAS),
     verb("node start-all", "node start-all pve1"),
     verb("node stop-all", "node stop-all pve1 --confirm"),
     verb("node evacuate", "node evacuate pve3 --to pve1 --confirm").after(ALONE),
@@ -222,6 +248,8 @@ pub(super) const READS: &[&str] = &[
     "syslog",
     "services",
     "certificates",
+    "refs",
+    "macros",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
