@@ -66,6 +66,8 @@ pub struct Reply {
     pub data: Value,
     /// How many rows there are altogether, where the answer is a page.
     pub total: Option<u64>,
+    /// What is changed and does not hold yet, as the difference of two files: beside a node's networks.
+    pub changes: Option<String>,
     /// The server's clock when it answered, to the second.
     pub server_time: Option<Timestamp>,
 }
@@ -146,7 +148,8 @@ impl Client {
     /// good answer, with [`Error::sent`](crate::Error::sent) telling whether the call may have been processed.
     pub async fn send(&self, call: &Call) -> Result<Reply> {
         let (envelope, answer) = self.exchange(call).await?;
-        Ok(Reply { data: envelope.data, total: envelope.total, server_time: answer.server_time() })
+        let (data, total, changes) = (envelope.data, envelope.total, envelope.changes);
+        Ok(Reply { data, total, changes, server_time: answer.server_time() })
     }
 
     /// Makes a call and reads the answer straight into a type, without a [`Value`] in between.

@@ -20,6 +20,9 @@ pub(super) struct Envelope<T> {
     /// How many rows there are altogether, where the answer is a page.
     #[serde(default, deserialize_with = "tolerant::u64::option")]
     pub(super) total: Option<u64>,
+    /// What is changed and does not hold yet.
+    #[serde(default)]
+    pub(super) changes: Option<String>,
 }
 
 /// The body of an error, as far as there is one.

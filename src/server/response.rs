@@ -86,6 +86,7 @@ impl Answer {
         let (status, reason) = match outcome {
             Ok(reply) => {
                 body.insert("data".to_owned(), reply.data);
+                body.extend(reply.changes.map(|changes| ("changes".to_owned(), changes.into())));
                 body.extend(reply.total.map(|total| ("total".to_owned(), total.into())));
                 (200, "OK".to_owned())
             }

@@ -51,17 +51,19 @@ pub struct Reply {
     pub data: Value,
     /// What goes into `total`, for lists that are cut.
     pub total: Option<u64>,
+    /// What goes into `changes`: what does not hold yet.
+    pub changes: Option<String>,
 }
 
 impl Reply {
     /// An answer of this data.
     pub fn data(data: impl Into<Value>) -> Self {
-        Self { data: data.into(), total: None }
+        Self { data: data.into(), total: None, changes: None }
     }
 
     /// `data: null`.
     pub fn null() -> Self {
-        Self { data: Value::Null, total: None }
+        Self { data: Value::Null, total: None, changes: None }
     }
 }
 

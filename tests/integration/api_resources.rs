@@ -35,6 +35,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     replications
     ha-resources
     mappings
+    firewall-rules
     clusters
     images
     networks

@@ -1,6 +1,7 @@
 //! The kinds that are no guests: pools, storages, people and tokens, jobs, HA, mappings, on the sandbox.
 
 mod firewall;
+mod network;
 mod node;
 mod people;
 

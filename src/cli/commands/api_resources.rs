@@ -131,6 +131,10 @@ const MORE: &[(&str, Method, &str)] = &[
 const READS: &[&str] =
     &["/status/current", "/config", "/pending", "/snapshot", "/snapshot/{snapname}/config", "/rrddata"];
 
+/// What of a server's things this host has too, and the verbs for that.
+const HERE: &[(&str, &[&str])] =
+    &[("storage", &["list", "content"]), ("network", &["list", "get", "describe", "create", "delete"])];
+
 /// The methods of the API that the verbs of a kind call, in the order of the alphabet.
 fn methods(kind: &Kind) -> Vec<String> {
     let mut all: BTreeSet<(&str, String)> = BTreeSet::new();
@@ -176,7 +180,8 @@ fn methods(kind: &Kind) -> Vec<String> {
 fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static str> {
     let Some(guest) = kind.guest else {
         // What is in them is read through the backend, what they are is a server's.
-        let is_defined = RESOURCES.iter().any(|of| of.noun == kind.noun) && !["list", "content"].contains(&verb);
+        let ours = HERE.iter().find(|(noun, _)| *noun == kind.noun).map_or(&[][..], |(_, verbs)| *verbs);
+        let is_defined = RESOURCES.iter().any(|of| of.noun == kind.noun) && !ours.contains(&verb);
         return (backend.here && is_defined).then_some("they are defined on Proxmox VE clusters alone");
     };
     let refused = |action| match backend.support(guest, action) {

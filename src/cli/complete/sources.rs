@@ -97,7 +97,7 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "task" => upids(request).await,
             "operation" => operations(request).await,
             "image" => here::images(request).await,
-            "network" => here::networks(request).await,
+            "network" if request.flag("node").is_none() => here::networks(request).await,
             // `ha resource get`, `pool get`.
             noun => {
                 let below = request.path.get(1).map(|word| format!("{noun}-{word}"));

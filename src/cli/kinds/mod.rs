@@ -8,7 +8,6 @@ mod ha;
 #[cfg(target_os = "linux")]
 mod image;
 mod mapping;
-#[cfg(target_os = "linux")]
 mod network;
 mod node;
 mod operation;
@@ -49,7 +48,6 @@ pub(crate) const KINDS: &[&Kind] = &[
     &cluster::KIND,
     #[cfg(target_os = "linux")]
     &image::KIND,
-    #[cfg(target_os = "linux")]
     &network::KIND,
 ];
 

@@ -134,6 +134,8 @@ fn past(verb: &'static str) -> &'static str {
         "delete" => "deleted",
         "add" | "remove" => "changed",
         "move" => "moved",
+        "apply" => "applied",
+        "revert" => "reverted",
         "enable" => "enabled",
         "disable" => "disabled",
         "start" | "start-all" => "started",

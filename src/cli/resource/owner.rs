@@ -11,7 +11,7 @@ use crate::{
         session::Session,
         verb::{Kind, value},
     },
-    model::{Error, Result},
+    model::{Error, Hint, NodeName, Result},
     ops::{Naming, Reach, Scope, Sort, Target, resolve_either},
 };
 
@@ -25,12 +25,11 @@ impl View {
     /// Adds the arguments that say whose it is. Below `node` the node stands first, elsewhere it is a flag.
     pub(crate) fn owner_args(&self, command: Command, kind: &Kind) -> Command {
         let of = self.resource;
-        let is_needed = |reach: Reach| of.home == reach && of.elsewhere.is_empty();
         let mut args: Vec<Arg> = Vec::new();
         if of.is_of(Reach::Node) {
             args.push(match kind.noun {
                 "node" => Arg::new(NODE).value_name("NODE").required(true).help("The node's name"),
-                _ => flag(NODE, "node", "NODE", "Of this node").required(is_needed(Reach::Node)),
+                _ => flag(NODE, "node", "NODE", "Of this node"),
             });
         }
         if of.is_of(Reach::Vm) || of.is_of(Reach::Container) {
@@ -73,6 +72,10 @@ impl View {
             scope = Scope::guest(&one.guest);
         } else if let Some(group) = given(GROUP) {
             scope = Scope::group(group);
+        } else if let Some(node) = typed_node(of.home, matches) {
+            scope = Scope::node(&session.ops.require_node(&node).await?.node);
+        } else if of.home == Reach::Node {
+            scope = Scope::node(&only_node(session, of.plural).await?);
         }
         if let (Some(inside), Some(set)) = (of.inside, given(INSIDE)) {
             scope = scope.inside(inside, set);
@@ -94,6 +97,27 @@ impl View {
         match name.strip_prefix(&whose).and_then(|rest| rest.strip_prefix('/')) {
             Some(rest) if !whose.is_empty() => rest,
             _ => name,
+        }
+    }
+}
+
+/// The node before a name, as lists print it: `pve1/vmbr0`.
+fn typed_node(home: Reach, matches: &ArgMatches) -> Option<String> {
+    let ids = ["targets", super::NAME].into_iter();
+    let mut typed = ids.filter_map(|id| matches.try_get_many::<String>(id).ok().flatten()?.next());
+    let (node, _) = typed.find_map(|name| name.split_once('/'))?;
+    (home == Reach::Node).then(|| node.to_owned())
+}
+
+/// The node of a cluster that has one.
+async fn only_node(session: &Session, plural: &str) -> Result<NodeName> {
+    let nodes = session.ops.backend().nodes().await?;
+    match nodes.as_slice() {
+        [one] => Ok(one.node.clone()),
+        all => {
+            let names = all.iter().map(|node| node.node.to_string()).collect::<Vec<_>>().join(", ");
+            Err(Error::usage(format!("say of which node the {plural} are"))
+                .with_hint(Hint::Text(format!("--node NODE, which is one of {names}"))))
         }
     }
 }

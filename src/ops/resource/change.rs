@@ -259,7 +259,8 @@ impl Ops {
             notes.push("nothing to change".into());
             return Ok(ResourcePlan { notes, ..ResourcePlan::nothing("update", of.noun, &sort.full_name(name)) });
         }
-        let risks = self.shut_by(&sort, name, &thing, Some(&params)).await;
+        let mut risks = self.shut_by(&sort, name, &thing, Some(&params)).await;
+        risks.extend(self.cut_by(&sort, name, Some(&params)).await);
         complete(endpoint, &thing, &mut params);
         let full = sort.full_name(name);
         let plan =
@@ -300,7 +301,8 @@ impl Ops {
         if takes_digest && whole.get("digest").is_none() {
             whole.extend(thing.get("digest").and_then(plain).map(|digest| ("digest", digest)));
         }
-        let risks = self.shut_by(&sort, name, &thing, None).await;
+        let mut risks = self.shut_by(&sort, name, &thing, None).await;
+        risks.extend(self.cut_by(&sort, name, None).await);
         let (full, target) = (sort.full_name(name), (Method::Delete, sort.paths().one));
         let plan = self.plan_resource_call("delete", of.noun, &full, target, (whole, &Params::new())).await?;
         Ok(ResourcePlan { uses, notes, risks, before: Some((sort, name.to_owned(), thing)), ..plan })

@@ -7,6 +7,7 @@ mod change;
 mod firewall;
 mod lockout;
 mod mentions;
+mod network;
 mod node;
 mod scope;
 mod table;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::{CallPlan, CallRequest, Ops};
 use crate::{
+    client::Reply,
     contract::{Endpoint, embedded},
     model::{Class, Error, Hint, Method, Node, Params, Result, closest},
 };
@@ -160,14 +162,13 @@ impl Ops {
         self.read_at(template, params).await.map(value::array)
     }
 
-    /// The same for a part of a list, and how long all of it is.
+    /// The whole answer: also how long a list is of which it has a part, and what does not hold yet.
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at).
-    pub async fn read_part(&self, template: &str, params: Params) -> Result<(Value, Option<u64>)> {
+    pub async fn read_whole(&self, template: &str, params: Params) -> Result<Reply> {
         let plan = self.plan_read(template, params).await?;
-        let reply = self.backend().send(&plan.call).await?;
-        Ok((reply.data, reply.total))
+        self.backend().send(&plan.call).await
     }
 
     async fn plan_read(&self, template: &str, params: Params) -> Result<CallPlan> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Resource, firewall,
+    Resource, firewall, network,
     uses::{Tie, Use},
     value::plain,
 };
@@ -141,6 +141,7 @@ pub static RESOURCES: &[Resource] = &[
     Resource::new("mapping-pci", "PCI mappings", "/cluster/mapping/pci", "/cluster/mapping/pci/{id}", &["id"]),
     Resource::new("mapping-usb", "USB mappings", "/cluster/mapping/usb", "/cluster/mapping/usb/{id}", &["id"]),
     Resource::new("mapping-dir", "directory mappings", "/cluster/mapping/dir", "/cluster/mapping/dir/{id}", &["id"]),
+    network::NETWORK,
     firewall::RULE,
     firewall::OPTIONS,
     firewall::GROUP,

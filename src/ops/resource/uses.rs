@@ -72,7 +72,10 @@ impl Ops {
             };
             (place, answer)
         });
-        let (mut found, mut notes) = self.mentions(&sort, name).await;
+        let (mut found, mut notes) = match sort.of.noun {
+            "network" => self.stand_on(&sort, name).await,
+            _ => self.mentions(&sort, name).await,
+        };
         for (place, answer) in join_all(looks).await {
             match answer {
                 Ok(answer) => {

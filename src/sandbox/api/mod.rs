@@ -17,7 +17,7 @@ mod guest;
 mod ha;
 mod jobs;
 mod machine;
-mod migrate;
+mod network;
 mod node;
 mod pool;
 mod power;
@@ -69,6 +69,7 @@ const TABLES: &[&[Route]] = &[
     ha::TABLE,
     jobs::TABLE,
     firewall::TABLE,
+    network::TABLE,
     firewall_sets::TABLE,
 ];
 

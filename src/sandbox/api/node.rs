@@ -1,6 +1,6 @@
-//! Nodes: the list, the state of one, its time and its network.
+//! Nodes: the list, the state of one, its time.
 //!
-//! Its guests, storages and tasks have files of their own.
+//! Its networks, guests, storages and tasks have files of their own.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,6 @@ use super::{Context, Reply, Route, figures, index};
 use crate::{
     model::Method::Get,
     sandbox::world::{
-        fresh::BRIDGE,
         node::{GIB, Node},
         seconds,
     },
@@ -20,8 +19,6 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/nodes/{node}", |context| context.node().map(|_| index("name", NODE))),
     (Get, "/nodes/{node}/status", status),
     (Get, "/nodes/{node}/time", time),
-    (Get, "/nodes/{node}/network", networks),
-    (Get, "/nodes/{node}/network/{iface}", network),
 ];
 
 /// What there is below a node.
@@ -93,37 +90,4 @@ fn time(context: &mut Context<'_>) -> Result<Reply, Fault> {
     context.node()?;
     let now = seconds(context.now);
     Ok(Reply::data(json!({"time": now, "localtime": now, "timezone": "UTC"})))
-}
-
-fn bridge(node: &Node) -> Value {
-    json!({
-        "iface": BRIDGE, "type": "bridge", "method": "static", "method6": "manual", "families": ["inet"],
-        "active": 1, "autostart": 1, "priority": 3, "bridge_fd": "0", "bridge_stp": "off", "bridge_ports": "",
-        "address": node.ip, "netmask": "16", "cidr": format!("{}/16", node.ip),
-    })
-}
-
-fn networks(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let node = find(context)?;
-    let wanted = match context.param("type") {
-        None | Some("bridge" | "any_bridge" | "any_local_bridge") => {
-            let path = format!("/sdn/zones/localnetwork/{BRIDGE}");
-            context.may(&format!("/nodes/{}", node.name), &["Sys.Audit"])
-                || context.may(&path, &["SDN.Audit", "SDN.Use"])
-        }
-        Some(_) => false,
-    };
-    Ok(Reply::data(if wanted { vec![bridge(node)] } else { Vec::new() }))
-}
-
-fn network(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let node = find(context)?;
-    if context.need("iface")? != BRIDGE {
-        return Err(Fault::parameter("iface", "interface does not exist"));
-    }
-    let mut iface = bridge(node);
-    if let Some(map) = iface.as_object_mut() {
-        map.remove("iface");
-    }
-    Ok(Reply::data(iface))
 }

@@ -12,7 +12,7 @@ pub(crate) mod firewall;
 pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
-pub(crate) mod moving;
+pub(crate) mod network;
 pub(crate) mod node;
 mod snapshot;
 mod table;
@@ -28,6 +28,7 @@ use self::{
     firewall::Firewall,
     guest::Guest,
     ha::Service,
+    network::Networks,
     node::{Node, Pool, Storage, Volume},
     table::Table,
     task::Task,
@@ -148,6 +149,8 @@ world! {
     replications: String => BTreeMap<String, String>,
     /// Files of the firewall, by `cluster`, `node pve1` or `guest 100`.
     firewalls: String => Firewall,
+    /// Of nodes where something was changed, by the node's name.
+    networks: String => Networks,
 }
 
 fn read<T: DeserializeOwned>(body: Option<&str>) -> Result<Option<T>, serde_json::Error> {

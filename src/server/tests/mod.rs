@@ -83,7 +83,7 @@ impl Service for Fake {
                 Err(Fault::die("Configuration file 'nodes/pve1/qemu-server/999.conf' does not exist"))
             }
             "/cluster/nextid" => Err(Fault::parameter("vmid", "VM 100 already exists")),
-            "/cluster/tasks" => Ok(Reply { data: json!(vec!["x".repeat(100); 40]), total: Some(40) }),
+            "/cluster/tasks" => Ok(Reply { total: Some(40), ..Reply::data(json!(vec!["x".repeat(100); 40])) }),
             _ => {
                 let params: BTreeMap<_, _> = request.params.iter().collect();
                 let who = request.identity.as_ref().map(Identity::authid);

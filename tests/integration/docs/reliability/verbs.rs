@@ -59,6 +59,7 @@ const SECURITY: &[&str] = &["firewall group create made"];
 const EMPTY_SET: &[&str] = &["firewall ipset create made"];
 const SET: &[&str] = &[EMPTY_SET[0], "firewall entry create 192.0.2.0/24 --ipset made"];
 const ALIAS: &[&str] = &["firewall alias create made --cidr 192.0.2.1"];
+const NETWORK: &[&str] = &["network create vmbr1 --node pve1 --type bridge"];
 
 pub(super) static VERBS: &[Verb] = &[
     verb("vm create", "vm create --vmid 150 --name made --node pve1"),
@@ -197,6 +198,11 @@ pub(super) static VERBS: &[Verb] = &[
     verb("firewall alias create", ALIAS[0]),
     verb("firewall alias update", "firewall alias update made --cidr 192.0.2.2").after(ALIAS),
     verb("firewall alias delete", "firewall alias delete made --confirm").after(ALIAS),
+    verb("network create", NETWORK[0]),
+    verb("network update", "network update vmbr0 --node pve1 --comments other"),
+    verb("network delete", "network delete vmbr1 --node pve1 --confirm").after(NETWORK),
+    verb("network apply", "network apply --node pve1 --confirm").after(NETWORK),
+    verb("network revert", "network revert --node pve1 --confirm").after(NETWORK),
     verb("node start-all", "node start-all pve1"),
     verb("node stop-all", "node stop-all pve1 --confirm"),
     verb("node evacuate", "node evacuate pve3 --to pve1 --confirm").after(ALONE),
@@ -250,6 +256,7 @@ pub(super) const READS: &[&str] = &[
     "certificates",
     "refs",
     "macros",
+    "pending",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
@@ -262,7 +269,6 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("vm unlock", ROOT),
     ("container unlock", ROOT),
     ("image", HERE),
-    ("network", HERE),
     ("host", HERE),
     ("check", HERE),
     ("queue", HERE),

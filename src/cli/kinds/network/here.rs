@@ -1,13 +1,13 @@
-//! `network`: what VMs of this host can be on: its bridges, and networks of our own with address translation.
+//! What VMs of this host can be on: its bridges, and networks of our own with address translation.
 //!
-//! Works on this host alone; the networks of a cluster's nodes are not here yet.
+//! The networks of a cluster's nodes are beside it.
 
 use std::{
     io::{self, Write},
     net::Ipv4Addr,
 };
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::ArgMatches;
 use serde::Serialize;
 
 use crate::{
@@ -16,24 +16,12 @@ use crate::{
         base::require_somebody_to_confirm,
         cx::{Cx, flag, text, texts},
         local,
-        print::{self, Column, Row, Shape, headings, table::status_colour},
+        print::{self, Column, Row, Shape, table::status_colour},
         session::Access,
         ui::{style, styled},
-        verb::{Entry, Exit, Kind, Of, switch, value},
+        verb::Exit,
     },
-    model::{Class, Error, Hint, Result},
-};
-
-pub(super) const KIND: Kind = Kind {
-    noun: "network",
-    plural: "networks",
-    aliases: &["net"],
-    about: "Networks of this host, which local VMs are on",
-    guest: None,
-    paths: &[],
-    of: Of::ThisHost,
-    columns: headings::<NetworkRow>,
-    verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(DESCRIBE), Box::new(CREATE), Box::new(DELETE)],
+    model::{Class, Error, Result},
 };
 
 /// A network as a row.
@@ -73,40 +61,15 @@ fn row(network: HostNetwork) -> NetworkRow {
 
 /// This host, and how output looks.
 fn host(cx: &Cx, access: Access) -> Result<(Local, print::Style)> {
-    let style = local::style_here(cx, access, || {
-        Error::usage("only the networks of this host are known here; those of a cluster's nodes come later").with_hint(
-            Hint::Text(
-                "give `--context local` for the networks of this host; for a node's, `pvectl api get \
-                 /nodes/NODE/network`"
-                    .into(),
-            ),
-        )
-    })?;
+    let style = local::style_here(cx, access, || Error::usage("these are networks of this host: --context local"))?;
     Ok((local::backend(cx)?, style))
 }
 
-const LIST: Entry = Entry {
-    name: "list",
-    about: "List the networks of this host: pvectl's own, and bridges that VMs can join",
-    examples: &["pvectl --context local network list", "pvectl --context local network list -o wide"],
-    args: |command| command.visible_alias("ls"),
-    run: |cx, _| Box::pin(list(cx)),
-};
-
-async fn list(cx: &Cx) -> Result<Exit> {
+pub(super) async fn list(cx: &Cx) -> Result<Exit> {
     let (host, style) = host(cx, Access::Read)?;
     let mut rows: Vec<NetworkRow> = host.networks().await?.into_iter().map(row).collect();
     print::list(&cx.ui, &style, &mut rows)?;
     Ok(0)
-}
-
-fn names_arg() -> Arg {
-    Arg::new("targets")
-        .value_name("NAME")
-        .required(true)
-        .num_args(1..)
-        .action(ArgAction::Append)
-        .help("Names of networks")
 }
 
 /// The names that were typed, each once.
@@ -122,15 +85,7 @@ fn names(matches: &ArgMatches) -> Vec<String> {
     names
 }
 
-const GET: Entry = Entry {
-    name: "get",
-    about: "Show single networks",
-    examples: &["pvectl --context local network get lan -o yaml"],
-    args: |command| command.arg(names_arg()),
-    run: |cx, matches| Box::pin(get(cx, matches)),
-};
-
-async fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) async fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let (host, style) = host(cx, Access::Read)?;
     let mut rows: Vec<NetworkRow> = host.networks_named(&names(matches)).await?.into_iter().map(row).collect();
     match rows.as_slice() {
@@ -140,15 +95,7 @@ async fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     Ok(0)
 }
 
-const DESCRIBE: Entry = Entry {
-    name: "describe",
-    about: "Describe networks for people: addresses, and the VMs on them",
-    examples: &["pvectl --context local network describe lan"],
-    args: |command| command.arg(names_arg()),
-    run: |cx, matches| Box::pin(describe(cx, matches)),
-};
-
-async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let (host, style) = host(cx, Access::Read)?;
     let rows: Vec<NetworkRow> = host.networks_named(&names(matches)).await?.into_iter().map(row).collect();
     let names: Vec<String> = rows.iter().map(Row::name).collect();
@@ -192,32 +139,6 @@ fn write(out: &mut dyn Write, network: &HostNetwork) -> io::Result<()> {
     Ok(())
 }
 
-const CREATE: Entry = Entry {
-    name: "create",
-    about: "Make a network for VMs of this host: a bridge whose guests reach the world under the host's address",
-    examples: &[
-        "pvectl --context local network create lan",
-        "pvectl --context local network create lan --cidr 10.20.0.0/24",
-        "pvectl --context local network create island --no-nat",
-    ],
-    args: |command| {
-        command
-            .arg(
-                Arg::new("name")
-                    .value_name("NAME")
-                    .required(true)
-                    .help("Its name, for bridge=NAME: at most 15 letters, digits, `-`, `_` and `.`"),
-            )
-            .arg(value(
-                "cidr",
-                "CIDR",
-                "Its addresses, of which the host takes the first; a 10.x.0.0/24 that is free if none is given",
-            ))
-            .arg(switch("no-nat", "No way out: guests reach the host and each other"))
-    },
-    run: |cx, matches| Box::pin(create(cx, matches)),
-};
-
 fn cidr(text: &str) -> Result<(Ipv4Addr, u8)> {
     let read = || {
         let (address, prefix) = text.split_once('/')?;
@@ -228,9 +149,9 @@ fn cidr(text: &str) -> Result<(Ipv4Addr, u8)> {
     })
 }
 
-async fn create(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) async fn create(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let request = NetworkRequest {
-        name: text(matches, "name").unwrap_or_default().to_owned(),
+        name: text(matches, "resource-name").unwrap_or_default().to_owned(),
         cidr: text(matches, "cidr").map(cidr).transpose()?,
         nat: !flag(matches, "no-nat"),
     };
@@ -247,15 +168,7 @@ async fn create(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     Ok(0)
 }
 
-const DELETE: Entry = Entry {
-    name: "delete",
-    about: "Delete networks that no VM uses; asks",
-    examples: &["pvectl --context local network delete lan", "pvectl --context local network delete lan --confirm"],
-    args: |command| command.arg(names_arg()),
-    run: |cx, matches| Box::pin(delete(cx, matches)),
-};
-
-async fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) async fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     require_somebody_to_confirm(cx)?;
     let (host, style) = host(cx, Access::Write)?;
     // Whatever is wrong with one of them is said before any of them goes.
