@@ -69,6 +69,7 @@ const THINGS: &[Printing] = &[
     reads("replication list", "id"),
     reads("network list", "iface"),
     reads("network pending", "node"),
+    reads("user tfa list", "id"),
     reads("firewall rule list", "pos"),
     reads("firewall group list", "group"),
     reads("firewall ipset list --guest 100", "name"),

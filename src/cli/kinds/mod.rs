@@ -3,6 +3,7 @@
 mod acl;
 mod cluster;
 mod container;
+mod factor;
 mod firewall;
 mod ha;
 #[cfg(target_os = "linux")]

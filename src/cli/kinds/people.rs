@@ -1,7 +1,8 @@
 //! `user`, `group`, `role`, `realm`: who may log in, and what can be granted to them. Tables only.
 //!
-//! Tokens, grants and what comes of them have files of their own.
+//! Tokens, grants, passwords and second factors have files of their own.
 
+use super::factor;
 use crate::{
     cli::{
         print::fields::{Field, How},
@@ -20,7 +21,13 @@ pub(super) const USER: Kind = Kind {
     paths: &["/access/users", "/access/users/{userid}"],
     of: Of::Cluster,
     columns: || USERS.headings(),
-    verbs: || verbs(&USERS),
+    verbs: || {
+        let mut all = verbs(&USERS);
+        all.push(Box::new(factor::PASSWORD));
+        all.push(Box::new(factor::TFA));
+        all.push(Box::new(factor::UNLOCK));
+        all
+    },
 };
 
 static USERS: View = View {
@@ -102,7 +109,11 @@ pub(super) const REALM: Kind = Kind {
     paths: &["/access/domains", "/access/domains/{realm}"],
     of: Of::Cluster,
     columns: || REALMS.headings(),
-    verbs: || verbs(&REALMS),
+    verbs: || {
+        let mut all = verbs(&REALMS);
+        all.push(Box::new(factor::SYNC));
+        all
+    },
 };
 
 static REALMS: View = View {

@@ -17,6 +17,9 @@ use crate::{
 const SET: &str = "set";
 const FORCE_PARAM: &str = "force-param";
 
+/// Before the parameters stands whose thing it is.
+const FIRST: usize = 10;
+
 /// After the parameters themselves.
 pub(super) const LAST: usize = 900;
 
@@ -82,7 +85,7 @@ pub(crate) fn flags_of(command: Command, view: &View, method: Method) -> Command
         let required = parameters(view, method).any(|(name, schema)| arg.get_id() == name && !schema.optional);
         (!required, arg.is_hide_short_help_set())
     });
-    let args = args.into_iter().enumerate().map(|(order, arg)| arg.display_order(order));
+    let args = args.into_iter().enumerate().map(|(order, arg)| arg.display_order(order + FIRST));
     let command = command.args(args.collect::<Vec<_>>());
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let mut after = format!("{examples}\n\nWhat a parameter takes: pvectl explain {path} {}", word(method));

@@ -123,5 +123,5 @@ async fn only_node(session: &Session, plural: &str) -> Result<NodeName> {
 }
 
 fn flag(id: &'static str, long: &'static str, of: &'static str, help: &'static str) -> Arg {
-    value(long, of, help).id(id)
+    value(long, of, help).id(id).display_order(0)
 }

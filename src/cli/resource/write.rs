@@ -67,7 +67,11 @@ impl Verb for Update {
 
     fn args(&self, command: Command, kind: &Kind) -> Command {
         let unset = Arg::new("unset").long("unset").value_name("KEY").action(ArgAction::Append).display_order(LAST);
-        let name = (self.0.resource.naming != Naming::Single).then(|| name_arg(true));
+        let name = match self.0.resource.naming {
+            Naming::Name => Some(name_arg(true)),
+            Naming::Position => Some(name_arg(true).value_name("POSITION").help("Its position in the list")),
+            Naming::Single => None,
+        };
         common_args(self.0.owner_args(command, kind).args(name))
             .arg(unset.help("Unset it: the default holds again. Repeatable"))
             .defer(self.0.late.1)

@@ -145,7 +145,7 @@ impl Ops {
         let read = async |guest: &Guest| {
             let path = format!("/nodes/{{node}}/{}/{{vmid}}/config", guest.kind.api());
             let params = Params::new().with("node", &guest.node).with("vmid", guest.vmid);
-            (self.read_at(&path, params).await, guest.reference(), guest.label().to_string())
+            (self.read_at(&path, params).await, guest.reference(), guest.label())
         };
         let answers: Vec<_> = stream::iter(here).map(read).buffered(ABREAST).collect().await;
         for (answer, reference, label) in answers {

@@ -55,6 +55,12 @@ pub static RESOURCES: &[Resource] = &[
                 },
             },
         ],
+        more: &[
+            (Method::Put, "/access/password"),
+            (Method::Get, "/access/tfa"),
+            (Method::Delete, "/access/tfa/{userid}/{id}"),
+            (Method::Put, "/access/users/{userid}/unlock-tfa"),
+        ],
         ..Resource::new("user", "users", "/access/users", "/access/users/{userid}", &["userid"])
     },
     Resource {
@@ -96,6 +102,7 @@ pub static RESOURCES: &[Resource] = &[
                 users.map(|user| format!("user {}", word(user, "userid"))).collect()
             },
         }],
+        more: &[(Method::Post, "/access/domains/{realm}/sync")],
         ..Resource::new("realm", "realms", "/access/domains", "/access/domains/{realm}", &["realm"])
     },
     Resource {

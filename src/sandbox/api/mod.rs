@@ -9,12 +9,14 @@ mod config;
 mod create;
 mod definition;
 mod disk;
+mod factor;
 mod figures;
 mod firewall;
 mod firewall_sets;
 mod group;
 mod guest;
 mod ha;
+mod hardware;
 mod jobs;
 mod machine;
 mod network;
@@ -70,6 +72,8 @@ const TABLES: &[&[Route]] = &[
     jobs::TABLE,
     firewall::TABLE,
     network::TABLE,
+    factor::TABLE,
+    hardware::TABLE,
     firewall_sets::TABLE,
 ];
 

@@ -50,6 +50,12 @@ const CASES: &[Case] = &[
         "/nodes/pve1/qemu/100/firewall/rules/0",
         "/nodes/pve1/qemu/100/firewall/rules/0",
     ),
+    Case {
+        without: &["mounted"],
+        ..case("/nodes/{node}/disks/list", "/nodes/pve1/disks/list", "/nodes/pve1/disks/list")
+    },
+    case("/nodes/{node}/hardware/pci", "/nodes/pve1/hardware/pci", "/nodes/pve1/hardware/pci"),
+    case("/nodes/{node}/apt/update", "/nodes/pve1/apt/update", "/nodes/pve1/apt/update"),
     case("/nodes", "/nodes", "/nodes"),
     case("/nodes/{node}", "/nodes/pve1", "/nodes/pve1"),
     case("/nodes/{node}/lxc", "/nodes/pve1/lxc", "/nodes/pve1/lxc"),

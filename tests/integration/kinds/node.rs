@@ -81,3 +81,20 @@ fn a_nodes_power_is_asked_about_with_what_runs_there() {
     assert_eq!((&rows[0]["verb"], &rows[0]["target"]), (&json!("reboot"), &json!("node/pve1")));
     let _ = env.run("node reboot pve1 --context local --confirm").exits(2);
 }
+
+#[test]
+fn a_node_tells_what_it_is_made_of_and_what_there_is_to_update() {
+    let env = Env::new();
+    for (verb, key, value) in [
+        ("disks", "devpath", "/dev/nvme0n1"),
+        ("pci", "id", "0000:01:00.0"),
+        ("usb", "vendid", "0529"),
+        ("updates", "Package", "ca-certificates"),
+        ("versions", "Package", "proxmox-ve"),
+    ] {
+        let rows = env.json(&format!("node {verb} pve2"));
+        assert_eq!((&rows[0][key], &rows[0]["node"]), (&json!(value), &json!("pve2")), "{rows}");
+        let _ = env.run(&format!("node {verb} pve9")).exits(3).says(&["no such node: `pve9`"]);
+        let _ = env.run(&format!("node {verb} pve1 --context local")).exits(2);
+    }
+}

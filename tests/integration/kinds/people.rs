@@ -191,3 +191,58 @@ fn realms_are_made_and_changed() {
     let _ = env.run("realm delete corp --confirm").ok();
     assert_eq!(names(&env, "realm list"), ["realm/pam", "realm/pve"]);
 }
+
+#[test]
+fn a_password_and_second_factors_are_changed_by_who_has_a_ticket() {
+    let server = Env::new().serve("");
+    let env = crate::login::with_password(&server, "root@pam", "sandbox");
+    env.write("new", "correct-horse\n");
+    let dry = env.run("user password audit@pve --password @new --dry-run").ok();
+    assert!(dry.stdout.contains("PUT /access/password userid=audit@pve password=***"), "{dry}");
+    let changed =
+        env.run("user password audit@pve --password @new -vvv").ok().says(&["user audit@pve has another password"]);
+    assert!(!changed.stdout.contains("correct-horse") && !changed.stderr.contains("correct-horse"), "{changed}");
+    let _ = crate::login::with_password(&server, "audit@pve", "correct-horse").run("vm list").ok();
+    let _ = crate::login::with_password(&server, "audit@pve", "sandbox").run("vm list").exits(4);
+    env.write("short", "short\n");
+    let refused = env.run("user password audit@pve --password @short").exits(2);
+    assert!(!refused.stderr.contains("'short'"), "{refused}");
+    let _ = env.run("user password nobody@pve --password @new").exits(3).says(&["no such user: `nobody@pve`"]);
+
+    let rows = env.json("user tfa list");
+    assert_eq!(
+        (&rows[0]["userid"], &rows[0]["id"], &rows[0]["type"]),
+        (&json!("totp@pve"), &json!("totp-1"), &json!("totp"))
+    );
+    let _ =
+        env.run("user tfa delete totp@pve totp-2 --confirm").exits(3).says(&["no second factor `totp-2`", "totp-1"]);
+    let _ = env.run("user tfa delete totp@pve totp-1").exits(2).says(&["--confirm"]);
+    let _ = env.run("user tfa delete totp@pve totp-1 --confirm").ok().says(&["it is the only one"]);
+    assert_eq!(env.json("user tfa list totp@pve"), json!([]));
+    let _ = env.run("user unlock-tfa totp@pve").ok();
+    let _ = env.run("user unlock-tfa nobody@pve").exits(3);
+}
+
+#[test]
+fn a_token_is_told_before_what_it_may_not_do() {
+    let env = Env::new();
+    env.write("new", "correct-horse\n");
+    for line in ["user password audit@pve --password @new", "user tfa delete totp@pve totp-1 --confirm"] {
+        let _ = env.run(line).exits(5).says(&["nothing that an API token may do", "--user USER@REALM"]);
+    }
+    assert_eq!(env.json("operation list"), json!([]), "nothing was sent");
+}
+
+#[test]
+fn a_realm_is_copied_from_its_directory() {
+    let env = Env::new();
+    let _ = env.run("realm sync pve").exits(2).says(&["no directory to copy from"]);
+    let _ = env.run("realm create corp --type ldap --server1 a.example.org --base_dn dc=example --user_attr uid").ok();
+    let dry = env.run("realm sync corp --scope both --enable-new no --dry-run").ok();
+    assert!(dry.stdout.contains("POST /access/domains/corp/sync scope=both enable-new=0"), "{dry}");
+    let tried = env.json("realm sync corp --scope users --remove-vanished entry --test");
+    assert!(tried["upid"].as_str().unwrap().contains(":auth-realm-sync-test:corp:"), "{tried}");
+    let _ = env.run("realm sync corp --remove-vanished entry").exits(2).says(&["--confirm"]);
+    let done = env.json("realm sync corp --remove-vanished 'entry;acl' --confirm");
+    assert_eq!((&done["status"], &done["verb"]), (&json!("ok"), &json!("sync")), "{done}");
+}

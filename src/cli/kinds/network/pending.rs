@@ -69,8 +69,8 @@ async fn pending(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 /// The lines of a difference, what goes and what comes in colours.
 fn coloured(changes: &str) -> impl Iterator<Item = String> {
     changes.lines().map(|line| match line.chars().next() {
-        Some('+') => styled(style::GOOD, line).to_string(),
-        Some('-') => styled(style::BAD, line).to_string(),
+        Some('+') => styled(style::GOOD, line),
+        Some('-') => styled(style::BAD, line),
         _ => line.to_owned(),
     })
 }

@@ -72,6 +72,91 @@ pub(super) const CERTIFICATES: Entry = Entry {
     run: |cx, matches| Box::pin(rows(cx, matches, "/nodes/{node}/certificates/info", CERTIFICATE_FIELDS, "filename")),
 };
 
+pub(super) const DISKS: Entry = Entry {
+    name: "disks",
+    about: "List the disks of a node: size, health, and what is on them",
+    examples: &["pvectl node disks pve1", "pvectl node disks pve1 -o wide"],
+    args: |command| command.arg(node_arg()),
+    run: |cx, matches| Box::pin(rows(cx, matches, "/nodes/{node}/disks/list", DISK_FIELDS, "devpath")),
+};
+
+pub(super) const PCI: Entry = Entry {
+    name: "pci",
+    about: "List the PCI devices of a node, which guests may be given",
+    examples: &["pvectl node pci pve1"],
+    args: |command| command.arg(node_arg()),
+    run: |cx, matches| Box::pin(rows(cx, matches, "/nodes/{node}/hardware/pci", PCI_FIELDS, "id")),
+};
+
+pub(super) const USB: Entry = Entry {
+    name: "usb",
+    about: "List the USB devices of a node, which guests may be given",
+    examples: &["pvectl node usb pve1"],
+    args: |command| command.arg(node_arg()),
+    run: |cx, matches| Box::pin(rows(cx, matches, "/nodes/{node}/hardware/usb", USB_FIELDS, "usbpath")),
+};
+
+pub(super) const UPDATES: Entry = Entry {
+    name: "updates",
+    about: "List the packages of a node of which there is a newer version, as it last looked",
+    examples: &["pvectl node updates pve1"],
+    args: |command| command.arg(node_arg()),
+    run: |cx, matches| Box::pin(rows(cx, matches, "/nodes/{node}/apt/update", PACKAGE_FIELDS, "Package")),
+};
+
+pub(super) const VERSIONS: Entry = Entry {
+    name: "versions",
+    about: "List the versions of Proxmox VE's packages on a node",
+    examples: &["pvectl node versions pve1"],
+    args: |command| command.arg(node_arg()),
+    run: |cx, matches| Box::pin(rows(cx, matches, "/nodes/{node}/apt/versions", VERSION_FIELDS, "Package")),
+};
+
+const DISK_FIELDS: &[Field] = &[
+    Field::text("DISK", "devpath"),
+    Field::text("TYPE", "type"),
+    Field::new("SIZE", "size", How::Size),
+    Field::text("USED", "used"),
+    Field::text("HEALTH", "health"),
+    Field::text("WEAROUT", "wearout"),
+    Field::text("MODEL", "model"),
+    Field::text("SERIAL", "serial"),
+    Field::text("WWN", "wwn").wide(),
+];
+
+const PCI_FIELDS: &[Field] = &[
+    Field::text("ID", "id"),
+    Field::text("VENDOR", "vendor_name"),
+    Field::text("DEVICE", "device_name"),
+    Field::new("IOMMU GROUP", "iommugroup", How::Number),
+    Field::text("CLASS", "class").wide(),
+    Field::text("VENDOR ID", "vendor").wide(),
+    Field::text("DEVICE ID", "device").wide(),
+];
+
+const USB_FIELDS: &[Field] = &[
+    Field::text("PATH", "usbpath"),
+    Field::text("VENDOR ID", "vendid"),
+    Field::text("PRODUCT ID", "prodid"),
+    Field::text("MANUFACTURER", "manufacturer"),
+    Field::text("PRODUCT", "product"),
+];
+
+const PACKAGE_FIELDS: &[Field] = &[
+    Field::text("PACKAGE", "Package"),
+    Field::text("INSTALLED", "OldVersion"),
+    Field::text("NEW", "Version"),
+    Field::text("ORIGIN", "Origin"),
+    Field::text("TITLE", "Title").wide(),
+];
+
+const VERSION_FIELDS: &[Field] = &[
+    Field::text("PACKAGE", "Package"),
+    Field::text("INSTALLED", "OldVersion"),
+    Field::text("CANDIDATE", "Version"),
+    Field::text("STATE", "CurrentState"),
+];
+
 const SERVICE_FIELDS: &[Field] = &[
     Field::text("SERVICE", "service"),
     Field::new("STATE", "state", How::Status),
@@ -118,7 +203,7 @@ async fn named(session: &Session, matches: &ArgMatches) -> Result<NodeName> {
 /// Rows of a list that a node has.
 async fn rows(cx: &Cx, matches: &ArgMatches, path: &str, columns: &[Field], key: &'static str) -> Result<Exit> {
     let session = cx.session(Access::Read).await?;
-    session.ops.require_server("services and certificates of nodes")?;
+    session.ops.require_server("what nodes tell of themselves")?;
     let node = named(&session, matches).await?;
     let mut rows = session.ops.rows_at(path, Params::new().with("node", &node)).await?;
     rows.sort_by_cached_key(|row| plain(&row[key]));

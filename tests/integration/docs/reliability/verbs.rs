@@ -148,6 +148,8 @@ pub(super) static VERBS: &[Verb] = &[
     verb("role delete", "role delete Made --confirm").after(ROLE),
     verb("realm create", REALM[0]),
     verb("realm update", "realm update made --comment other").after(REALM),
+    verb("realm sync", "realm sync made --scope users").after(REALM),
+    verb("user unlock-tfa", "user unlock-tfa totp@pve"),
     verb("realm delete", "realm delete made --confirm").after(REALM),
     verb("token create", "token create audit@pve made"),
     verb("token update", "token update audit@pve!readonly --comment other"),
@@ -257,14 +259,21 @@ pub(super) const READS: &[&str] = &[
     "refs",
     "macros",
     "pending",
+    "disks",
+    "pci",
+    "usb",
+    "updates",
+    "versions",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
-const ROOT: &str = "wants root@pam by password, and the matrix has a token";
+const TICKET: &str = "no API token may do it, and the matrix is gone through with one; its test is `kinds/people.rs`";
 const PRINTS: &str = "print what is built in";
 
 /// What sends no change to a Proxmox server, and why.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
+    ("user password", TICKET),
+    ("user tfa delete", TICKET),
     ("vm console", HERE),
     ("vm unlock", ROOT),
     ("container unlock", ROOT),
