@@ -18,7 +18,7 @@ fn disks(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let disk = |path: &str, size: u64, used: &str, serial: &str| {
         json!({
             "devpath": path, "size": size, "used": used, "serial": serial, "model": "SANDBOX", "vendor": "unknown",
-            "type": "ssd", "health": "PASSED", "wearout": 97, "gpt": 1, "rpm": 0, "osdid": -1, "osdid-list": null,
+            "type": "ssd", "health": "PASSED", "wearout": "N/A", "gpt": 1, "rpm": 0, "osdid": -1, "osdid-list": null,
             "wwn": "unknown",
         })
     };
