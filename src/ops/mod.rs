@@ -80,6 +80,7 @@ pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
+pub use tags::{TagRequest, check_tag};
 pub use targets::{Resolved, Target, Which, resolve, resolve_either};
 pub use verbs::{
     ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE, MOVE_DISK,

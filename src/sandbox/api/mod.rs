@@ -19,6 +19,7 @@ mod ha;
 mod hardware;
 mod jobs;
 mod machine;
+mod migrate;
 mod network;
 mod node;
 mod pool;

@@ -12,6 +12,7 @@ pub(crate) mod firewall;
 pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
+pub(crate) mod moving;
 pub(crate) mod network;
 pub(crate) mod node;
 mod snapshot;

@@ -267,6 +267,7 @@ pub(super) const READS: &[&str] = &[
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
+const ROOT: &str = "wants root@pam by password, and the matrix has a token";
 const TICKET: &str = "no API token may do it, and the matrix is gone through with one; its test is `kinds/people.rs`";
 const PRINTS: &str = "print what is built in";
 
