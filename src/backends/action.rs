@@ -45,6 +45,10 @@ pub enum Action {
     Rollback,
     /// Remove a snapshot; the guest stays as it is.
     SnapshotDelete,
+    /// Make a backup of a guest.
+    Backup,
+    /// Make a guest of a backup.
+    Restore,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -54,8 +58,8 @@ pub struct ActionSpec {
     pub action: Action,
     /// The method.
     pub method: Method,
-    /// What follows `/nodes/{node}/{qemu|lxc}` in the path; `{vmid}` stands for the guest, another word in braces for
-    /// the parameter of that name.
+    /// What follows `/nodes/{node}/{qemu|lxc}` in the path, or `/nodes/{node}` after `..`; `{vmid}` stands for the guest,
+    /// another word in braces for the parameter of that name. Where it has no guest, that is a parameter.
     pub path: &'static str,
     /// Parameters that make the call this action.
     pub fixed: &'static [(&'static str, &'static str)],
@@ -95,7 +99,19 @@ pub const ACTIONS: &[ActionSpec] = &[
     plain(Action::SnapshotUpdate, Method::Put, "/{vmid}/snapshot/{snapname}/config"),
     power(Action::Rollback, "/{vmid}/snapshot/{snapname}/rollback"),
     plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
+    power(Action::Backup, "../vzdump"),
+    power(Action::Restore, ""),
 ];
+
+impl ActionSpec {
+    /// The contract's name of the call.
+    pub fn template(&self, kind: GuestKind) -> String {
+        match self.path.strip_prefix("..") {
+            Some(path) => format!("/nodes/{{node}}{path}"),
+            None => format!("/nodes/{{node}}/{}{}", kind.api(), self.path),
+        }
+    }
+}
 
 impl Action {
     /// How it is spelt.
@@ -186,6 +202,8 @@ mod tests {
             SnapshotUpdate,
             Rollback,
             SnapshotDelete,
+            Backup,
+            Restore,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -4,6 +4,7 @@
 
 mod app;
 mod ask;
+mod backup;
 mod base;
 mod commands;
 mod complete;

@@ -64,7 +64,8 @@ impl All {
 }
 
 /// Work whose log tells how far it is.
-const TELLS_PROGRESS: [Action; 3] = [Action::Create, Action::Clone, Action::ConfigureInTask];
+const TELLS_PROGRESS: [Action; 5] =
+    [Action::Create, Action::Clone, Action::ConfigureInTask, Action::Backup, Action::Restore];
 
 impl Show {
     /// `count` plans.

@@ -5,6 +5,7 @@
 
 mod attach;
 mod away;
+mod backup;
 mod bulk;
 mod checks;
 mod choose;
@@ -30,11 +31,13 @@ mod recorded;
 mod rename;
 mod request;
 mod resource;
+mod restore;
 mod resume;
 mod rules;
 mod run;
 mod snapshot;
 mod startup;
+mod stored;
 mod targets;
 mod task;
 mod verbs;
@@ -48,6 +51,7 @@ use std::{
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use away::out_of_reach;
+pub use backup::{BACKUPS, BackupPlaces, BackupRequest};
 pub use bulk::{Together, tally_of};
 pub use checks::{CHECKS, Check, Claims, MemoryClaim};
 pub use choose::Choice;
@@ -68,16 +72,18 @@ pub use resource::{
     FoundUse, NODE_VERBS, NodeVerb, RESOURCES, Resource, ResourceOutcome, ResourcePlan, ResourceRequest, SERVICE_VERBS,
     Tie, plain, resource,
 };
+pub use restore::RestoreRequest;
 pub use resume::ResumeRequest;
 pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
+pub use stored::{Found as FoundVolumes, Place, Stored, Within, file_of};
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE, RENAME,
-    RESIZE_DISK, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb,
-    words_of,
+    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE,
+    RENAME, RESIZE_DISK, RESTORE, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words,
+    action_of, power_verb, words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};

@@ -7,6 +7,7 @@
 mod api;
 mod api_dry_run;
 mod api_resources;
+mod backups;
 mod bulk;
 mod changes;
 mod checks;

@@ -65,6 +65,8 @@ const THINGS: &[Printing] = &[
     reads("token list", "tokenid"),
     reads("acl list", "ugid"),
     reads("permission list", "path"),
+    reads("backup list", "volid"),
+    reads("vm backup list 100", "vmid"),
     reads("backup-job list", "id"),
     reads("replication list", "id"),
 ];
@@ -80,6 +82,8 @@ fn made() -> Env {
         "backup-job create weekly --storage local --schedule sat --vmid 100",
         "replication create 100-0 --target pve2",
         "replication create 101-0 --target pve1",
+        "backup create 100,101",
+        "vm backup create 100",
     ] {
         let _ = env.run(line).ok();
     }

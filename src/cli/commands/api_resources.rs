@@ -124,6 +124,14 @@ const MORE: &[(&str, Method, &str)] = &[
     ("node", Method::Post, "/nodes/{node}/services/{service}/restart"),
     ("node", Method::Post, "/nodes/{node}/services/{service}/reload"),
     ("acl", Method::Put, "/access/acl"),
+    ("backup", Method::Post, "/nodes/{node}/vzdump"),
+    ("backup", Method::Get, "/nodes/{node}/vzdump/extractconfig"),
+    ("backup", Method::Put, "/nodes/{node}/storage/{storage}/content/{volume}"),
+    ("backup", Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}"),
+    ("backup", Method::Get, "/nodes/{node}/storage/{storage}/prunebackups"),
+    ("backup", Method::Delete, "/nodes/{node}/storage/{storage}/prunebackups"),
+    ("backup", Method::Post, "/nodes/{node}/qemu"),
+    ("backup", Method::Post, "/nodes/{node}/lxc"),
 ];
 
 /// What verbs of guests read: what follows `/nodes/{node}/{qemu|lxc}/{vmid}`.
@@ -148,7 +156,7 @@ fn methods(kind: &Kind) -> Vec<String> {
         READS.iter().for_each(|path| add(Method::Get, &format!("{base}/{{vmid}}{path}")));
         let proxmox = &BACKENDS[0];
         let done = ACTIONS.iter().filter(|spec| matches!(proxmox.support(guest, spec.action), Support::Yes));
-        done.for_each(|spec| add(spec.method, &format!("{base}{}", spec.path)));
+        done.for_each(|spec| add(spec.method, &spec.template(guest)));
     }
     // `mapping pci` is a thing of its own.
     let is_its = |of: &&Resource| {

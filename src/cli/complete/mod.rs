@@ -12,6 +12,7 @@ mod live;
 mod rules;
 mod shells;
 mod sources;
+mod volumes;
 
 use std::{
     collections::HashMap,

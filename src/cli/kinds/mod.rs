@@ -1,6 +1,7 @@
 //! The resource kinds: one small file each, one line here.
 
 mod acl;
+mod backup;
 mod cluster;
 mod container;
 mod ha;
@@ -32,6 +33,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &operation::KIND,
     &node::KIND,
     &storage::KIND,
+    &backup::KIND,
     &pool::KIND,
     &people::USER,
     &people::GROUP,

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{
+        backup::{VZDUMP, takes},
         cx::{Cx, texts},
         print::fields::{Field, How},
         resource::{View, carry_out, late, verbs},
@@ -134,8 +135,6 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
     if up.is_empty() {
         return Err(Error::conflict(format!("no node is up that backup-job {name} could run on")));
     }
-    let known = crate::contract::embedded().endpoint(Method::Post, VZDUMP);
-    let takes = |key: &str| known.is_some_and(|endpoint| endpoint.parameters.get(key).is_some());
     let params: Params = job
         .iter()
         .filter(|(key, _)| !SCHEDULE.contains(&key.as_str()) && takes(key))
@@ -150,8 +149,6 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
     }
     Ok(plans)
 }
-
-const VZDUMP: &str = "/nodes/{node}/vzdump";
 
 /// A value as a parameter: a property string may come as an object.
 fn option(value: &Value) -> Option<String> {

@@ -119,6 +119,7 @@ fn past(verb: &'static str) -> &'static str {
         "reboot" => "told to restart",
         "wake" => "called",
         "run" => "run",
+        "prune" => "pruned",
         _ => "done",
     }
 }

@@ -27,7 +27,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "room",
         about: "whether the storage has the room",
-        actions: &[Action::Clone, Action::ResizeDisk, Action::Configure, Action::ConfigureInTask],
+        actions: &[Action::Clone, Action::ResizeDisk, Action::Configure, Action::ConfigureInTask, Action::Restore],
         reads: &[Fact::Storages],
         judge: room,
     },

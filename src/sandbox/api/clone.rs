@@ -132,7 +132,7 @@ fn storages(context: &Context<'_>, source: &Guest) -> Vec<String> {
     volids.filter_map(|volid| Some(volid.split_once(':')?.0.to_owned())).collect()
 }
 
-fn with_new_mac(context: &mut Context<'_>, value: &str) -> String {
+pub(super) fn with_new_mac(context: &mut Context<'_>, value: &str) -> String {
     let mac = context.world.draw_mac();
     let is_mac = |text: &str| text.len() == 17 && text.matches(':').count() == 5;
     let parts = value.split(',').map(|part| match part.split_once('=') {
@@ -183,7 +183,7 @@ fn log(script: &mut Vec<(f64, String)>, key: &str, source: &Guest, full: bool, v
 }
 
 /// A size with one decimal, as in the progress lines: `1.2 GiB`.
-fn short(bytes: u64) -> String {
+pub(super) fn short(bytes: u64) -> String {
     let text = Size(bytes).to_string();
     let Some((number, unit)) = text.split_once(' ') else { return text };
     number.parse::<f64>().map_or(text.clone(), |number| format!("{number:.1} {unit}"))

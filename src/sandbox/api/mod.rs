@@ -3,6 +3,7 @@
 //! Parameters and the contract's permissions were checked by the kit; what the contract cannot know is checked here.
 
 mod access;
+mod backup;
 mod clone;
 mod cluster;
 mod config;
@@ -64,6 +65,7 @@ const TABLES: &[&[Route]] = &[
     user::TABLE,
     ha::TABLE,
     jobs::TABLE,
+    backup::TABLE,
 ];
 
 /// Who answers a request.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     World,
+    backup::{Backup, Restored},
     config::Change,
     disk::growth,
     guest::{Guest, Power, Snapshot, missing, volid_in},
@@ -35,6 +36,12 @@ pub(crate) enum Effect {
     Config { kind: GuestKind, vmid: u32, change: Change },
     /// A volume goes.
     DeleteVolume(String),
+    /// Guests are backed up.
+    Backup(Backup),
+    /// A guest is made of an archive.
+    Restore(Restored),
+    /// Archives go, by key.
+    DropArchives(Vec<String>),
     /// HA is told how a guest is to be.
     TellHa { name: String, request: String, hard: bool },
 }
@@ -84,7 +91,13 @@ impl World {
     /// Whether an effect could happen now; otherwise the error the task would end with.
     pub(crate) fn check(&self, effect: &Effect, node: &str) -> Result<(), String> {
         match effect {
-            Effect::Nothing | Effect::Fail(_) | Effect::DeleteVolume(_) | Effect::TellHa { .. } => Ok(()),
+            Effect::Nothing
+            | Effect::Fail(_)
+            | Effect::DeleteVolume(_)
+            | Effect::Backup(_)
+            | Effect::DropArchives(_)
+            | Effect::TellHa { .. } => Ok(()),
+            Effect::Restore(restored) => self.check_restore(restored, node),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
             Effect::Make { guest, volumes, .. } => self.check_room(node, volumes).map_err(|error| {
                 let word = guest.word();
@@ -129,7 +142,16 @@ impl World {
             Effect::Nothing => Ok(()),
             Effect::Fail(error) => Err(error),
             Effect::DeleteVolume(key) => {
-                self.volumes.remove(key.as_str());
+                self.drop_archives(&[key]);
+                Ok(())
+            }
+            Effect::DropArchives(keys) => {
+                self.drop_archives(&keys);
+                Ok(())
+            }
+            Effect::Backup(backup) => self.finish_backup(backup),
+            Effect::Restore(restored) => {
+                self.finish_restore(restored, task);
                 Ok(())
             }
             Effect::TellHa { name, request, hard } => {
@@ -158,8 +180,12 @@ impl World {
 
     /// Takes back what was done when a task began: the number that was taken for a guest.
     pub(crate) fn undo(&mut self, effect: &Effect) {
-        if let Effect::Make { guest, .. } = effect {
-            self.guests.remove(&guest.vmid);
+        match effect {
+            Effect::Make { guest, .. } | Effect::Restore(Restored { guest, replaces: false, .. }) => {
+                self.guests.remove(&guest.vmid);
+            }
+            Effect::Backup(backup) => self.unlock_after_backup(&backup.guests),
+            _ => {}
         }
     }
 

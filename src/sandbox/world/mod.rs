@@ -3,6 +3,7 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod disk;
 pub(crate) mod effect;
@@ -21,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     access::{Grant, Group, Token, User},
+    backup::Archive,
     guest::Guest,
     ha::Service,
     node::{Node, Pool, Storage, Volume},
@@ -115,6 +117,8 @@ world! {
     storages: String => Storage,
     /// By [`Volume::key`].
     volumes: String => Volume,
+    /// What backups have in them, by [`Volume::key`].
+    archives: String => Archive,
     /// By VMID.
     guests: u32 => Guest,
     /// By name.

@@ -178,7 +178,10 @@ impl World {
                 Ok(()) => warned.unwrap_or_else(|| "OK".to_owned()),
                 Err(error) => {
                     self.undo(&effect);
-                    task.script.clear();
+                    // What a backup did of its work stands in its log.
+                    if !matches!(effect, Effect::Backup(_)) {
+                        task.script.clear();
+                    }
                     error
                 }
             };

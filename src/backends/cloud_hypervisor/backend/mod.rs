@@ -244,6 +244,8 @@ impl Local {
             Action::Snapshot => "qmsnapshot",
             Action::Rollback => "qmrollback",
             Action::SnapshotDelete => "qmdelsnapshot",
+            Action::Backup => "vzdump",
+            Action::Restore => "qmrestore",
         })
     }
 
@@ -287,7 +289,7 @@ impl Local {
             Action::Template if vm.settings.is_on("template") && !before.is_on("template") => Ok(()),
             Action::Template => self.make_template(&vm, sight, job).await,
             Action::ResizeDisk => self.resize_disk(&vm, before, sight, &step.params, job).await,
-            Action::Create | Action::SnapshotUpdate => {
+            Action::Create | Action::SnapshotUpdate | Action::Backup | Action::Restore => {
                 Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action)))
             }
         }

@@ -52,6 +52,12 @@ const PCI: &[&str] = &["mapping pci create made --map node=pve1,path=0000:01:00.
 const USB: &[&str] = &["mapping usb create made --map node=pve1,id=0529:0001"];
 const DIR: &[&str] = &["mapping dir create made --map node=pve1,path=/srv/made"];
 
+// A backup, and its name.
+const VM_BACKUP: &[&str] = &["vm backup create 101", "vm backup list 101 -o name"];
+const CT_BACKUP: &[&str] = &["container backup create 111", "container backup list 111 -o name"];
+const TWO_BACKUPS: &[&str] = &["vm backup create 101", "vm backup create 101"];
+const TWO_OF_A_CT: &[&str] = &["container backup create 111", "container backup create 111"];
+
 pub(super) static VERBS: &[Verb] = &[
     verb("vm create", "vm create --vmid 150 --name made --node pve1"),
     verb("vm create", "vm create --vmid 150 --name made --node pve1 --start").with("--start"),
@@ -77,6 +83,11 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm config rollback", "vm config rollback 101 --before 1 --confirm").after(&["vm update 101 --cores 4"]),
     verb("vm clone", "vm clone 9000 made --vmid 150"),
     verb("vm cp", "vm cp 103"),
+    Verb { abreast: true, ..verb("vm backup create", "vm backup create 101") },
+    verb("vm backup update", "vm backup update {upid} --notes told").after(VM_BACKUP),
+    verb("vm backup delete", "vm backup delete {upid} --confirm").after(VM_BACKUP),
+    verb("vm backup prune", "vm backup prune 101 --keep-last 1 --confirm").after(TWO_BACKUPS),
+    verb("vm backup restore", "vm backup restore {upid} --vmid 150").after(VM_BACKUP),
     verb("vm template", "vm template 103 --confirm"),
     verb("vm resize-disk", "vm resize-disk 103 scsi0 +1G"),
     verb(
@@ -103,11 +114,21 @@ pub(super) static VERBS: &[Verb] = &[
         .after(&["container update 111 --cores 4"]),
     verb("container clone", "container clone 111 made --vmid 150"),
     verb("container cp", "container cp 111"),
+    Verb { abreast: true, ..verb("container backup create", "container backup create 111") },
+    verb("container backup update", "container backup update {upid} --notes told").after(CT_BACKUP),
+    verb("container backup delete", "container backup delete {upid} --confirm").after(CT_BACKUP),
+    verb("container backup prune", "container backup prune 111 --keep-last 1 --confirm").after(TWO_OF_A_CT),
+    verb("container backup restore", "container backup restore {upid} --vmid 150").after(CT_BACKUP),
     verb("container template", "container template 111 --confirm"),
     verb("container resize-disk", "container resize-disk 111 rootfs +1G"),
     verb("storage create", "storage create made --type dir --path /srv/made --content images"),
     verb("storage update", "storage update local-lvm --nodes pve1"),
     verb("storage delete", "storage delete local-lvm --confirm"),
+    Verb { abreast: true, ..verb("backup create", "backup create 101") },
+    verb("backup update", "backup update {upid} --notes told").after(VM_BACKUP),
+    verb("backup delete", "backup delete {upid} --confirm").after(VM_BACKUP),
+    verb("backup prune", "backup prune 101 --keep-last 1 --confirm").after(TWO_BACKUPS),
+    verb("backup restore", "backup restore {upid} --vmid 150").after(VM_BACKUP),
     verb("pool create", "pool create made"),
     verb("pool update", "pool update prod --comment other"),
     verb("pool delete", "pool delete made --confirm").after(&["pool create made"]),
