@@ -179,6 +179,11 @@ pub trait Backend: TaskSource {
     /// Whatever the server says, with what is known about the request.
     async fn send(&self, call: &Call) -> Result<Reply>;
 
+    /// How much of the file that is being sent has left, in bytes.
+    fn uploaded(&self) -> u64 {
+        0
+    }
+
     /// Waits for what this process does itself for tasks that were left alone: it would end with the process. A server
     /// does its work by itself.
     async fn leave(&self) {}

@@ -107,6 +107,10 @@ impl Backend for Proxmox {
         self.client.send(call).await
     }
 
+    fn uploaded(&self) -> u64 {
+        self.client.uploaded()
+    }
+
     async fn version(&self) -> Result<Map<String, Value>> {
         self.client.read(&Call::new(Method::Get, "/version")).await
     }

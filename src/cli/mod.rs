@@ -14,6 +14,7 @@ mod error;
 mod kinds;
 #[cfg(target_os = "linux")]
 mod local;
+mod meter;
 mod print;
 mod progress;
 mod reconcile;

@@ -15,6 +15,7 @@ mod devices;
 mod disks;
 mod ha;
 mod history;
+mod image;
 mod labels;
 mod locked;
 mod lost;
@@ -60,6 +61,7 @@ pub use create::CreateRequest;
 pub use devices::Device;
 pub use disks::Growth;
 pub use history::config_changes;
+pub use image::{IMAGES, ImageRequest, content_of_file, family_of};
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};
@@ -78,7 +80,7 @@ pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
-pub use stored::{Found as FoundVolumes, Place, Stored, Within, file_of};
+pub use stored::{CONTENT, Found as FoundVolumes, Place, Stored, Within, file_of};
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
     ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 
-use super::{Ops, closest};
-use crate::model::{Away, Error, Hint, Node, NodeName, Result, Storage, Volume, node_status};
+use super::{BACKUPS, Ops, ResourcePlan, closest};
+use crate::model::{Away, Error, Hint, Method, Node, NodeName, Params, Result, Storage, Volume, node_status};
 
 /// A volume and where it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,16 @@ pub struct Stored {
     pub shared: bool,
     /// The volume.
     pub volume: Volume,
+}
+
+/// One volume, in the contract.
+pub const CONTENT: &str = "/nodes/{node}/storage/{storage}/content/{volume}";
+
+impl Stored {
+    /// What names it in the API.
+    pub fn named(&self) -> Params {
+        Params::new().with("node", &self.node).with("storage", &self.storage).with("volume", &self.volume.volid)
+    }
 }
 
 /// A storage as a node sees it.
@@ -166,6 +176,15 @@ impl Ops {
                     false => file_of(&stored.volume.volid).to_owned(),
                 });
                 let error = Error::not_found(format!("no such {noun}: `{name}`")).did_you_mean(closest(name, names));
+                let error = match contents.contains(&BACKUPS) {
+                    // A server leaves them out without a word.
+                    true => error.with_hint(Hint::Text(
+                        "what may not be seen is left out: a backup takes Datastore.AllocateSpace on its storage, and \
+                         VM.Backup on its guest"
+                            .into(),
+                    )),
+                    false => error,
+                };
                 let unread = found.unread.into_iter().chain(
                     found
                         .away
@@ -175,6 +194,15 @@ impl Ops {
                 Err(unread.fold(error, |error, text| error.with_hint(Hint::Text(text))))
             }
         }
+    }
+
+    /// Plans to remove a volume.
+    ///
+    /// # Errors
+    /// As [`plan_resource_call`](Self::plan_resource_call).
+    pub async fn plan_delete_stored(&self, noun: &'static str, stored: &Stored) -> Result<ResourcePlan> {
+        let params = (stored.named(), &Params::new());
+        self.plan_resource_call("delete", noun, &stored.volume.volid, (Method::Delete, CONTENT), params).await
     }
 
     /// The storage of a node for new things of a sort: the one that is named, or the only one there is.

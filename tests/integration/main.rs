@@ -11,6 +11,7 @@ mod backups;
 mod bulk;
 mod changes;
 mod checks;
+mod cluster_images;
 mod completion;
 mod containers;
 mod contexts;

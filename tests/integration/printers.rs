@@ -65,6 +65,8 @@ const THINGS: &[Printing] = &[
     reads("token list", "tokenid"),
     reads("acl list", "ugid"),
     reads("permission list", "path"),
+    reads("image list", "volid"),
+    reads("image available", "template"),
     reads("backup list", "volid"),
     reads("vm backup list 100", "vmid"),
     reads("backup-job list", "id"),

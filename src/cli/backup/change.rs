@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use clap::{ArgMatches, Command};
 
-use super::{CONTENT, named, path_of, read::backups_arg, within, within_args, words};
+use super::{named, read::backups_arg, within, within_args, words};
 use crate::{
     cli::{
         base::require_somebody_to_confirm,
@@ -14,7 +14,7 @@ use crate::{
         verb::{Exit, Kind, Verb, switch, value},
     },
     model::{Error, Hint, Method, Params, Result},
-    ops::{Change, FoundUse, ResourcePlan, Stored, plain},
+    ops::{CONTENT, Change, FoundUse, ResourcePlan, Stored, plain},
 };
 
 pub(super) struct Update;
@@ -75,7 +75,7 @@ async fn update(
     notes: Option<&str>,
     protected: Option<bool>,
 ) -> Result<ResourcePlan> {
-    let (mut params, mut changes) = (path_of(stored), Vec::new());
+    let (mut params, mut changes) = (stored.named(), Vec::new());
     let before = stored.volume.other.get("notes").and_then(plain).filter(|notes| !notes.is_empty());
     let wanted = notes.map(str::to_owned).filter(|notes| !notes.is_empty());
     // The server ends notes with a line end.
@@ -141,9 +141,7 @@ async fn delete(session: &Session, stored: &Stored) -> Result<ResourcePlan> {
         return Err(Error::conflict(format!("cannot delete backup {volid}: it is protected"))
             .with_hint(Hint::Text(format!("let it be deleted first: pvectl backup update {volid} --no-protected"))));
     }
-    let target = (Method::Delete, CONTENT);
-    let params = (path_of(stored), &Params::new());
-    let mut plan = session.ops.plan_resource_call("delete", "backup", volid, target, params).await?;
+    let mut plan = session.ops.plan_delete_stored("backup", stored).await?;
     plan.uses.push(FoundUse::goes(what(stored)));
     Ok(plan)
 }

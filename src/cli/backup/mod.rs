@@ -22,7 +22,7 @@ use super::{
     verb::{Group, Kind, Verb, value},
 };
 use crate::{
-    model::{Error, Guest, GuestKind, Hint, Params, Result},
+    model::{Error, Guest, GuestKind, Hint, Result},
     ops::{BACKUPS, Stored, Within},
 };
 
@@ -112,10 +112,3 @@ fn tell(cx: &Cx, found: &crate::ops::FoundVolumes) {
     }
     found.unread.iter().for_each(|text| cx.ui.warn(text));
 }
-
-/// What names a volume in the API.
-fn path_of(stored: &Stored) -> Params {
-    Params::new().with("node", &stored.node).with("storage", &stored.storage).with("volume", &stored.volume.volid)
-}
-
-const CONTENT: &str = "/nodes/{node}/storage/{storage}/content/{volume}";

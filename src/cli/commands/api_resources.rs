@@ -132,6 +132,11 @@ const MORE: &[(&str, Method, &str)] = &[
     ("backup", Method::Delete, "/nodes/{node}/storage/{storage}/prunebackups"),
     ("backup", Method::Post, "/nodes/{node}/qemu"),
     ("backup", Method::Post, "/nodes/{node}/lxc"),
+    ("image", Method::Post, "/nodes/{node}/aplinfo"),
+    ("image", Method::Get, "/nodes/{node}/query-url-metadata"),
+    ("image", Method::Post, "/nodes/{node}/storage/{storage}/download-url"),
+    ("image", Method::Post, "/nodes/{node}/storage/{storage}/upload"),
+    ("image", Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}"),
 ];
 
 /// What verbs of guests read: what follows `/nodes/{node}/{qemu|lxc}/{vmid}`.
@@ -180,7 +185,12 @@ fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static s
     let Some(guest) = kind.guest else {
         // What is in them is read through the backend, what they are is a server's.
         let is_defined = RESOURCES.iter().any(|of| of.noun == kind.noun) && !["list", "content"].contains(&verb);
-        return (backend.here && is_defined).then_some("they are defined on Proxmox VE clusters alone");
+        let is_sent = kind.noun == "image" && ["available", "upload"].contains(&verb);
+        return match backend.here {
+            true if is_defined => Some("they are defined on Proxmox VE clusters alone"),
+            true if is_sent => Some("images of this host are pulled, from addresses and files"),
+            _ => None,
+        };
     };
     let refused = |action| match backend.support(guest, action) {
         Support::Yes => None,

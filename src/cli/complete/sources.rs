@@ -93,7 +93,7 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "node" => nodes(request).await,
             "task" => upids(request).await,
             "operation" => operations(request).await,
-            "image" => here::images(request).await,
+            "image" => [here::images(request).await, volumes::images(request).await].concat(),
             "network" => here::networks(request).await,
             "backup" if request.verb() == "create" => vmids(request).await,
             "backup" => volumes::backups(request).await,

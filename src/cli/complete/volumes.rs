@@ -54,6 +54,15 @@ pub(super) async fn volumes_of(request: &Request, content: &str, wanted: impl Fn
     volumes.iter().filter(|volume| wanted(volume)).map(|volume| Candidate::new(volume, "")).collect()
 }
 
+/// The images in storages.
+pub(super) async fn images(request: &Request) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for content in ["iso", "vztmpl", "import"] {
+        all.extend(volumes_of(request, content, |_| true).await);
+    }
+    all
+}
+
 /// The backups of a kind of guest, or of both.
 pub(super) async fn backups(request: &Request) -> Vec<Candidate> {
     let kind = request.kind().and_then(|kind| kind.guest);

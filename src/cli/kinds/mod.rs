@@ -5,7 +5,6 @@ mod backup;
 mod cluster;
 mod container;
 mod ha;
-#[cfg(target_os = "linux")]
 mod image;
 mod mapping;
 #[cfg(target_os = "linux")]
@@ -47,7 +46,6 @@ pub(crate) const KINDS: &[&Kind] = &[
     &ha::KIND,
     &mapping::KIND,
     &cluster::KIND,
-    #[cfg(target_os = "linux")]
     &image::KIND,
     #[cfg(target_os = "linux")]
     &network::KIND,

@@ -1,7 +1,7 @@
 //! `backup-job` and `replication`: what a cluster does by schedule, and doing it now.
 
 use clap::{Arg, ArgMatches};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     cli::{
@@ -12,7 +12,7 @@ use crate::{
         session::{Access, Session},
         verb::{Entry, Exit, Kind, Of},
     },
-    model::{Error, Hint, Method, Params, Result},
+    model::{Error, Hint, Method, Node, Params, Result, Vmid},
     ops::{ResourcePlan, plain, resource},
 };
 
@@ -132,8 +132,9 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
     let only = job.get("node").and_then(plain);
     let wanted = nodes.iter().filter(|node| only.as_deref().is_none_or(|only| node.node.as_str() == only));
     let up: Vec<_> = wanted.filter(|node| node.status == "online").collect();
+    let up = having_some(session, &job, up).await?;
     if up.is_empty() {
-        return Err(Error::conflict(format!("no node is up that backup-job {name} could run on")));
+        return Err(Error::conflict(format!("no node is up that has guests of backup-job {name}")));
     }
     let params: Params = job
         .iter()
@@ -148,6 +149,15 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
         plans.push(plan);
     }
     Ok(plans)
+}
+
+/// The nodes that have some of the guests that a job names: the others would say OK and do nothing.
+async fn having_some<'n>(session: &Session, job: &Map<String, Value>, nodes: Vec<&'n Node>) -> Result<Vec<&'n Node>> {
+    let Some(named) = job.get("vmid").and_then(plain).filter(|named| !named.is_empty()) else { return Ok(nodes) };
+    let guests = session.ops.guests().await?;
+    let is_named = |vmid: Vmid| named.split(',').any(|word| word.trim() == vmid.to_string());
+    let has = |node: &&Node| guests.iter().any(|guest| guest.node == node.node && is_named(guest.vmid));
+    Ok(nodes.into_iter().filter(has).collect())
 }
 
 /// A value as a parameter: a property string may come as an object.

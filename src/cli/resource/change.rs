@@ -120,6 +120,8 @@ fn past(verb: &'static str) -> &'static str {
         "wake" => "called",
         "run" => "run",
         "prune" => "pruned",
+        "pull" => "pulled",
+        "upload" => "uploaded",
         _ => "done",
     }
 }

@@ -9,7 +9,10 @@ pub(super) mod tls;
 mod trace;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -42,6 +45,8 @@ pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 pub(super) struct Transport {
     wires: Wires,
     options: Options,
+    /// How much of the last file was taken to be sent.
+    uploaded: Arc<AtomicU64>,
     /// Secrets of all calls so far: a task repeats what the call that began it was given.
     sent: Mutex<Secrets>,
 }
@@ -51,7 +56,12 @@ impl Transport {
     pub(super) fn new(endpoints: Vec<Endpoint>, mut options: Options) -> Self {
         // An endpoint that swallows packets must leave time for the next one.
         options.connect_timeout = options.connect_timeout.min(options.request_timeout / 3);
-        Self { wires: Wires::new(endpoints), options, sent: Mutex::default() }
+        Self { wires: Wires::new(endpoints), options, uploaded: Arc::default(), sent: Mutex::default() }
+    }
+
+    /// How much of the file that is uploaded was taken to be sent.
+    pub(super) fn uploaded(&self) -> u64 {
+        self.uploaded.load(Ordering::Relaxed)
     }
 
     /// The endpoints in the order they were given.
@@ -120,7 +130,8 @@ impl Transport {
     ) -> Result<(T, Answer), Failure> {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
-        let outgoing = request.with_file(http, request.to(endpoint, credentials)).map_err(Failure::lasting)?;
+        let outgoing = request.to(endpoint, credentials);
+        let outgoing = request.with_file(http, outgoing, &self.uploaded).map_err(Failure::lasting)?;
         let mut secrets = self.secrets_so_far(call);
         credentials.add_to(&mut secrets);
         let span = trace::Exchange::begin(call, endpoint, &outgoing, &secrets);

@@ -1,7 +1,7 @@
 //! Creating virtual machines and containers.
 //!
 //! The VMID is taken when the task begins; volumes and configuration come at its end. Restoring is in
-//! [`backup`](super::backup).
+//! [`restore`](super::restore).
 
 use super::{Context, Reply, Route, config};
 use crate::{
@@ -51,7 +51,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let pool = context.param("pool");
     may_create(context, vmid, pool)?;
     if context.param("archive").is_some() || context.flag("restore") {
-        return super::backup::restore(context, NOT_KEYS);
+        return super::restore::restore(context, NOT_KEYS);
     }
     if let Some(there) = context.world.guests.get(&vmid) {
         return Err(Fault::die(format!(

@@ -14,12 +14,14 @@ mod figures;
 mod group;
 mod guest;
 mod ha;
+mod image;
 mod jobs;
 mod machine;
 mod node;
 mod pool;
 mod power;
 mod remove;
+mod restore;
 mod snapshot;
 mod storage;
 mod task;
@@ -66,6 +68,7 @@ const TABLES: &[&[Route]] = &[
     ha::TABLE,
     jobs::TABLE,
     backup::TABLE,
+    image::TABLE,
 ];
 
 /// Who answers a request.

@@ -9,7 +9,7 @@ use super::{
     backup::{Backup, Restored},
     config::Change,
     disk::growth,
-    guest::{Guest, Power, Snapshot, missing, volid_in},
+    guest::{Guest, Power, missing, volid_in},
     node::{Volume, volume_key},
     task::Task,
 };
@@ -40,6 +40,8 @@ pub(crate) enum Effect {
     Backup(Backup),
     /// A guest is made of an archive.
     Restore(Restored),
+    /// A volume is there.
+    Keep(Volume),
     /// Archives go, by key.
     DropArchives(Vec<String>),
     /// HA is told how a guest is to be.
@@ -96,6 +98,7 @@ impl World {
             | Effect::DeleteVolume(_)
             | Effect::Backup(_)
             | Effect::DropArchives(_)
+            | Effect::Keep(_)
             | Effect::TellHa { .. } => Ok(()),
             Effect::Restore(restored) => self.check_restore(restored, node),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
@@ -147,6 +150,10 @@ impl World {
             }
             Effect::DropArchives(keys) => {
                 self.drop_archives(&keys);
+                Ok(())
+            }
+            Effect::Keep(volume) => {
+                self.volumes.insert(volume.key(), volume);
                 Ok(())
             }
             Effect::Backup(backup) => self.finish_backup(backup),
@@ -388,30 +395,5 @@ fn check_act(guest: &Guest, act: &Act) -> Result<(), String> {
             Err(format!("snapshot '{name}' does not exist"))
         }
         _ => Ok(()),
-    }
-}
-
-impl Guest {
-    fn take_snapshot(&mut self, name: String, description: String, vmstate: Option<String>, now: super::Millis) {
-        let mut config = self.config.clone();
-        let parent = config.remove("parent");
-        let snapshot = Snapshot { config, description, parent, taken: now, vmstate };
-        self.snapshots.insert(name.clone(), snapshot);
-        self.config.insert("parent".into(), name);
-    }
-
-    /// Takes a snapshot out of the chain; what stood on it stands on its parent then.
-    fn drop_snapshot(&mut self, name: &str) -> Option<Snapshot> {
-        let gone = self.snapshots.remove(name)?;
-        for snapshot in self.snapshots.values_mut().filter(|snapshot| snapshot.parent.as_deref() == Some(name)) {
-            snapshot.parent.clone_from(&gone.parent);
-        }
-        if self.get("parent") == Some(name) {
-            match &gone.parent {
-                Some(parent) => drop(self.config.insert("parent".into(), parent.clone())),
-                None => drop(self.config.remove("parent")),
-            }
-        }
-        Some(gone)
     }
 }

@@ -129,6 +129,9 @@ pub(super) static VERBS: &[Verb] = &[
     verb("backup delete", "backup delete {upid} --confirm").after(VM_BACKUP),
     verb("backup prune", "backup prune 101 --keep-last 1 --confirm").after(TWO_BACKUPS),
     verb("backup restore", "backup restore {upid} --vmid 150").after(VM_BACKUP),
+    verb("image pull", "image pull debian-13-standard --node pve1"),
+    verb("image upload", "image upload /etc/passwd --name made.iso --node pve1"),
+    verb("image delete", "image delete local:iso/debian-12.7.0-amd64-netinst.iso --node pve1 --confirm"),
     verb("pool create", "pool create made"),
     verb("pool update", "pool update prod --comment other"),
     verb("pool delete", "pool delete made --confirm").after(&["pool create made"]),
@@ -224,6 +227,7 @@ pub(super) const READS: &[&str] = &[
     "syslog",
     "services",
     "certificates",
+    "available",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
@@ -232,7 +236,6 @@ const PRINTS: &str = "print what is built in";
 /// What sends no change to a Proxmox server, and why.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("vm console", HERE),
-    ("image", HERE),
     ("network", HERE),
     ("host", HERE),
     ("check", HERE),
