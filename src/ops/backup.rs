@@ -35,7 +35,10 @@ pub struct BackupRequest {
 
 /// What backups of several guests have in common: the storages of their nodes, and whose turn it is on each node.
 #[derive(Debug, Default)]
-pub struct BackupPlaces(BTreeMap<NodeName, (Option<Vec<Storage>>, Arc<Mutex<()>>)>);
+pub struct BackupPlaces(BTreeMap<NodeName, OfNode>);
+
+/// A node's storages, where they could be read, and its turns.
+type OfNode = (Option<Vec<Storage>>, Arc<Mutex<()>>);
 
 impl BackupRequest {
     /// Checks the parameters, before anything is asked of a server.

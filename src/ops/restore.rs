@@ -161,7 +161,7 @@ impl Ops {
     async fn replace(&self, plan: &mut Plan, there: &Guest) -> Result<()> {
         let guest = there.reference();
         let (loss, power, config) = self.loss(&guest).await?;
-        let label = there.label().to_owned();
+        let label = there.label();
         let refuse = |why: String| Error::conflict(format!("cannot restore over {guest} ({label}): {why}"));
         if config.is_protected() {
             let hint = format!(

@@ -124,12 +124,9 @@ impl Verb for Create {
         let found = match kind.guest {
             Some(_) => {
                 let meant = Meant::read(matches, &format!("say which {} to back up", kind.noun))?;
-                let parallel = session.options.parallel;
+                // Unless somebody says how many, its node's turn is what each waits for.
+                session.options.parallel = usize::from(u16::MAX);
                 session.options = paced(matches, session.options)?;
-                if session.options.parallel == parallel {
-                    // Its node's turn is what each waits for.
-                    session.options.parallel = usize::from(u16::MAX);
-                }
                 session.together = meant.together(false);
                 meant.find(cx, &session, kind).await?
             }

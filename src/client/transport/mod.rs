@@ -38,6 +38,9 @@ pub(super) struct Options {
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How many times as long as an answer what is left of an upload may be on its way.
+const STALLED: u32 = 4;
+
 /// How an answer is read: [`Answer::read`] for the API, [`Answer::file`] for what lies beside it.
 pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 
@@ -135,16 +138,36 @@ impl Transport {
         let mut secrets = self.secrets_so_far(call);
         credentials.add_to(&mut secrets);
         let span = trace::Exchange::begin(call, endpoint, &outgoing, &secrets);
-        let received = match timeout_at(until, receive(http, outgoing)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err((phase, error))) => Err(failure::from_reqwest(phase, error, call, endpoint)),
-            Err(_) => Err(failure::timed_out(call, endpoint)),
+        let received = tokio::select! {
+            received = timeout_at(until, receive(http, outgoing)) => received.ok(),
+            () = self.stalled(call) => None,
+        };
+        let received = match received {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err((phase, error))) => Err(failure::from_reqwest(phase, error, call, endpoint)),
+            None => Err(failure::timed_out(call, endpoint)),
         };
         let mut answer = received.inspect_err(|failure| span.failed(failure.error()))?;
         answer.hide(&secrets);
         span.answered(&answer);
         let content = read(&answer, call, endpoint).map_err(Failure::passing)?;
         Ok((content, answer))
+    }
+
+    /// Ends when nothing of an upload has moved for a while, its answer counted in; for any other call never.
+    async fn stalled(&self, call: &Call) {
+        if call.file.is_none() {
+            return std::future::pending().await;
+        }
+        let mut before = None;
+        loop {
+            let now = self.uploaded();
+            if before == Some(now) {
+                return;
+            }
+            before = Some(now);
+            sleep(self.options.request_timeout * STALLED).await;
+        }
     }
 
     /// The secrets that were sent, with those of this call.

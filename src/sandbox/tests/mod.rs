@@ -1,6 +1,7 @@
 //! The sandbox asked directly, with a clock that the test sets. How it does over HTTP is tested with the kit.
 
 mod access;
+mod backups;
 mod config;
 mod guests;
 mod ha;

@@ -218,18 +218,18 @@ pub(crate) fn kept(made: &[i64], keep: &Keep) -> Vec<bool> {
         };
         let before: Vec<String> = (0..made.len()).filter(|at| marks[*at] == Some(true)).map(name).collect();
         let mut new: Vec<String> = Vec::new();
-        for at in 0..made.len() {
+        for (at, mark) in marks.iter_mut().enumerate() {
             let period = name(at);
-            if marks[at].is_some() || before.contains(&period) {
+            if mark.is_some() || before.contains(&period) {
                 continue;
             }
-            if new.contains(&period) {
-                marks[at] = Some(false);
-            } else if new.len() >= most {
+            let is_first = !new.contains(&period);
+            if is_first && new.len() >= most {
                 break;
-            } else {
+            }
+            *mark = Some(is_first);
+            if is_first {
                 new.push(period);
-                marks[at] = Some(true);
             }
         }
     }
