@@ -52,12 +52,13 @@
 //! - [`select`]: label selectors, field selectors and sort keys; JSONPath and jq with the feature `query`.
 //! - [`backends`]: the trait behind which guests live, and Proxmox behind it.
 //! - [`ops`]: what a verb does: find the targets, plan, run. The door that most programs want.
-//! - `journal`, `server`, `sandbox`, `manifest`, `config`, `cli`: with the features below.
+//! - `journal`, `server`, `serve`, `sandbox`, `manifest`, `config`, `cli`: with the features below.
 //!
 //! # Features
 //! - `cli` (default): the command line, with `config` and `manifest`; turns everything else on.
 //! - `query`: JSONPath templates and jq over data, in [`select`].
 //! - `journal`: the SQLite record of every operation; give `journal::Journal` to [`ops::Ops`] as its recorder.
+//! - `serve`: a backend served over the API, with `server`.
 //! - `server`: the kit that serves the API: routing and checks from the contract, tickets, tokens, faults.
 //! - `sandbox`: the simulated cluster, with `server`.
 //!
@@ -85,9 +86,11 @@ pub mod ops;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod select;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(any(feature = "journal", feature = "sandbox", all(feature = "local", target_os = "linux")))]
+#[cfg(any(feature = "journal", feature = "sandbox", feature = "serve", all(feature = "local", target_os = "linux")))]
 mod sqlite;
 pub mod tasks;
 

@@ -49,6 +49,12 @@ pub enum Action {
     Backup,
     /// Make a guest of a backup.
     Restore,
+    /// Move a guest to another node.
+    Migrate,
+    /// Put a VM's disk into another storage, or give it to another VM.
+    MoveDisk,
+    /// The same with a container's volume.
+    MoveVolume,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -101,6 +107,9 @@ pub const ACTIONS: &[ActionSpec] = &[
     plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
     power(Action::Backup, "../vzdump"),
     power(Action::Restore, ""),
+    power(Action::Migrate, "/{vmid}/migrate"),
+    power(Action::MoveDisk, "/{vmid}/move_disk"),
+    power(Action::MoveVolume, "/{vmid}/move_volume"),
 ];
 
 impl ActionSpec {
@@ -204,6 +213,9 @@ mod tests {
             SnapshotDelete,
             Backup,
             Restore,
+            Migrate,
+            MoveDisk,
+            MoveVolume,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -44,6 +44,16 @@ const EXCEPTIONS: &[(GuestKind, Action, Support)] = &[
             instead: "use the plain change",
         },
     ),
+    (
+        GuestKind::Lxc,
+        Action::MoveDisk,
+        Support::No { reason: "containers have volumes, and no disks", instead: "move the volume" },
+    ),
+    (
+        GuestKind::Qemu,
+        Action::MoveVolume,
+        Support::No { reason: "VMs have disks, and no volumes of their own", instead: "move the disk" },
+    ),
 ];
 
 /// What is only there for VMs of this host yet.

@@ -16,9 +16,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::ui::{Ui, style, styled};
 use crate::{
     backends::{Action, Step},
-    model::{Error, Hint, LogLine, Upid},
+    model::{Error, Hint, LogLine, Size, Upid},
     ops::{CallPlan, Observer, Outcome, Plan, Status, Subject, Words},
-    tasks::{Progress, Watch},
+    tasks::{Progress, Watch, backup_of},
 };
 
 /// From how many plans on there is a line about all of them, and no line for each that ends well: its row says so.
@@ -64,8 +64,23 @@ impl All {
 }
 
 /// Work whose log tells how far it is.
-const TELLS_PROGRESS: [Action; 5] =
-    [Action::Create, Action::Clone, Action::ConfigureInTask, Action::Backup, Action::Restore];
+const TELLS_PROGRESS: [Action; 8] = [
+    Action::Create,
+    Action::Clone,
+    Action::ConfigureInTask,
+    Action::Migrate,
+    Action::MoveDisk,
+    Action::MoveVolume,
+    Action::Backup,
+    Action::Restore,
+];
+
+/// Of that what takes so long that it is told in lines too, where no bar is drawn.
+const TELLS_LINES: [Action; 5] =
+    [Action::Migrate, Action::MoveDisk, Action::MoveVolume, Action::Backup, Action::Restore];
+
+/// So often in the course of each part of it.
+const LINES: f64 = 4.0;
 
 impl Show {
     /// `count` plans.
@@ -145,8 +160,9 @@ impl Observer for Show {
         }
         let bar = self.ui.draws().then(|| self.bar(index));
         // A log is read only where it tells something: it costs a request a tick.
-        let wants_log = bar.is_some() && plan.steps.iter().any(|step| TELLS_PROGRESS.contains(&step.action));
-        Box::new(TaskLine { ui: self.ui.clone(), label: plan.label(), bar, wants_log, lines: false })
+        let tells = if bar.is_some() { &TELLS_PROGRESS[..] } else { &TELLS_LINES };
+        let wants_log = plan.steps.iter().any(|step| tells.contains(&step.action));
+        Box::new(TaskLine::new(self.ui.clone(), plan.label(), bar, wants_log, false))
     }
 
     fn call_task(&self, plan: &CallPlan, upid: &Upid) -> Box<dyn Watch> {
@@ -163,7 +179,8 @@ impl Observer for Show {
             bar.set_message(label.clone());
         }
         // What its log tells is not known beforehand.
-        Box::new(TaskLine { ui: self.ui.clone(), label, wants_log: bar.is_some(), bar, lines: false })
+        let wants_log = bar.is_some();
+        Box::new(TaskLine::new(self.ui.clone(), label, bar, wants_log, false))
     }
 
     fn outcome(&self, index: usize, outcome: &Outcome) {
@@ -213,6 +230,61 @@ pub(crate) struct TaskLine {
     pub(crate) wants_log: bool,
     /// Whether the log itself is shown (`task watch`).
     pub(crate) lines: bool,
+    /// The guest whose turn it is in a backup of several.
+    turn: Option<String>,
+    /// How far each part was when a line told it.
+    told: HashMap<Option<String>, u32>,
+}
+
+impl TaskLine {
+    pub(crate) fn new(ui: Arc<Ui>, label: String, bar: Option<ProgressBar>, wants_log: bool, lines: bool) -> Self {
+        Self { ui, label, bar, wants_log, lines, turn: None, told: HashMap::new() }
+    }
+
+    /// What it is about at the moment.
+    fn about(&self) -> String {
+        match &self.turn {
+            Some(turn) => format!("{}, {turn}", self.label),
+            None => self.label.clone(),
+        }
+    }
+
+    /// Whether a line about this is due where no bar is drawn.
+    fn is_due(&mut self, progress: &Progress) -> bool {
+        // The end is told in other words.
+        let Some(done) = progress.done.filter(|done| self.wants_log && !self.lines && *done < 1.0) else {
+            return false;
+        };
+        let now = (done * LINES) as u32;
+        let before = self.told.insert(progress.part.clone(), now).unwrap_or(0);
+        now > before
+    }
+}
+
+/// `scsi0: 25%, 8.00 GiB of 32.00 GiB, 412.0 MiB/s, 1m 3s left`, as far as it is known.
+fn figures(progress: &Progress, share: bool) -> String {
+    let percent = progress.done.filter(|_| share).map(|done| format!("{:.0}%", done * 100.0));
+    let amount = match (progress.bytes, progress.total) {
+        (Some(bytes), Some(total)) => Some(format!("{} of {}", Size(bytes), Size(total))),
+        (bytes, _) => bytes.map(|bytes| Size(bytes).to_string()),
+    };
+    let rate = progress.rate.map(|rate| format!("{}/s", Size(rate)));
+    let left = progress.left().map(|left| format!("{} left", spell(left)));
+    let known: Vec<String> = [percent, amount, rate, left].into_iter().flatten().collect();
+    match &progress.part {
+        Some(part) => format!("{part}: {}", known.join(", ")),
+        None => known.join(", "),
+    }
+}
+
+/// `1h 2m`, `3m 20s`, `5s`.
+fn spell(left: Duration) -> String {
+    let seconds = left.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
+        (hours, minutes, _) => format!("{hours}h {minutes}m"),
+    }
 }
 
 impl Watch for TaskLine {
@@ -221,14 +293,26 @@ impl Watch for TaskLine {
     }
 
     fn line(&mut self, line: &LogLine) {
+        if let Some(guest) = backup_of(&line.t) {
+            self.turn = Some(guest.to_owned());
+        }
         if self.lines {
             self.ui.say(&line.t);
         }
     }
 
     fn progress(&mut self, progress: Progress) {
-        if let Some(bar) = &self.bar {
-            show_share(bar, progress.done);
+        match self.bar.clone() {
+            Some(bar) => {
+                bar.set_message(format!("{}  {}", self.about(), figures(&progress, false)).trim_end().to_owned());
+                if let Some(done) = progress.done {
+                    show_share(&bar, done);
+                }
+            }
+            None if self.is_due(&progress) => {
+                self.ui.say(format_args!("  {}: {}", self.about(), figures(&progress, true)));
+            }
+            None => {}
         }
     }
 

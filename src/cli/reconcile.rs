@@ -212,6 +212,7 @@ pub(super) async fn settle_lost(ops: &Ops, journal: &Journal) {
         match found {
             Found::Task(upid) => ops.claim(lost.operation, &Event::Upid { step: lost.step, upid }),
             Found::NotYet => {}
+            Found::Never => ops.close(lost.operation, Verdict::Cancelled, "pvectl ended before this was begun"),
             Found::Nothing => unknown("pvectl ended before the answer came"),
             Found::Several => unknown("pvectl ended before the answer came, and several tasks may be this one's"),
         }

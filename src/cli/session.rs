@@ -1,6 +1,13 @@
 //! From settings to a working backend: the client, the journal, and for the sandbox a server in this very process.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    mem,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -73,14 +80,7 @@ impl Session {
         }
         let options = cx.run_options(&resolved)?;
         let rules = if access == Access::Write { rules::load(&resolved)? } else { Vec::new() };
-        let recorder: Arc<dyn Recorder> = match access {
-            Access::Write if cx.switches.no_journal => {
-                cx.ui.warn("nothing of this is kept in the journal (--no-journal)");
-                Arc::new(NullRecorder)
-            }
-            Access::Write if !cx.switches.dry_run => Arc::new(open_journal(cx)?),
-            _ => Arc::new(Remembering(cx.paths()?.journal())),
-        };
+        let recorder = Opening::begin(cx, access)?;
         let url = match &resolved.connection {
             Connection::Proxmox(server) => server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()),
             _ => None,
@@ -99,7 +99,7 @@ impl Session {
             }
             Connection::Local => {
                 let backend = super::local::backend(cx)?;
-                let ops = Ops::new(Arc::new(backend), recorder, "local");
+                let ops = Ops::new(left_open(Arc::new(backend)), recorder.end()?, "local");
                 return Ok(Self {
                     ops,
                     style,
@@ -128,22 +128,62 @@ impl Session {
             }
             _ => None,
         };
-        let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder, name);
+        let ops = Ops::new(Arc::new(Proxmox::new(client.clone())), recorder.end()?, name);
         let (together, client) = (Together::default(), Some(client));
         Ok(Self { ops, style, options, together, rules, client, default_node, url, _sandbox: served, _seen: seen })
     }
+}
+
+/// A recorder that is being opened, while the rest of the session is.
+enum Opening {
+    Open(Arc<dyn Recorder>),
+    Journal(JoinHandle<Result<Journal>>),
+}
+
+impl Opening {
+    fn begin(cx: &Cx, access: Access) -> Result<Self> {
+        Ok(match access {
+            Access::Write if cx.switches.no_journal => {
+                cx.ui.warn("nothing of this is kept in the journal (--no-journal)");
+                Self::Open(Arc::new(NullRecorder))
+            }
+            Access::Write if !cx.switches.dry_run => {
+                let path = cx.paths()?.journal();
+                Self::Journal(thread::spawn(move || open_journal_at(&path)))
+            }
+            _ => Self::Open(Arc::new(Remembering(cx.paths()?.journal()))),
+        })
+    }
+
+    fn end(self) -> Result<Arc<dyn Recorder>> {
+        match self {
+            Self::Open(recorder) => Ok(recorder),
+            Self::Journal(opening) => {
+                let journal = opening.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                let journal = left_open(Arc::new(journal));
+                Ok(journal)
+            }
+        }
+    }
+}
+
+/// Leaves a file to the end of the process, which closes it: SQLite takes half a millisecond to take itself apart, after
+/// which nothing is in the file that was not there before.
+fn left_open<T>(file: Arc<T>) -> Arc<T> {
+    mem::forget(Arc::clone(&file));
+    file
 }
 
 /// Keeps nothing, and knows what the journal has of names: for who only reads. The file is opened when it is asked for one.
 struct Remembering(PathBuf);
 
 impl Recorder for Remembering {
-    fn plan(&self, intent: &Intent) -> Result<OperationId> {
-        NullRecorder.plan(intent)
+    fn begin(&self, intent: &Intent, events: &[Event]) -> Result<OperationId> {
+        NullRecorder.begin(intent, events)
     }
 
-    fn event(&self, operation: OperationId, event: &Event) -> Result<()> {
-        NullRecorder.event(operation, event)
+    fn events(&self, operation: OperationId, events: &[Event]) -> Result<()> {
+        NullRecorder.events(operation, events)
     }
 
     fn guests_named(&self, context: &str, name: &str) -> Result<Vec<u32>> {
@@ -153,8 +193,12 @@ impl Recorder for Remembering {
 
 /// Opens the journal for writing.
 pub(crate) fn open_journal(cx: &Cx) -> Result<Journal> {
+    open_journal_at(&cx.paths()?.journal())
+}
+
+fn open_journal_at(path: &Path) -> Result<Journal> {
     let host = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Journal::open(&cx.paths()?.journal(), Arc::new(SystemClock), host)
+    Journal::open(path, Arc::new(SystemClock), host)
 }
 
 async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {

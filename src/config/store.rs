@@ -34,6 +34,12 @@ pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
     })
 }
 
+/// The same for its owner's eyes alone.
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
+    write(path, content, PRIVATE)
+}
+
 /// The same for what may be lost: it is whole for every reader, and nobody waits until it is on the disk.
 pub(super) fn write_soon(path: &Path, content: &[u8]) -> io::Result<()> {
     replace(path, content, PRIVATE, false)

@@ -47,7 +47,7 @@ impl Journal {
         let payload = payload.to_string();
         let time = self.clock.now().as_microsecond();
         let id = next_number(transaction, "event")?;
-        let previous = head(transaction)?;
+        let previous = hash_of(transaction, id - 1)?;
         let hash = link(&previous, id, operation, time, &payload);
         transaction
             .prepare_cached(
@@ -59,16 +59,17 @@ impl Journal {
 }
 
 impl Recorder for Journal {
-    fn plan(&self, intent: &Intent) -> Result<OperationId> {
+    fn begin(&self, intent: &Intent, events: &[Event]) -> Result<OperationId> {
         let planned = Planned { host: self.host.clone(), pid: std::process::id(), intent: intent.clone() };
         // Nothing is sent before the event that says so is safe, and with it this one.
-        let written = self.write(Safety::Process, |transaction| {
+        let written = self.write(safety(events), |transaction| {
             // Whoever else goes on with the same larger operation at this moment has to see it.
             if let Some(other) = begun(transaction, intent)? {
                 return Ok(Err(other));
             }
             let operation = next_number(transaction, "operation")?;
             self.append(transaction, operation, &planned)?;
+            events.iter().try_for_each(|event| self.append(transaction, operation, event))?;
             Ok(Ok(OperationId(operation)))
         });
         let written =
@@ -76,17 +77,15 @@ impl Recorder for Journal {
         written.map_err(|other| Error::conflict(format!("operation {other} has begun it already")))
     }
 
-    fn event(&self, operation: OperationId, event: &Event) -> Result<()> {
-        let (safety, consequence) = match event {
-            Event::Sent { .. } => (Safety::Power, "; the request was not sent"),
-            _ => (Safety::Process, ""),
-        };
+    fn events(&self, operation: OperationId, events: &[Event]) -> Result<()> {
+        let safety = safety(events);
+        let consequence = if safety == Safety::Power { "; the request was not sent" } else { "" };
         let known = self
             .write(safety, |transaction| {
                 let known =
                     transaction.prepare_cached("SELECT 1 FROM operation WHERE id = ?1")?.exists([operation.0])?;
                 if known {
-                    self.append(transaction, operation.0, event)?;
+                    events.iter().try_for_each(|event| self.append(transaction, operation.0, event))?;
                 }
                 Ok(known)
             })
@@ -126,6 +125,11 @@ impl Recorder for Journal {
     }
 }
 
+/// Before a request goes out, what says so outlives a loss of power.
+fn safety(events: &[Event]) -> Safety {
+    if events.iter().any(|event| matches!(event, Event::Sent { .. })) { Safety::Power } else { Safety::Process }
+}
+
 /// A task is looked for among the operations that were planned within so many microseconds of its beginning: clocks
 /// differ, and an operation may be long at work before its last step.
 const NEAR: i64 = 7 * 24 * 3600 * 1_000_000;
@@ -152,17 +156,15 @@ fn next_number(transaction: &Transaction<'_>, table: &str) -> rusqlite::Result<i
     Ok(last.unwrap_or(0) + 1)
 }
 
-/// The hash of the last event, also of one that was pruned.
-fn head(transaction: &Transaction<'_>) -> rusqlite::Result<Hash> {
-    let hash = transaction
-        .prepare_cached(
-            "SELECT id, hash FROM (SELECT id, hash FROM event ORDER BY id DESC LIMIT 1)
-             UNION ALL SELECT last, hash FROM (SELECT last, hash FROM checkpoint ORDER BY first DESC LIMIT 1)
-             ORDER BY 1 DESC LIMIT 1",
-        )?
-        .query_row([], |row| row.get(1))
-        .optional()?;
-    Ok(hash.unwrap_or(ORIGIN))
+/// The hash of an event, also of one that was pruned if it was the last.
+fn hash_of(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Hash> {
+    const PLACES: [&str; 2] = ["SELECT hash FROM event WHERE id = ?1", "SELECT hash FROM checkpoint WHERE last = ?1"];
+    for place in PLACES {
+        if let Some(hash) = transaction.prepare_cached(place)?.query_row([id], |row| row.get(0)).optional()? {
+            return Ok(hash);
+        }
+    }
+    Ok(ORIGIN)
 }
 
 /// A payload read back.

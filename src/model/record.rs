@@ -2,7 +2,7 @@
 //!
 //! The journal itself is in [`crate::journal`]; whoever works without one uses [`NullRecorder`].
 
-use std::fmt;
+use std::{fmt, slice};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -200,17 +200,33 @@ pub enum Event {
 
 /// Keeps the record of operations. Every method returns only when what it was told is safe where it is kept.
 pub trait Recorder: Send + Sync {
-    /// Writes an intent. Nothing may be sent if this fails.
+    /// Writes an intent, and what has happened with it: all of it or nothing. Nothing may be sent if this fails.
     ///
     /// # Errors
     /// When it cannot be written, or another operation of the same [`parent`](Intent::parent) has begun the guest.
-    fn plan(&self, intent: &Intent) -> Result<OperationId, Error>;
+    fn begin(&self, intent: &Intent, events: &[Event]) -> Result<OperationId, Error>;
+
+    /// Writes events, in this order: all of them or none.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn events(&self, operation: OperationId, events: &[Event]) -> Result<(), Error>;
+
+    /// Writes an intent with which nothing has happened yet.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    fn plan(&self, intent: &Intent) -> Result<OperationId, Error> {
+        self.begin(intent, &[])
+    }
 
     /// Writes an event.
     ///
     /// # Errors
-    /// When it cannot be written.
-    fn event(&self, operation: OperationId, event: &Event) -> Result<(), Error>;
+    /// As [`events`](Self::events).
+    fn event(&self, operation: OperationId, event: &Event) -> Result<(), Error> {
+        self.events(operation, slice::from_ref(event))
+    }
 
     /// The numbers of the guests that were called so in a context when something was last done to them.
     ///
@@ -234,11 +250,11 @@ pub trait Recorder: Send + Sync {
 pub struct NullRecorder;
 
 impl Recorder for NullRecorder {
-    fn plan(&self, _: &Intent) -> Result<OperationId, Error> {
+    fn begin(&self, _: &Intent, _: &[Event]) -> Result<OperationId, Error> {
         Ok(OperationId(0))
     }
 
-    fn event(&self, _: OperationId, _: &Event) -> Result<(), Error> {
+    fn events(&self, _: OperationId, _: &[Event]) -> Result<(), Error> {
         Ok(())
     }
 }

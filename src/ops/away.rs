@@ -20,12 +20,15 @@ impl Ops {
     /// whatever the cluster still repeats.
     ///
     /// # Errors
-    /// Whatever the backend says.
+    /// Whatever the backend says; [`Class::NotFound`] if they are to be on a node that there is not.
     pub async fn survey(&self, kind: GuestKind, choice: &Choice) -> Result<(Vec<Resolved>, Away), Error> {
         let (guests, mut away) = join(self.backend().guests(), self.away()).await;
         let mut guests = guests?;
         if let Some(node) = &choice.node {
             away.narrow(node);
+            if !guests.iter().any(|guest| guest.node.as_str() == node) {
+                self.require_node(node).await?;
+            }
         }
         guests.iter_mut().filter(|guest| away.status(&guest.node).is_some()).for_each(Guest::lose_sight);
         Ok((choice.apply(kind, guests), away))

@@ -119,6 +119,9 @@ impl Ops {
             let text = format!("unable to create template, because {word} contains snapshots: {}", plan.label());
             return Err(Error::conflict(text));
         }
+        if !self.backend().capabilities().here {
+            plan.notes.push("there is no way back: it never starts again, and its disks are only read".to_owned());
+        }
         plan.changes.push(Change { key: "template".to_owned(), before: None, after: Some("1".to_owned()) });
         plan.steps.push(Step::new(Action::Template, guest));
         plan.config_before = Some(config);
@@ -127,7 +130,7 @@ impl Ops {
 }
 
 /// A guest's disk.
-fn drive(config: &GuestConfig, disk: &str) -> Result<PropertyString> {
+pub(super) fn drive(config: &GuestConfig, disk: &str) -> Result<PropertyString> {
     let disks = || config.0.keys().filter(|key| is_disk_key(key)).cloned();
     match config.text(disk).filter(|_| is_disk_key(disk)) {
         Some(text) => Ok(PropertyString::lenient(&text)),

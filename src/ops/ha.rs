@@ -118,7 +118,7 @@ impl Asked {
         match (service.state.as_str(), self.wish) {
             ("error" | "fence" | "ignored", _) => gave_up(format!("HA does nothing for it: {}", service.state)),
             ("started", Wish::Start) | ("stopped" | "disabled", Wish::Stop) => Next::Look,
-            ("started", Wish::Migrate) if service.node != self.told.node => Next::Look,
+            ("started" | "stopped" | "disabled", Wish::Migrate) if service.node != self.told.node => Next::Look,
             _ => Next::Wait,
         }
     }
@@ -332,6 +332,8 @@ mod tests {
             ("hamigrate", "migrate", "pve1", "wait"),
             ("hamigrate", "started", "pve1", "wait"),
             ("hamigrate", "started", "pve2", "look"),
+            ("hamigrate", "stopped", "pve1", "wait"),
+            ("hamigrate", "stopped", "pve2", "look"),
         ] {
             assert_eq!(word(asked(what).judge(&view(state, node, &[]), &[])), want, "{what} {state} {node}");
         }

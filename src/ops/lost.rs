@@ -65,6 +65,8 @@ pub enum Found {
     NotYet,
     /// None.
     Nothing,
+    /// None, and there was none: what is asked for on this host begins with its task, in the process that asks.
+    Never,
     /// It could be one of several, or that one could be another request's.
     Several,
 }
@@ -181,6 +183,10 @@ impl Ops {
         for (lost, found) in lost.iter().zip(&mut found) {
             if lost.traits.as_ref().is_some_and(|traits| silent.contains(&traits.node)) {
                 *found = Found::NotYet;
+            }
+            let none = matches!(found, Found::NotYet | Found::Nothing) && lost.traits.is_some();
+            if none && self.backend.capabilities().here {
+                *found = Found::Never;
             }
         }
         Ok(found)

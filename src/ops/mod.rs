@@ -7,12 +7,14 @@ mod attach;
 mod away;
 mod backup;
 mod bulk;
+mod carry;
 mod checks;
 mod choose;
 mod clone;
 mod create;
 mod devices;
 mod disks;
+mod evacuate;
 mod ha;
 mod history;
 mod image;
@@ -20,6 +22,7 @@ mod labels;
 mod locked;
 mod lost;
 mod metrics;
+mod migrate;
 mod observe;
 mod outcome;
 mod params;
@@ -39,6 +42,7 @@ mod run;
 mod snapshot;
 mod startup;
 mod stored;
+mod tags;
 mod targets;
 mod task;
 mod verbs;
@@ -54,17 +58,20 @@ pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use away::out_of_reach;
 pub use backup::{BACKUPS, BackupPlaces, BackupRequest};
 pub use bulk::{Together, tally_of};
+pub use carry::{ImportRequest, MoveDiskRequest};
 pub use checks::{CHECKS, Check, Claims, MemoryClaim};
 pub use choose::Choice;
 pub use clone::CloneRequest;
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use disks::Growth;
+pub use evacuate::Evacuation;
 pub use history::config_changes;
 pub use image::{IMAGES, ImageRequest, content_of_file, family_of};
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};
+pub use migrate::{MigrateRequest, Moving, StorageMap};
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
@@ -81,11 +88,12 @@ pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
 pub use stored::{CONTENT, Found as FoundVolumes, Place, Stored, Within, file_of};
+pub use tags::{TagRequest, check_tag};
 pub use targets::{Resolved, Target, Which, resolve};
 pub use verbs::{
-    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, POWER_VERBS, Power, PowerVerb, REMOVE,
-    RENAME, RESIZE_DISK, RESTORE, ROLLBACK, SNAPSHOT, TEMPLATE, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words,
-    action_of, power_verb, words_of,
+    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE,
+    MOVE_DISK, POWER_VERBS, Power, PowerVerb, REASSIGN, REMOVE, RENAME, RESIZE_DISK, RESTORE, ROLLBACK, SNAPSHOT, TAG,
+    TEMPLATE, UNLOCK, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb, words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};

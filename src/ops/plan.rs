@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Claims, MemoryClaim, Ops, Resolved,
+    Claims, MemoryClaim, Moving, Ops, Resolved,
     devices::Device,
     labels::LabelChange,
     params::{Beyond, check_params, is_known, unknown_key},
@@ -46,6 +46,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What it takes of its node.
     pub claims: Claims,
+    /// Where it goes, if it leaves its node.
+    pub moving: Option<Box<Moving>>,
     /// The configuration as it was found.
     pub config_before: Option<GuestConfig>,
     /// The VMID was chosen by us: if somebody else takes it first, the next free one will do.
@@ -142,6 +144,7 @@ impl Plan {
             notes: Vec::new(),
             warnings: Vec::new(),
             claims: Claims::default(),
+            moving: None,
             config_before: None,
             vmid_is_free_choice: false,
             queue: false,

@@ -7,10 +7,7 @@ use std::{fmt, path::PathBuf};
 
 use serde_json::Value;
 
-use super::{
-    Interrupt, Observer, Ops, RunOptions, Status,
-    recorded::{Halt, Recorded},
-};
+use super::{Interrupt, Observer, Ops, RunOptions, Status, recorded::Recorded};
 use crate::{
     client::{Reply, path},
     contract::{Arguments, Contract, Route},
@@ -217,19 +214,17 @@ impl Ops {
         let mut recorded = Recorded::new(self, options, observer, interrupt);
         let call = &plan.call;
         let mut data = None;
-        let ending = match recorded.plan(&self.call_intent(plan)) {
-            Err(error) => recorded.ending(Status::Failed, Some(error), Vec::new()),
-            Ok(()) => {
+        let planned = if interrupt.is_raised() { None } else { Some(recorded.plan(&self.call_intent(plan))) };
+        let ending = match planned {
+            None => recorded.ending(Status::Cancelled, None, Vec::new()),
+            Some(Err(error)) => recorded.ending(Status::Failed, Some(error), Vec::new()),
+            Some(Ok(())) => {
                 let request = async {
                     let answer = self.send_breakable(call, interrupt).await?.data;
                     data = Some(answer.clone());
                     Submitted::from_answer(answer)
                 };
-                let ended = if interrupt.is_raised() {
-                    Err(Halt::Cancelled)
-                } else {
-                    recorded.send(1, Some(call), request, |upid| observer.call_task(plan, upid)).await
-                };
+                let ended = recorded.send(1, Some(call), request, |upid| observer.call_task(plan, upid)).await;
                 let explain = |error: Error| match &plan.subject {
                     Some(subject) => error.context(format_args!("cannot {subject}")),
                     None => error.context(format_args!("{} {}", call.method, call.path)),

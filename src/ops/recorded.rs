@@ -3,7 +3,7 @@
 //! The only place that submits. A request whose answer was lost is never sent again: its task is looked for, once. What
 //! the requests are about, and in which order they go, is with `run` and `raw`.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use jiff::Timestamp;
 
@@ -34,6 +34,10 @@ pub(super) struct Recorded<'a> {
     pub(super) interrupt: &'a Interrupt,
     options: &'a RunOptions,
     operation: OperationId,
+    /// The step that was written down as sent together with the plan.
+    announced: Option<StepId>,
+    /// What has happened and is written down with what comes next, before anything is waited for.
+    noted: Vec<Event>,
     upid: Option<Upid>,
     exit_status: Option<String>,
     warned: bool,
@@ -79,6 +83,8 @@ impl<'a> Recorded<'a> {
             interrupt,
             options,
             operation,
+            announced: None,
+            noted: Vec::new(),
             upid: None,
             exit_status: None,
             warned: false,
@@ -87,15 +93,36 @@ impl<'a> Recorded<'a> {
         }
     }
 
-    /// Writes down what is about to be done. Nothing may be sent before.
+    /// Writes down what is about to be done, and that its first step is being sent, which has to follow at once. Nothing may
+    /// be sent before.
     pub(super) fn plan(&mut self, intent: &Intent) -> Result<()> {
-        self.operation = self.ops.recorder.plan(intent)?;
+        const FIRST: StepId = 1;
+        self.operation = self.ops.recorder.begin(intent, &[Event::Sent { step: FIRST }])?;
+        self.announced = Some(FIRST);
         Ok(())
     }
 
+    /// Whether the next step was written down as sent already.
+    pub(super) fn is_announced(&self) -> bool {
+        self.announced.is_some()
+    }
+
     /// Records what has happened. It has happened whether the journal takes it or not, so a failure is only told.
-    pub(super) fn record(&self, event: &Event) {
-        if let Err(error) = self.ops.recorder.event(self.operation, event) {
+    pub(super) fn record(&mut self, event: Event) {
+        self.noted.push(event);
+        self.record_noted();
+    }
+
+    /// Records what was noted.
+    fn record_noted(&mut self) {
+        let noted = mem::take(&mut self.noted);
+        if !noted.is_empty() {
+            self.write_down(&noted);
+        }
+    }
+
+    fn write_down(&self, events: &[Event]) {
+        if let Err(error) = self.ops.recorder.events(self.operation, events) {
             self.observer.warning(&format!("the journal did not take an event: {error}"));
         }
     }
@@ -112,7 +139,11 @@ impl<'a> Recorded<'a> {
         call.iter().for_each(|call| self.secrets.extend(&call.secrets()));
         // Before the request, and only then the request: whatever happens in between, the journal errs on the side
         // of "may have been sent".
-        self.ops.recorder.event(self.operation, &Event::Sent { step: id }).map_err(Halt::Failed)?;
+        if self.announced.take() != Some(id) {
+            self.noted.push(Event::Sent { step: id });
+            let events = mem::take(&mut self.noted);
+            self.ops.recorder.events(self.operation, &events).map_err(Halt::Failed)?;
+        }
         let sent = Timestamp::now();
         let submitted = match request.await {
             Ok(submitted) => submitted,
@@ -131,12 +162,12 @@ impl<'a> Recorded<'a> {
         let upid = match submitted {
             Submitted::Done(_) => {
                 self.changed = true;
-                self.record(&Event::Step { step: id, verdict: Verdict::Ok, exit_status: None });
+                self.noted.push(Event::Step { step: id, verdict: Verdict::Ok, exit_status: None });
                 return Ok(());
             }
             Submitted::Task(upid) => upid,
         };
-        self.record(&Event::Upid { step: id, upid: upid.clone() });
+        self.record(Event::Upid { step: id, upid: upid.clone() });
         self.upid = Some(upid.clone());
         self.exit_status = None;
         if !self.options.wait {
@@ -147,7 +178,7 @@ impl<'a> Recorded<'a> {
         let mut latest = upid.clone();
         let this = &*self;
         let mut next = |upid: &Upid| {
-            this.record(&Event::Upid { step: id, upid: upid.clone() });
+            this.write_down(&[Event::Upid { step: id, upid: upid.clone() }]);
             latest = upid.clone();
         };
         let waited = tokio::select! {
@@ -173,7 +204,7 @@ impl<'a> Recorded<'a> {
         };
         self.exit_status = Some(end_text);
         self.warned |= verdict == Verdict::Warning;
-        self.record(&Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });
+        self.noted.push(Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });
         failure.map_or(Ok(()), |error| Err(Halt::Failed(error)))
     }
 
@@ -187,30 +218,36 @@ impl<'a> Recorded<'a> {
     }
 
     /// Notes and tells the end. `explain` puts what was tried before an error.
-    pub(super) async fn end(self, ended: Result<(), Halt>, explain: impl FnOnce(Error) -> Error) -> Ending {
+    pub(super) async fn end(mut self, ended: Result<(), Halt>, explain: impl FnOnce(Error) -> Error) -> Ending {
         let (verdict, status, error) = match ended {
             Ok(()) if self.warned => (Verdict::Warning, Status::Warning, None),
             Ok(()) => (Verdict::Ok, Status::Ok, None),
             // In flight: whoever comes back to the task records its end.
-            Err(Halt::Left(error)) => return self.ending(Status::Running, error, Vec::new()),
+            Err(Halt::Left(error)) => {
+                self.record_noted();
+                return self.ending(Status::Running, error, Vec::new());
+            }
             Err(Halt::Cancelled) => (Verdict::Cancelled, Status::Cancelled, None),
             Err(Halt::Unknown(error)) => (Verdict::Unknown, Status::Unknown, Some(error)),
             Err(Halt::Failed(error)) => (Verdict::Failed, Status::Failed, Some(error)),
         };
         let mut log = Vec::new();
-        if let (Status::Failed | Status::Warning, Some(upid), Some(_)) = (status, &self.upid, &self.exit_status) {
-            let lines = tail(&*self.ops.backend, upid, if status == Status::Failed { LOG_TAIL } else { WARNED_TAIL });
+        if let (Status::Failed | Status::Warning, Some(upid), Some(_)) = (status, self.upid.clone(), &self.exit_status)
+        {
+            self.record_noted();
+            let lines = tail(&*self.ops.backend, &upid, if status == Status::Failed { LOG_TAIL } else { WARNED_TAIL });
             let lines = tokio::time::timeout(LOG_PATIENCE, lines).await.unwrap_or_default();
             let wanted = |line: &String| status == Status::Failed || line.starts_with(WARNING);
             let shown = lines.into_iter().map(|line| self.secrets.hide(&line.t).into_owned());
             log = shown.filter(wanted).collect();
         }
         let error = error.map(explain);
-        self.record(&Event::Ended {
+        self.noted.push(Event::Ended {
             verdict,
             exit_status: self.exit_status.clone(),
             error: error.as_ref().map(ToString::to_string),
         });
+        self.record_noted();
         self.ending(status, error, log)
     }
 

@@ -6,11 +6,11 @@
 use serde_json::Value;
 
 use super::{
-    Ops, Plan, Power, Resolved,
+    MigrateRequest, Ops, Plan, Power, Resolved,
     lost::kept_call,
     plan::{Change, refuse_locked, shown},
     request::same_value,
-    verbs::{power_verb, words_of},
+    verbs::{MIGRATE, power_verb, words_of},
 };
 use crate::{
     backends::{ACTIONS, Action, Step},
@@ -123,6 +123,14 @@ impl Ops {
             let mut params = request.calls.first().and_then(kept_call).map(|call| call.params).unwrap_or_default();
             verb.action.spec().fixed.iter().for_each(|(key, _)| drop(params.remove(key)));
             return self.plan_power(verb, &Resolved { guest: guest.clone(), target }, &params, false).await;
+        }
+        if request.verb == MIGRATE.name {
+            let guest = there.ok_or_else(gone)?;
+            request.check_same(guest)?;
+            let call =
+                request.calls.first().and_then(kept_call).ok_or_else(|| request.refuse("its call was not kept"))?;
+            let wanted = MigrateRequest::of_call(request.kind, call.params)?;
+            return self.plan_migrate(&Resolved { guest: guest.clone(), target }, &wanted).await;
         }
         let steps: Vec<Step> = request.calls.iter().map(|call| request.step(call)).collect::<Result<_>>()?;
         let words =

@@ -175,10 +175,12 @@ impl Ops {
     }
 
     fn outcome(&self, plan: Plan, ending: Ending) -> Outcome {
+        let arrived = ending.changed && matches!(ending.status, Status::Ok | Status::Warning);
+        let node = if arrived { plan.place() } else { &plan.guest.node }.clone();
         Outcome {
             vmid: plan.guest.vmid,
             name: plan.name,
-            node: plan.guest.node,
+            node,
             verb: plan.words,
             status: ending.status,
             upid: ending.upid,
@@ -232,7 +234,7 @@ impl Run<'_> {
         let id = at as StepId + 1;
         let mut waiting = Waiting::new(self.wait_lock);
         for attempt in 1.. {
-            if self.recorded.interrupt.is_raised() {
+            if self.recorded.interrupt.is_raised() && !self.recorded.is_announced() {
                 return Err(Halt::Cancelled);
             }
             let ended = self.send(at, id).await;
@@ -263,11 +265,11 @@ impl Run<'_> {
     }
 
     /// Waits for a lock over which a request was refused.
-    async fn wait(&self, at: usize, refused: Error, waiting: &mut Waiting) -> Result<(), Halt> {
+    async fn wait(&mut self, at: usize, refused: Error, waiting: &mut Waiting) -> Result<(), Halt> {
         if self.wait_lock.is_some() {
             // It is over, and nothing was done: whoever finds this cut off here must not take it for sent.
             let exit_status = Some(refused.message().to_owned());
-            self.recorded.record(&Event::Step { step: at as StepId + 1, verdict: Verdict::Failed, exit_status });
+            self.recorded.record(Event::Step { step: at as StepId + 1, verdict: Verdict::Failed, exit_status });
         }
         let Recorded { observer, interrupt, .. } = &self.recorded;
         match waiting.next(&refused, &self.plan.steps[at].guest.to_string(), *observer, interrupt).await {
@@ -295,7 +297,7 @@ impl Run<'_> {
             Err(error) => return Err(Halt::Failed(error)),
         };
         self.plan.set_vmid(next);
-        self.recorded.record(&Event::Target { vmid: next.get(), node: self.plan.guest.node.to_string() });
+        self.recorded.record(Event::Target { vmid: next.get(), node: self.plan.guest.node.to_string() });
         Ok(())
     }
 }

@@ -82,6 +82,11 @@ impl Words {
             "add" => "add a device to",
             "remove" => "take a device from",
             "backup" => "back up",
+            "move-disk" => "move a disk of",
+            "detach" => "detach a disk of",
+            "reassign" => "give away a disk of",
+            "import-disk" => "import a disk for",
+            "resize-disk" => "resize a disk of",
             name => name,
         }
     }
@@ -108,6 +113,20 @@ pub const CLONE: Words = Words::new("clone", "cloning to", "cloned");
 /// The same with all data, a name and a start.
 pub const COPY: Words = Words::new("cp", "copying to", "copied");
 
+/// The verb that moves a guest to another node.
+pub const MIGRATE: Words = Words::new("migrate", "migrating", "migrated");
+/// The verb that puts a disk into another storage.
+pub const MOVE_DISK: Words = Words::new("move-disk", "moving a disk of", "has a disk elsewhere");
+/// The verb that takes a disk out of use.
+pub const DETACH: Words = Words::new("detach", "detaching a disk of", "has a disk less");
+/// The verb that gives a disk to another guest.
+pub const REASSIGN: Words = Words::new("reassign", "giving away a disk of", "has given a disk away");
+/// The verb that makes a disk from an image.
+pub const IMPORT_DISK: Words = Words::new("import-disk", "importing a disk for", "has a new disk");
+/// The verb that changes the tags of a guest.
+pub const TAG: Words = Words::new("tag", "tagging", "tagged");
+/// The verb that takes a lock away.
+pub const UNLOCK: Words = Words::new("unlock", "unlocking", "unlocked");
 /// The verb that gives a guest another name.
 pub const RENAME: Words = Words::new("rename", "renaming", "renamed");
 /// The verb that takes a snapshot.
@@ -282,6 +301,13 @@ pub(super) fn names() -> Vec<&'static str> {
         TEMPLATE,
         CLONE,
         COPY,
+        MIGRATE,
+        MOVE_DISK,
+        DETACH,
+        REASSIGN,
+        IMPORT_DISK,
+        TAG,
+        UNLOCK,
         RENAME,
         SNAPSHOT,
         UPDATE_SNAPSHOT,
@@ -299,7 +325,22 @@ pub(super) fn names() -> Vec<&'static str> {
 
 /// What a verb that makes a plan is called, by its name.
 pub fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
-    let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, RENAME, BACKUP, RESTORE];
+    let others = [
+        CREATE,
+        UPDATE,
+        CONFIG_ROLLBACK,
+        ADD,
+        REMOVE,
+        DELETE,
+        CLONE,
+        COPY,
+        MIGRATE,
+        DETACH,
+        TAG,
+        RENAME,
+        BACKUP,
+        RESTORE,
+    ];
     let other = others.into_iter().find(|words| words.name == name);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.words))
 }
@@ -316,6 +357,13 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (SNAPSHOT, Action::Snapshot),
         (CLONE, Action::Clone),
         (COPY, Action::Clone),
+        (MIGRATE, Action::Migrate),
+        (MOVE_DISK, if kind == GuestKind::Qemu { Action::MoveDisk } else { Action::MoveVolume }),
+        (REASSIGN, if kind == GuestKind::Qemu { Action::MoveDisk } else { Action::MoveVolume }),
+        (DETACH, Action::Configure),
+        (IMPORT_DISK, Action::Configure),
+        (TAG, Action::Configure),
+        (UNLOCK, Action::Configure),
         (TEMPLATE, Action::Template),
         (RESIZE_DISK, Action::ResizeDisk),
         (BACKUP, Action::Backup),

@@ -18,6 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use async_trait::async_trait;
 use secrecy::SecretString;
 
 pub use self::session::Session;
@@ -168,6 +169,29 @@ impl Sandbox {
         })?
     }
 
+    /// Answers a request.
+    fn answer(&self, request: &Request) -> Result<Reply, Fault> {
+        let route = api::route(request.method, request.template).ok_or_else(|| Fault {
+            status: 501,
+            message: format!("Method '{} {}' not implemented", request.method, request.template),
+            errors: Default::default(),
+        })?;
+        let now = self.now();
+        let inside = &mut *self.inside();
+        inside.bring_up_to(now).map_err(|error| trouble(&error))?;
+        if request.method == Method::Get {
+            return route(&mut api::Context { world: &mut inside.world, now, request });
+        }
+        let run = |world: &mut World| {
+            world.settle(now);
+            let reply = route(&mut api::Context { world, now, request })?;
+            // What takes no time is over before anybody can look.
+            world.settle(now);
+            Ok(reply)
+        };
+        inside.store.write(&mut inside.world, run).map_err(|error| trouble(&error))?
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(|poisoned| {
             // A handler panicked half-way: what it left in memory must not reach the file.
@@ -211,6 +235,7 @@ fn trouble(error: &Error) -> Fault {
     Fault::die(error.message())
 }
 
+#[async_trait]
 impl Service for Sandbox {
     fn local_node(&self) -> NodeName {
         self.local.clone()
@@ -258,25 +283,7 @@ impl Service for Sandbox {
         self.look(|world, _| world.grants.values().map(|grant| grant.path.clone()).collect()).unwrap_or_default()
     }
 
-    fn handle(&self, request: &Request) -> Result<Reply, Fault> {
-        let route = api::route(request.method, request.template).ok_or_else(|| Fault {
-            status: 501,
-            message: format!("Method '{} {}' not implemented", request.method, request.template),
-            errors: Default::default(),
-        })?;
-        let now = self.now();
-        let inside = &mut *self.inside();
-        inside.bring_up_to(now).map_err(|error| trouble(&error))?;
-        if request.method == Method::Get {
-            return route(&mut api::Context { world: &mut inside.world, now, request });
-        }
-        let run = |world: &mut World| {
-            world.settle(now);
-            let reply = route(&mut api::Context { world, now, request })?;
-            // What takes no time is over before anybody can look.
-            world.settle(now);
-            Ok(reply)
-        };
-        inside.store.write(&mut inside.world, run).map_err(|error| trouble(&error))?
+    async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
+        self.answer(request)
     }
 }

@@ -195,7 +195,7 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body, task_ends: 
     let always_gzip = found.as_ref().is_some_and(|found| found.endpoint.path == ALWAYS_GZIP);
     let has_token = matches!(Credentials::of(&parts.headers), Some(Credentials::Token(_)));
     let outcome = match found {
-        Some(found) => call(kit, found, (params, upload), (identity, has_token), task_ends),
+        Some(found) => call(kit, found, (params, upload), (identity, has_token), task_ends).await,
         None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
             Ok(Reply::data(ROOT_INDEX.iter().map(|name| json!({"subdir": name})).collect::<Vec<_>>()))
         }
@@ -250,7 +250,7 @@ async fn drain(body: Body) {
 }
 
 /// The API proper: permissions, node, parameters, and then the service.
-fn call(
+async fn call(
     kit: &Kit,
     found: Found<'static>,
     (given, upload): (Params, Option<Upload>),
@@ -280,7 +280,9 @@ fn call(
     match (endpoint.method, endpoint.path.as_str()) {
         (Method::Post, "/access/ticket") => login::log_in(kit, &params),
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
-        (method, template) => kit.service().handle(&Request { method, template, params, identity, upload, task_ends }),
+        (method, template) => {
+            kit.service().handle(&Request { method, template, params, identity, upload, task_ends }).await
+        }
     }
 }
 

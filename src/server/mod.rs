@@ -12,6 +12,7 @@ mod login;
 mod permit;
 mod request;
 mod response;
+pub(crate) mod roles;
 mod service;
 mod ticket;
 mod tls;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use serde_json::Value;
 
 use super::Upload;
@@ -101,6 +102,7 @@ impl Fault {
 }
 
 /// What answers the checked requests.
+#[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// The node that the kit pretends to be.
     fn local_node(&self) -> NodeName;
@@ -141,5 +143,5 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// # Errors
     /// The fault goes to the caller as a real server would send it.
-    fn handle(&self, request: &Request) -> Result<Reply, Fault>;
+    async fn handle(&self, request: &Request) -> Result<Reply, Fault>;
 }

@@ -26,6 +26,15 @@ impl Tls {
     /// # Errors
     /// When a name cannot stand in a certificate.
     pub fn self_signed(names: &[String]) -> Result<Self> {
+        let (certificate, key) = Self::generate(names)?;
+        Self::from_pem(&certificate, &key)
+    }
+
+    /// Such a certificate and its key, as PEM.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn generate(names: &[String]) -> Result<(String, String)> {
         let failed = |error: rcgen::Error| Error::new(Class::Failed, "cannot make a certificate").with_source(error);
         let mut params = CertificateParams::new(names).map_err(failed)?;
         if let Some(name) = names.first() {
@@ -33,7 +42,7 @@ impl Tls {
         }
         let key = KeyPair::generate().map_err(failed)?;
         let certificate = params.self_signed(&key).map_err(failed)?;
-        Self::from_pem(&certificate.pem(), &key.serialize_pem())
+        Ok((certificate.pem(), key.serialize_pem()))
     }
 
     /// With a certificate chain and its key.

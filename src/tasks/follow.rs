@@ -428,7 +428,7 @@ mod tests {
                 true
             }
             fn progress(&mut self, progress: Progress) {
-                assert!((progress.done - 0.5).abs() < 0.001);
+                assert!((progress.done.unwrap() - 0.5).abs() < 0.001);
                 self.0.push("progress");
             }
             fn lost(&mut self, _: &Error) {

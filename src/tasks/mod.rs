@@ -6,6 +6,6 @@ mod follow;
 mod progress;
 
 pub use follow::{Follower, Limits, NoWatch, Watch, tail};
-pub use progress::Progress;
+pub use progress::{Progress, backup_of};
 
 pub use crate::model::TaskSource;

@@ -65,6 +65,24 @@ fn sample(action: Action, kind: GuestKind) -> Vec<Params> {
         (Action::Snapshot, GuestKind::Lxc) => vec![some(&[("snapname", "before")])],
         (Action::SnapshotUpdate, _) => vec![some(&[("snapname", "before"), ("description", "a b")])],
         (Action::Rollback, _) => vec![some(&[("snapname", "before"), ("start", "1")])],
+        (Action::Migrate, GuestKind::Qemu) => vec![some(&[
+            ("target", "pve2"),
+            ("online", "1"),
+            ("with-local-disks", "1"),
+            ("targetstorage", "local-lvm:fast"),
+            ("bwlimit", "1024"),
+        ])],
+        (Action::Migrate, GuestKind::Lxc) => {
+            vec![some(&[("target", "pve2"), ("restart", "1"), ("target-storage", "fast"), ("timeout", "60")])]
+        }
+        (Action::MoveDisk, _) => vec![
+            some(&[("disk", "scsi0"), ("storage", "fast"), ("format", "qcow2"), ("delete", "1")]),
+            some(&[("disk", "unused0"), ("target-vmid", "151"), ("target-disk", "scsi1")]),
+        ],
+        (Action::MoveVolume, _) => vec![
+            some(&[("volume", "rootfs"), ("storage", "fast"), ("delete", "1")]),
+            some(&[("volume", "mp0"), ("target-vmid", "151"), ("target-volume", "mp1")]),
+        ],
         (Action::SnapshotDelete, _) => {
             vec![some(&[("snapname", "before")]), some(&[("snapname", "xy"), ("force", "1")])]
         }

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("manifest", &["model", "contract"]),
     ("ops", &["model", "contract", "select", "client", "tasks", "journal", "backends", "manifest"]),
     ("server", &["model", "contract"]),
+    ("serve", &["model", "sqlite", "contract", "backends", "server"]),
     ("sandbox", &["model", "sqlite", "server"]),
     ("config", &["model"]),
 ];
@@ -38,6 +39,7 @@ const LENGTH: usize = 400;
 
 /// Crates of the command line and the servers: none of them may be in the SDK's tree.
 const NOT_IN_THE_SDK: &[&str] = &[
+    "argon2",
     "axum",
     "clap",
     "comfy-table",

@@ -216,7 +216,11 @@ fn a_wrong_name_of_a_node_is_explained() {
     hint: did you mean `pve2` or `pve1` or `pve3`?
     hint: nodes here: pve1, pve2, pve3
     ");
-    let _ = server.run("vm create --node pve22").exits(3).says(&["no such node: `pve22`", "did you mean `pve2`"]);
+    for line in ["vm create --node pve22", "vm list --node pve22"] {
+        let _ = server.run(line).exits(3).says(&["no such node: `pve22`", "did you mean `pve2`"]);
+    }
+    // A node without guests is one all the same.
+    let _ = server.run("container list --node pve2").exits(0);
 }
 
 #[test]

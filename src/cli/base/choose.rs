@@ -21,7 +21,16 @@ const CHOOSE: [&str; 5] = ["selector", "status", "node", "pool", "tag"];
 
 /// The targets, and the flags that stand in their place.
 pub(crate) fn chosen_args(command: Command) -> Command {
-    let instead = |arg: Arg| arg.conflicts_with("targets").help_heading("Which, and how many at a time");
+    chosen(command, |arg| arg.conflicts_with("targets"))
+}
+
+/// The same where the words may be something else than targets.
+pub(super) fn chosen_beside(command: Command) -> Command {
+    chosen(command, |arg| arg)
+}
+
+fn chosen(command: Command, beside: impl Fn(Arg) -> Arg) -> Command {
+    let instead = |arg: Arg| beside(arg).help_heading("Which, and how many at a time");
     let args = [
         switch("all", "All of them; narrowed by the flags below"),
         selector_arg().help("Those with these labels: app=web, tier!=db, env in (a,b), app, !app"),
@@ -34,7 +43,7 @@ pub(crate) fn chosen_args(command: Command) -> Command {
 }
 
 /// The flags that say how many at a time.
-fn pace_args() -> Vec<Arg> {
+pub(crate) fn pace_args() -> Vec<Arg> {
     let number = || value_parser!(u32).range(1..);
     vec![
         value("parallel", "N", "So many at a time [default: 8]").value_parser(number()),

@@ -3,6 +3,7 @@
 mod add;
 mod away;
 mod before;
+mod carry;
 mod choose;
 mod clone;
 mod config;
@@ -16,23 +17,26 @@ mod history;
 mod host;
 mod list;
 mod metrics;
+mod migrate;
 mod mutate;
 mod plots;
 mod power;
 mod rename;
 mod row;
 mod snapshot;
+mod tags;
 mod touched;
 mod update;
 mod wait;
 mod watch;
 
 pub(crate) use away::Notice;
-pub(crate) use choose::{Meant, chosen_args, paced};
+pub(crate) use choose::{Meant, chosen_args, pace_args, paced};
 pub(crate) use config::{UnknownFlag, typed, value_of_secret};
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
+pub(crate) use migrate::PARALLEL as MOVES_AT_ONCE;
 pub(crate) use mutate::{carry_out, exit_code, in_turn, mutate, require_somebody_to_confirm, word};
 pub(crate) use watch::{Watched, watch, watch_arg};
 
@@ -65,8 +69,17 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.push(Box::new(history::GROUP));
     verbs.push(Box::new(clone::Clone { starts: false }));
     verbs.push(Box::new(clone::Clone { starts: true }));
+    verbs.push(Box::new(migrate::Migrate));
     verbs.push(Box::new(disks::Template));
     verbs.push(Box::new(disks::ResizeDisk));
+    verbs.push(Box::new(carry::MoveDisk));
+    verbs.push(Box::new(carry::Detach));
+    verbs.push(Box::new(carry::Reassign));
+    if kind == GuestKind::Qemu {
+        verbs.push(Box::new(carry::ImportDisk));
+    }
+    verbs.push(Box::new(tags::GROUP));
+    verbs.push(Box::new(tags::Unlock));
     verbs.push(Box::new(metrics::Metrics));
     verbs.push(Box::new(wait::Wait));
     if kind == GuestKind::Qemu {

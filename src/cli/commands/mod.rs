@@ -12,6 +12,8 @@ pub(crate) mod help;
 mod host;
 mod queue;
 mod sandbox;
+#[cfg(target_os = "linux")]
+mod serve;
 mod verb_first;
 mod version;
 
@@ -33,6 +35,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     host::ENTRY,
     queue::ENTRY,
     sandbox::ENTRY,
+    #[cfg(target_os = "linux")]
+    serve::ENTRY,
     version::ENTRY,
     help::ENTRY,
 ];

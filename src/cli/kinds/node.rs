@@ -1,5 +1,6 @@
 //! `node`: the machines of a cluster.
 
+mod evacuate;
 mod look;
 mod power;
 
@@ -42,6 +43,8 @@ pub(super) const KIND: Kind = Kind {
             Box::new(look::CERTIFICATES),
             Box::new(power::START_ALL),
             Box::new(power::STOP_ALL),
+            Box::new(evacuate::EVACUATE),
+            Box::new(evacuate::MIGRATE_ALL),
             Box::new(power::SERVICE),
             Box::new(power::WAKE),
             Box::new(power::SHUTDOWN),

@@ -223,7 +223,7 @@ async fn watch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             bar.set_message(label.clone());
         }
         // Of one task the log is shown; of several it would be a muddle.
-        let mut line = TaskLine { ui: cx.ui.clone(), label, bar, wants_log: true, lines: one };
+        let mut line = TaskLine::new(cx.ui.clone(), label, bar, true, one);
         let end = session.ops.follow(upid, &limits, &mut line, &mut |_| {}).await;
         if let Some(bar) = line.bar {
             bar.finish_and_clear();

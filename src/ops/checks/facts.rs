@@ -28,6 +28,8 @@ pub(super) enum Fact {
     Replication,
     /// Backup jobs: one request.
     Backups,
+    /// The bridges of every node that a guest moves to: one request each.
+    Bridges,
 }
 
 /// What was read. What could not be read is empty.
@@ -39,6 +41,7 @@ pub(super) struct Facts {
     volumes: Vec<Volume>,
     replication: Vec<Value>,
     backups: Vec<Value>,
+    bridges: BTreeMap<NodeName, BTreeSet<String>>,
     /// The memory that all plans together want more of a node, and the place of the first plan that does.
     memory: BTreeMap<NodeName, (u64, usize)>,
     /// The same of the storages of nodes.
@@ -49,7 +52,7 @@ impl Facts {
     pub(super) async fn read(ops: &Ops, plans: &[Plan], reads: BTreeSet<Fact>) -> Self {
         let mut facts = Self::default();
         for (index, plan) in plans.iter().enumerate() {
-            let node = &plan.guest.node;
+            let node = plan.place();
             if let Some(memory) = plan.claims.memory {
                 facts.memory.entry(node.clone()).or_insert((0, index)).0 += memory.more;
             }
@@ -74,8 +77,8 @@ impl Facts {
             Fact::Nodes if self.memory.is_empty() => {}
             Fact::Nodes => self.nodes = ops.recent_nodes().await?,
             Fact::Storages => {
-                let nodes: BTreeSet<NodeName> = self.room.keys().map(|(node, _)| node.clone()).collect();
-                for node in nodes {
+                let room = self.room.keys().map(|(node, _)| node.clone());
+                for node in room.chain(aims(plans)).collect::<BTreeSet<_>>() {
                     let storages = backend.storages(&node).await?;
                     self.storages.insert(node, storages);
                 }
@@ -89,6 +92,14 @@ impl Facts {
             }
             Fact::Replication if jobs => self.replication = ops.rows_at("/cluster/replication", Params::new()).await?,
             Fact::Backups if jobs => self.backups = ops.rows_at("/cluster/backup", Params::new()).await?,
+            Fact::Bridges => {
+                for node in aims(plans).collect::<BTreeSet<_>>() {
+                    let params = Params::new().with("node", &node).with("type", "any_bridge");
+                    let rows = ops.rows_at("/nodes/{node}/network", params).await?;
+                    let names = rows.iter().filter_map(|row| row["iface"].as_str()).map(str::to_owned);
+                    self.bridges.insert(node, names.collect());
+                }
+            }
             Fact::Replication | Fact::Backups => {}
         }
         Ok(())
@@ -142,6 +153,16 @@ impl Facts {
         self.storages.get(node)?.iter().find(|row| row.storage == name)
     }
 
+    /// Whether a node lacks a bridge. Who sees none of its bridges knows nothing about it.
+    pub(super) fn lacks_bridge(&self, node: &NodeName, name: &str) -> bool {
+        self.bridges.get(node).is_some_and(|names| !names.is_empty() && !names.contains(name))
+    }
+
+    /// Whether the storages of a node could be read.
+    pub(super) fn knows_storages(&self, node: &NodeName) -> bool {
+        self.storages.contains_key(node)
+    }
+
     /// What all plans together want to put into a storage, if this plan is the first of them.
     pub(super) fn put(&self, index: usize, node: &NodeName, storage: &str) -> Option<u64> {
         let (put, first) = self.room.get(&(node.clone(), storage.to_owned()))?;
@@ -168,8 +189,13 @@ impl Facts {
 
     /// The ids of the replication jobs of a guest.
     pub(super) fn replications(&self, guest: &GuestRef) -> Vec<&str> {
+        self.replicas(guest).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Where a guest is replicated to: the job's id and the node.
+    pub(super) fn replicas(&self, guest: &GuestRef) -> Vec<(&str, &str)> {
         let of_it = |row: &&Value| plain(&row["guest"]).is_some_and(|number| number == guest.vmid.to_string());
-        self.replication.iter().filter(of_it).filter_map(id).collect()
+        self.replication.iter().filter(of_it).filter_map(|row| Some((id(row)?, row["target"].as_str()?))).collect()
     }
 
     /// The ids of the backup jobs that name a guest; one over all guests, or over a pool, names none.
@@ -183,4 +209,9 @@ impl Facts {
 
 fn id(row: &Value) -> Option<&str> {
     row.get("id").and_then(Value::as_str)
+}
+
+/// The nodes that guests move to.
+fn aims(plans: &[Plan]) -> impl Iterator<Item = NodeName> {
+    plans.iter().filter_map(|plan| plan.moving.as_ref()).map(|moving| moving.to.clone())
 }

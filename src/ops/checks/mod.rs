@@ -4,12 +4,13 @@
 //! against a plan. What a planner has to read anyway, such as the power of a guest that is deleted, it refuses itself.
 
 mod facts;
+mod moving;
 mod table;
 
 use super::{Change, Ops, Plan, place::Needs};
 use crate::{
     backends::Action,
-    model::{Error, Guest, Result},
+    model::{Error, Guest, Hint, Result},
 };
 
 use self::facts::{Fact, Facts};
@@ -84,21 +85,31 @@ impl Ops {
         let reads = wanted.iter().flat_map(|check| check.reads.iter().copied()).collect();
         let facts = Facts::read(self, &plans, reads).await;
         let judged = plans.into_iter().enumerate().map(|(index, mut plan)| {
-            let mut verdict = Ok(());
+            let mut refusals = Vec::new();
             let judges = wanted.iter().filter(|check| apply(check, &plan));
             let findings: Vec<Finding> = judges.flat_map(|check| (check.judge)(&facts, index, &plan)).collect();
             for finding in findings {
                 match finding {
                     Finding::Note(text) => plan.notes.push(text),
                     Finding::Warning(text) => plan.warnings.push(text),
-                    Finding::Refusal(error) => {
-                        let tried = format!("cannot {} {}", plan.words.act(), plan.label());
-                        verdict = verdict.and(Err(error.context(tried)));
-                    }
+                    Finding::Refusal(error) => refusals.push(error),
                 }
             }
+            let tried = format!("cannot {} {}", plan.words.act(), plan.label());
+            let verdict = all_of(refusals).map_or(Ok(()), |error| Err(error.context(tried)));
             (plan, verdict)
         });
         judged.collect()
     }
+}
+
+/// All that stands in the way of a plan as one error, with every way out.
+fn all_of(refusals: Vec<Error>) -> Option<Error> {
+    let mut refusals = refusals.into_iter();
+    let first = refusals.next()?;
+    Some(refusals.fold(first, |all, next| {
+        let text = format!("{}; {}", all.message(), next.message());
+        let hints: Vec<Hint> = all.hints().iter().chain(next.hints()).cloned().collect();
+        hints.into_iter().fold(Error::new(all.class(), text), Error::with_hint)
+    }))
 }

@@ -1,9 +1,10 @@
 //! The table of checks, and what each has to say.
 
 use super::{
-    super::Plan,
+    super::{Plan, place::content_of},
     Check, Finding,
     facts::{Fact, Facts},
+    moving,
 };
 use crate::{
     backends::Action,
@@ -20,16 +21,32 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "memory",
         about: "whether the node has the memory, with what the other guests that run may use",
-        actions: &[Action::Start, Action::Configure, Action::ConfigureInTask],
+        actions: &[Action::Start, Action::Configure, Action::ConfigureInTask, Action::Migrate],
         reads: &[Fact::Guests, Fact::Nodes],
         judge: memory,
     },
     Check {
         name: "room",
         about: "whether the storage has the room",
-        actions: &[Action::Clone, Action::ResizeDisk, Action::Configure, Action::ConfigureInTask, Action::Restore],
+        actions: &[
+            Action::Clone,
+            Action::ResizeDisk,
+            Action::Configure,
+            Action::ConfigureInTask,
+            Action::Migrate,
+            Action::MoveDisk,
+            Action::MoveVolume,
+            Action::Restore,
+        ],
         reads: &[Fact::Storages],
         judge: room,
+    },
+    Check {
+        name: "storage",
+        about: "whether the storage is there that a disk goes into, and takes disks",
+        actions: &[Action::MoveDisk, Action::MoveVolume],
+        reads: &[Fact::Storages],
+        judge: storage,
     },
     Check {
         name: "protection",
@@ -44,6 +61,13 @@ pub const CHECKS: &[Check] = &[
         actions: &[Action::Destroy, Action::Start, Action::Suspend, Action::Template],
         reads: &[Fact::Guests],
         judge: ha,
+    },
+    Check {
+        name: "migration",
+        about: "whether the other node has what a guest needs that moves there, and lets it in",
+        actions: &[Action::Migrate],
+        reads: &[Fact::Guests, Fact::Storages, Fact::Bridges, Fact::Replication],
+        judge: moving::judge,
     },
     Check {
         name: "clones",
@@ -77,14 +101,14 @@ fn purges(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| step.action == Action::Destroy && step.params.get("purge") == Some("1"))
 }
 
-fn refuse(message: String, out: impl Into<String>) -> Vec<Finding> {
+pub(super) fn refuse(message: String, out: impl Into<String>) -> Vec<Finding> {
     vec![Refusal(Error::conflict(message).with_hint(Hint::Text(out.into())))]
 }
 
 /// Memory can be shared and taken back, so that only a guest is refused that is larger than its node. What counts of
 /// the others is what they may use: what they happen to use now is no measure of what they will.
 fn memory(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
-    let node = &plan.guest.node;
+    let node = plan.place();
     let (Some(claim), Some(all)) = (plan.claims.memory, facts.memory_of(node)) else { return Vec::new() };
     if claim.whole > all {
         let text = format!("it may use {} of memory, and node {node} has {} in all", Size(claim.whole), Size(all));
@@ -92,7 +116,11 @@ fn memory(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
             "give it less (pvectl {} update {} --memory …), or leave the check out with --no-checks",
             plan.guest.kind, plan.guest.vmid
         );
-        return if has(plan, Action::Start) { refuse(text, out) } else { vec![Warning(text)] };
+        return if has(plan, Action::Start) || has(plan, Action::Migrate) {
+            refuse(text, out)
+        } else {
+            vec![Warning(text)]
+        };
     }
     let Some(more) = facts.wanted(index, node) else { return Vec::new() };
     let claimed = facts.claimed(node);
@@ -109,11 +137,12 @@ fn memory(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
 
 /// Most storages take a disk's data as it comes, so that a disk may be larger than what is free now.
 fn room(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
-    let node = &plan.guest.node;
+    let node = plan.place();
     let mut findings = Vec::new();
     for (name, size) in &plan.claims.room {
         let Some(storage) = facts.storage(node, name) else { continue };
-        let Some(free) = storage.avail else { continue };
+        // What all nodes see stays where it is when a guest moves.
+        let Some(free) = storage.avail.filter(|_| !(storage.shared && has(plan, Action::Migrate))) else { continue };
         if *size > free && THICK.contains(&storage.kind.as_str()) {
             let text = format!("{} wanted on storage `{name}` of {node}, {} free", Size(*size), Size(free));
             findings.extend(refuse(text, "make room, take another storage, or leave the check out with --no-checks"));
@@ -126,6 +155,22 @@ fn room(facts: &Facts, index: usize, plan: &Plan) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn storage(facts: &Facts, _: usize, plan: &Plan) -> Vec<Finding> {
+    let node = plan.place();
+    let content = content_of(plan.guest.kind);
+    let lacks = |name: &str| match facts.storage(node, name) {
+        _ if !facts.knows_storages(node) => None,
+        None => Some(Error::not_found(format!("node {node} has no storage `{name}`"))),
+        Some(row) if !row.active => Some(Error::conflict(format!("storage `{name}` is not active on node {node}"))),
+        Some(row) if !row.holds(content) => {
+            Some(Error::conflict(format!("storage `{name}` does not hold `{content}`, only {}", row.content)))
+        }
+        Some(_) => None,
+    };
+    let errors = plan.claims.room.iter().filter_map(|(name, _)| lacks(name));
+    errors.map(|error| Refusal(error.with_hint(Hint::Text("see what there is: pvectl storage list".into())))).collect()
 }
 
 fn protection(_: &Facts, _: usize, plan: &Plan) -> Vec<Finding> {

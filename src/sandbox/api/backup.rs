@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Context, Reply, Route, clone::short};
+use super::{Context, Reply, Route};
 use crate::{
     model::{
         GuestKind,
@@ -14,6 +14,7 @@ use crate::{
     },
     sandbox::world::{
         backup::{Archive, Backup, file_of, keep_of, kept},
+        copying::short,
         effect::Effect,
         guest::Guest,
         node::{GIB, Storage, Volume},

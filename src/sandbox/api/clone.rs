@@ -7,10 +7,10 @@ use crate::{
     model::{
         GuestKind::{Lxc, Qemu},
         Method::Post,
-        Size,
     },
     sandbox::world::{
         config::{is_drive, is_net},
+        copying::transferred,
         disk::Copy,
         effect::Effect,
         guest::{Config, Guest},
@@ -176,15 +176,6 @@ fn log(script: &mut Vec<(f64, String)>, key: &str, source: &Guest, full: bool, v
     let total = volume.size;
     for step in 0..=STEPS {
         let done = total / STEPS * step;
-        let share = done as f64 / total.max(1) as f64;
-        let line = format!("transferred {} of {} ({:.2}%)", short(done), short(total), share * 100.0);
-        script.push((0.05 + 0.9 * share, line));
+        script.push((0.05 + 0.9 * step as f64 / STEPS as f64, transferred(done, total)));
     }
-}
-
-/// A size with one decimal, as in the progress lines: `1.2 GiB`.
-pub(super) fn short(bytes: u64) -> String {
-    let text = Size(bytes).to_string();
-    let Some((number, unit)) = text.split_once(' ') else { return text };
-    number.parse::<f64>().map_or(text.clone(), |number| format!("{number:.1} {unit}"))
 }

@@ -161,6 +161,9 @@ pub(super) fn may_set<'v>(
         }
         context.require(path, &[config_privilege(key, value)])?;
         let parts: crate::model::PropertyString = value.parse().unwrap_or_default();
+        if parts.get("import-from").is_some_and(|source| source.starts_with('/')) && !context.is_root() {
+            return Err(Fault::die("Only root can pass arbitrary filesystem paths."));
+        }
         if is_drive(key)
             && let Some((storage, _)) =
                 parts.get_or_bare("file").or(parts.get("volume")).and_then(|v| v.split_once(':'))

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::{Context, Reply, Route};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
-    sandbox::world::{
-        access::Group,
+    sandbox::world::access::Group,
+    server::{
+        Fault,
         roles::{ADMINISTRATOR, ROLES, role},
     },
-    server::Fault,
 };
 
 pub(super) const TABLE: &[Route] = &[

@@ -20,8 +20,8 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/nodes/{node}/lxc/{vmid}/rrddata", history),
 ];
 
-const QEMU: &[&str] = &["config", "pending", "status", "clone", "snapshot", "template", "rrddata"];
-const LXC: &[&str] = &["config", "pending", "status", "clone", "snapshot", "template", "rrddata"];
+const QEMU: &[&str] = &["config", "pending", "status", "clone", "migrate", "snapshot", "template", "rrddata"];
+const LXC: &[&str] = &["config", "pending", "status", "clone", "migrate", "snapshot", "template", "rrddata"];
 const QEMU_STATUS: &[&str] = &["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"];
 const LXC_STATUS: &[&str] = &["current", "start", "stop", "shutdown", "reboot", "migrate"];
 

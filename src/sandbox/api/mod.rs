@@ -17,6 +17,7 @@ mod ha;
 mod image;
 mod jobs;
 mod machine;
+mod migrate;
 mod node;
 mod pool;
 mod power;
@@ -58,6 +59,7 @@ const TABLES: &[&[Route]] = &[
     task::TABLE,
     node::TABLE,
     machine::TABLE,
+    migrate::TABLE,
     storage::TABLE,
     definition::TABLE,
     pool::TABLE,

@@ -3,7 +3,7 @@
 use super::{
     Context, Reply,
     backup::{find, require},
-    clone::{short, with_new_mac},
+    clone::with_new_mac,
     config, create,
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     sandbox::world::{
         backup::{Archive, Restored, file_of, unable},
         config::{is_drive, is_net},
+        copying::short,
         effect::Effect,
         guest::{Config, Guest, volid_in},
         node::{GIB, Volume},

@@ -61,7 +61,7 @@ impl Asker {
     /// Asks; the path is matched against the routes' templates as the kit would do it.
     pub(super) fn ask(&self, method: Method, path: &str, params: &[(&str, &str)]) -> Result<Reply, Fault> {
         let request = request(method, path, params, &self.who);
-        self.sandbox.handle(&request)
+        self.sandbox.answer(&request)
     }
 
     pub(super) fn get(&self, path: &str) -> Value {

@@ -55,6 +55,7 @@ const CASES: &[Case] = &[
         without: &["parent"],
         ..case("/nodes/{node}/qemu/{vmid}/config", "/nodes/pve1/qemu/100/config", "/nodes/pve1/qemu/100/config")
     },
+    case("/nodes/{node}/qemu/{vmid}/migrate", "/nodes/pve1/qemu/101/migrate", "/nodes/pve3/qemu/103/migrate"),
     case("/nodes/{node}/qemu/{vmid}/pending", "/nodes/pve1/qemu/100/pending", "/nodes/pve1/qemu/100/pending"),
     Case {
         without: &["parent"],

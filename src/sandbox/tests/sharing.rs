@@ -17,7 +17,7 @@ fn many_hands_on_one_file_lose_nothing() {
         for number in 0..EACH {
             let vmid = (20_000 + hand * 1000 + number).to_string();
             let create = request(Method::Post, "/nodes/pve1/qemu", &[("vmid", &vmid), ("memory", "16")], &root());
-            upids.push(sandbox.handle(&create).unwrap().data.as_str().unwrap().to_owned());
+            upids.push(sandbox.answer(&create).unwrap().data.as_str().unwrap().to_owned());
             clock.forward(40);
         }
         upids
@@ -29,7 +29,7 @@ fn many_hands_on_one_file_lose_nothing() {
     clock.forward(10_000);
     let sandbox = Sandbox::open(&path, clock.clone()).unwrap();
     let ask =
-        |path: &str, params: &[(&str, &str)]| sandbox.handle(&request(Method::Get, path, params, &root())).unwrap();
+        |path: &str, params: &[(&str, &str)]| sandbox.answer(&request(Method::Get, path, params, &root())).unwrap();
     let made = (HANDS * EACH) as usize;
     assert_eq!(upids.iter().collect::<BTreeSet<_>>().len(), made);
     assert_eq!(ask("/nodes/pve1/tasks", &[("limit", "1000"), ("statusfilter", "ok")]).total, Some(made as u64));
@@ -45,17 +45,17 @@ fn what_one_process_changes_another_sees() {
     let clock = Hand::new();
     let (one, other) = (Sandbox::open(&path, clock.clone()).unwrap(), Sandbox::open(&path, clock.clone()).unwrap());
     let set = [("name", "seen")];
-    one.handle(&request(Method::Put, "/nodes/pve1/qemu/100/config", &set, &root())).unwrap();
+    one.answer(&request(Method::Put, "/nodes/pve1/qemu/100/config", &set, &root())).unwrap();
     let get = request(Method::Get, "/nodes/pve1/qemu/100/config", &[], &root());
-    assert_eq!(other.handle(&get).unwrap().data["name"], "seen");
+    assert_eq!(other.answer(&get).unwrap().data["name"], "seen");
     // A failed change leaves no trace, in memory or in the file.
     let bad = [("name", "unseen"), ("scsi1", "local-lvm:999999")];
-    other.handle(&request(Method::Put, "/nodes/pve1/qemu/100/config", &bad, &root())).unwrap_err();
-    assert_eq!(other.handle(&get).unwrap().data, one.handle(&get).unwrap().data);
+    other.answer(&request(Method::Put, "/nodes/pve1/qemu/100/config", &bad, &root())).unwrap_err();
+    assert_eq!(other.answer(&get).unwrap().data, one.answer(&get).unwrap().data);
     // A reset reaches those who have the old world in memory.
     let fresh = Sandbox::reset(&path, &Shape { nodes: 5, guests: 10, pace: 1.0 }, clock).unwrap();
     assert!(other.has_node("pve5") && fresh.has_node("pve5"));
-    assert_eq!(other.handle(&get).unwrap().data["name"], "web-1");
+    assert_eq!(other.answer(&get).unwrap().data["name"], "web-1");
 }
 
 #[test]
@@ -64,11 +64,11 @@ fn it_lasts() {
     let path = dir.path().join("sandbox.db");
     let clock = Hand::new();
     let start = request(Method::Post, "/nodes/pve2/qemu/101/status/start", &[], &root());
-    let upid = Sandbox::open(&path, clock.clone()).unwrap().handle(&start).unwrap().data;
+    let upid = Sandbox::open(&path, clock.clone()).unwrap().answer(&start).unwrap().data;
     clock.forward(1000);
     let again = Sandbox::open(&path, clock).unwrap();
     let path = format!("/nodes/pve2/tasks/{}/status", upid.as_str().unwrap());
-    assert_eq!(again.handle(&request(Method::Get, &path, &[], &root())).unwrap().data["exitstatus"], "OK");
+    assert_eq!(again.answer(&request(Method::Get, &path, &[], &root())).unwrap().data["exitstatus"], "OK");
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn old_marks_are_swept_and_laggards_start_over() {
     let busy = Sandbox::reset(&path, &shape, clock.clone()).unwrap();
     let laggard = Sandbox::open(&path, clock).unwrap();
     let destroy = request(Method::Delete, "/nodes/pve2/qemu/101", &[], &root());
-    busy.handle(&destroy).unwrap();
+    busy.answer(&destroy).unwrap();
     let rename = |name: &str| request(Method::Put, "/nodes/pve1/qemu/100/config", &[("name", name)], &root());
     for number in 0..2100 {
-        busy.handle(&rename(&format!("n{number}"))).unwrap();
+        busy.answer(&rename(&format!("n{number}"))).unwrap();
     }
     let get = request(Method::Get, "/nodes/pve2/qemu/101/config", &[], &root());
-    laggard.handle(&get).unwrap_err();
+    laggard.answer(&get).unwrap_err();
     let get = request(Method::Get, "/nodes/pve1/qemu/100/config", &[], &root());
-    assert_eq!(laggard.handle(&get).unwrap().data["name"], "n2099");
+    assert_eq!(laggard.answer(&get).unwrap().data["name"], "n2099");
 }

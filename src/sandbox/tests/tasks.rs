@@ -41,7 +41,7 @@ fn a_task_ends_as_it_is_told() {
     let asker = Asker::new();
     let end = |path: &str, words: &str| {
         let request = request(Method::Post, path, &[], &asker.who);
-        let reply = asker.sandbox.handle(&Request { task_ends: Some(words.into()), ..request }).unwrap();
+        let reply = asker.sandbox.answer(&Request { task_ends: Some(words.into()), ..request }).unwrap();
         let upid = reply.data.as_str().unwrap().to_owned();
         let log = format!("/nodes/{}/tasks/{upid}/log", upid.split(':').nth(1).unwrap());
         let exit = asker.finish(&upid);

@@ -1,16 +1,13 @@
 //! Who may do what: users, tokens, grants of roles on paths, and the privileges that follow.
 //!
-//! Tickets and headers are the kit's business; the roles themselves are in [`roles`](super::roles).
+//! Tickets and headers are the kit's business; the roles themselves are in the server kit's [`roles`](crate::server::roles).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Millis, World, hash,
-    roles::{ADMINISTRATOR, NO_ACCESS, role},
-    seconds,
-};
+use super::{Millis, World, hash, seconds};
+use crate::server::roles::{ADMINISTRATOR, NO_ACCESS, role};
 
 /// The user to whom nothing is forbidden.
 pub(crate) const ROOT: &str = "root@pam";

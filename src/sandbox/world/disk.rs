@@ -184,7 +184,7 @@ fn canonical(first: &str, parts: &PropertyString) -> String {
     rest.join(",")
 }
 
-fn volume_id(is_dir: bool, storage: &str, vmid: u32, name: &str) -> String {
+pub(crate) fn volume_id(is_dir: bool, storage: &str, vmid: u32, name: &str) -> String {
     if is_dir { format!("{storage}:{vmid}/{name}.raw") } else { format!("{storage}:{name}") }
 }
 

@@ -46,6 +46,8 @@ pub(crate) enum Effect {
     DropArchives(Vec<String>),
     /// HA is told how a guest is to be.
     TellHa { name: String, request: String, hard: bool },
+    /// HA is told where a guest is to be.
+    SendByHa { name: String, to: String },
 }
 
 /// What can be done to a guest.
@@ -81,6 +83,23 @@ pub(crate) enum Act {
         name: String,
         start: bool,
     },
+    /// To another node, with the volumes that are renamed on the way.
+    Migrate {
+        to: String,
+        renamed: Vec<(String, String)>,
+    },
+    /// A disk into another storage.
+    MoveDisk {
+        disk: String,
+        new: Box<Volume>,
+        delete: bool,
+    },
+    /// A disk to another guest.
+    Reassign {
+        disk: String,
+        to: u32,
+        key: String,
+    },
 }
 
 impl World {
@@ -99,7 +118,8 @@ impl World {
             | Effect::Backup(_)
             | Effect::DropArchives(_)
             | Effect::Keep(_)
-            | Effect::TellHa { .. } => Ok(()),
+            | Effect::TellHa { .. }
+            | Effect::SendByHa { .. } => Ok(()),
             Effect::Restore(restored) => self.check_restore(restored, node),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
             Effect::Make { guest, volumes, .. } => self.check_room(node, volumes).map_err(|error| {
@@ -111,6 +131,7 @@ impl World {
                 match guest.lock() {
                     None => {}
                     Some("suspended") if matches!(act, Act::Start | Act::Resume | Act::Destroy { .. }) => {}
+                    Some("migrate") if matches!(act, Act::Migrate { .. }) => {}
                     Some(lock) if !skiplock => return Err(format!("{} is locked ({lock})", guest.word())),
                     Some(_) => {}
                 }
@@ -165,6 +186,10 @@ impl World {
                 self.tell_ha(&name, &request, hard, task.end);
                 Ok(())
             }
+            Effect::SendByHa { name, to } => {
+                self.send_by_ha(&name, &to, task.end);
+                Ok(())
+            }
             Effect::Config { vmid, change, .. } => {
                 self.change_config(vmid, &change, task.end).map(drop).map_err(|refusal| refusal.text())
             }
@@ -192,6 +217,7 @@ impl World {
                 self.guests.remove(&guest.vmid);
             }
             Effect::Backup(backup) => self.unlock_after_backup(&backup.guests),
+            Effect::Guest { vmid, act: Act::Migrate { .. }, .. } => self.stay(*vmid),
             _ => {}
         }
     }
@@ -224,6 +250,9 @@ impl World {
                     self.volumes.remove(volume_key(&task.node, &volid).as_str());
                 }
             }
+            Act::MoveDisk { disk, new, delete } => self.moved(vmid, &disk, *new, delete),
+            Act::Reassign { disk, to, key } => self.reassign(vmid, &disk, to, &key, task),
+            Act::Migrate { to, renamed } => self.arrive(vmid, &to, &renamed, task),
             Act::Stop => self.with(vmid, Guest::power_off),
             Act::Restart => self.with(vmid, |guest| {
                 guest.power_off();

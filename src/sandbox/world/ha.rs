@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Millis, World,
     effect::{Act, Effect},
+    moving::Way,
     task::Order,
 };
 use crate::model::GuestKind;
@@ -46,6 +47,9 @@ pub(crate) struct Work {
     pub(crate) act: Option<Ask>,
     /// Its task, once it has begun.
     pub(crate) upid: Option<String>,
+    /// Where the guest goes.
+    #[serde(default)]
+    pub(crate) to: Option<String>,
 }
 
 /// What can be asked of HA.
@@ -56,6 +60,7 @@ pub(crate) enum Ask {
     Stop {
         hard: bool,
     },
+    Move,
 }
 
 /// The name of a guest in HA's configuration.
@@ -113,7 +118,18 @@ impl World {
             Some(Ask::Stop { .. }) => service.state = Some("request_stop".into()),
             _ => {}
         }
-        service.work = Some(Work { due, act, upid: None });
+        service.work = Some(Work { due, act, upid: None, to: None });
+    }
+
+    /// Tells HA where a guest is to be: it notices later.
+    pub(crate) fn send_by_ha(&mut self, name: &str, to: &str, now: Millis) {
+        let running = self.guest_of(name).is_some_and(|vmid| self.runs(vmid));
+        let due = now + (NOTICES as f64 * self.meta().pace) as Millis;
+        let Some(service) = self.ha.edit(name).filter(|service| service.state.as_deref() != Some("error")) else {
+            return;
+        };
+        service.state = Some(if running { "migrate" } else { "relocate" }.to_owned());
+        service.work = Some(Work { due, act: Some(Ask::Move), upid: None, to: Some(to.to_owned()) });
     }
 
     /// Takes a guest that is gone out of HA, replication and the backup jobs that name it.
@@ -178,6 +194,10 @@ impl World {
             self.ha.remove(name);
             return;
         };
+        if let (Some(Ask::Move), Some(to)) = (work.act, work.to.clone()) {
+            self.move_by_ha(name, vmid, &to, work);
+            return;
+        }
         let act = match work.act {
             Some(Ask::Start) if !running => Act::Start,
             Some(Ask::Stop { .. }) if running => Act::Stop,
@@ -214,17 +234,33 @@ impl World {
         }
     }
 
+    fn move_by_ha(&mut self, name: &str, vmid: u32, to: &str, work: Work) {
+        let Some(guest) = self.guests.get(&vmid).filter(|guest| guest.node != to).cloned() else {
+            self.end_work(name, &work, false, work.due);
+            return;
+        };
+        let way = Way { copies: true, ..Way::new(to) };
+        let order = self.migration(&guest, &way, WORKS_AS, work.due);
+        let upid = self.begin_migration(order, vmid, work.due);
+        if let Some(service) = self.ha.edit(name) {
+            service.work = Some(Work { upid: Some(upid), ..work });
+        }
+    }
+
     /// A start that failed is tried again as often as the definition allows, then it is an error.
     fn end_work(&mut self, name: &str, work: &Work, well: bool, end: Millis) {
         let pause = (NOTICES as f64 * self.meta().pace) as Millis;
+        let running = self.guest_of(name).is_some_and(|vmid| self.runs(vmid));
         let Some(service) = self.ha.edit(name) else { return };
         service.work = None;
         match work.act {
+            // It stays where it was.
+            Some(Ask::Move) => service.state = Some(if running { "started" } else { "stopped" }.to_owned()),
             Some(Ask::Start) if well => service.state = Some("started".into()),
             _ if well => service.state = Some("stopped".into()),
             Some(Ask::Start) if service.failed < service.number("max_restart") => {
                 service.failed += 1;
-                service.work = Some(Work { due: end + pause, act: work.act, upid: None });
+                service.work = Some(Work { due: end + pause, act: work.act, upid: None, to: None });
             }
             _ => service.state = Some("error".into()),
         }

@@ -4,14 +4,17 @@
 
 pub(crate) mod access;
 pub(crate) mod backup;
+pub(crate) mod carry;
 pub(crate) mod config;
+pub(crate) mod copying;
 pub(crate) mod disk;
 pub(crate) mod effect;
 pub(crate) mod fresh;
 pub(crate) mod guest;
 pub(crate) mod ha;
+pub(crate) mod moving;
 pub(crate) mod node;
-pub(crate) mod roles;
+mod snapshot;
 mod table;
 pub(crate) mod task;
 

@@ -73,7 +73,7 @@ impl Storage {
 }
 
 /// A thing in a storage on a node.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Volume {
     pub(crate) node: String,
     /// `local-lvm:vm-100-disk-0`.

@@ -178,8 +178,8 @@ impl World {
                 Ok(()) => warned.unwrap_or_else(|| "OK".to_owned()),
                 Err(error) => {
                     self.undo(&effect);
-                    // What a backup did of its work stands in its log.
-                    if !matches!(effect, Effect::Backup(_)) {
+                    // What a backup did of its work, and what was to fail from the beginning, stands in the log.
+                    if !matches!(effect, Effect::Backup(_) | Effect::Fail(_)) {
                         task.script.clear();
                     }
                     error

@@ -27,6 +27,7 @@ const TOKEN: &str = "PVEAPIToken=root@pam!ci=11111111-2222-3333-4444-55555555555
 /// One node, three users, and an answer for everything.
 struct Fake;
 
+#[async_trait::async_trait]
 impl Service for Fake {
     fn local_node(&self) -> NodeName {
         "pve1".parse().unwrap()
@@ -74,7 +75,7 @@ impl Service for Fake {
         vec!["/vms/200".into()]
     }
 
-    fn handle(&self, request: &Request) -> Result<Reply, Fault> {
+    async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
         let vmid = request.params.get("vmid");
         match request.template {
             "/version" => Ok(Reply::data(json!({"release": "9.2", "version": "9.2.11", "repoid": "14a22df35955d97d"}))),

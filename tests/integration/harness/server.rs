@@ -36,20 +36,7 @@ impl Server {
         let log = home.path("requests.log");
         let line =
             format!("sandbox serve --listen {listen} --no-auth-delay -o json --request-log {} {flags}", log.display());
-        let mut command = home.command(&line);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut said = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let ready: Value = loop {
-            if out.read_line(&mut said).unwrap() == 0 {
-                let output = child.wait_with_output().unwrap();
-                panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
-            }
-            if let Ok(ready) = serde_json::from_str(&said) {
-                break ready;
-            }
-        };
+        let (child, ready) = begin(home, &line);
         let text = |key: &str| ready[key].as_str().map(str::to_owned);
         let (url, token) = (text("url").unwrap(), text("token").unwrap());
         let mut env = home.without("PVECTL_CONTEXT").with("PVECTL_ENDPOINT", &url).with("PVECTL_TOKEN", &token);
@@ -104,6 +91,24 @@ impl Server {
         let address = self.url.rsplit('/').next().unwrap().to_owned();
         let again = Self::start(&self.home, &address, &self.flags);
         *self = again;
+    }
+}
+
+/// Starts a server, and gives what it says of itself with `-o json` once it listens.
+pub(crate) fn begin(home: &Env, line: &str) -> (Child, Value) {
+    let mut command = home.command(line);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    loop {
+        if out.read_line(&mut said).unwrap() == 0 {
+            let output = child.wait_with_output().unwrap();
+            panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
+        }
+        if let Ok(ready) = serde_json::from_str(&said) {
+            return (child, ready);
+        }
     }
 }
 

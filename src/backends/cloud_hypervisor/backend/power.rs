@@ -24,7 +24,7 @@ use crate::{
             Draft, End, Outcome, Process, Settle, Verb, Vm, Work,
             reconcile::{Action, Sight},
         },
-        vmm::{Ping, State, Vmm},
+        vmm::{Ping, Vmm},
     },
     model::{Class, Error, Hint, Params, Result, config::QemuConfig},
 };
@@ -112,10 +112,6 @@ impl Local {
         reach(Point::VmBooted);
         group.done(job).await?;
         self.pull_cables(vm).await?;
-        match vmm.info(SLOW).await?.state {
-            State::Running => {}
-            other => return Err(Error::new(Class::Failed, format!("the VM is {other:?} after its start"))),
-        }
         if mapped.freeze {
             vmm.pause(SLOW).await?;
         }
@@ -151,7 +147,9 @@ impl Local {
                 started.pid, vm.vmid
             )));
         }
-        self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
+        if vm.build.as_deref() != Some(&ping.build_version) {
+            self.state().record_process(vm.vmid, &started, Some(&ping.build_version))?;
+        }
         // After the VMM, with which they end, and before its machine, which connects to them.
         self.serve_shares(vm).await?;
         Ok(Launched { process: started, vmm, ping, group })

@@ -10,6 +10,16 @@ const NO_CONTAINERS: Support = Support::No {
     instead: "use a virtual machine, or a context of a Proxmox cluster",
 };
 
+const NO_OTHER_NODE: Support = Support::No {
+    reason: "this host is no cluster: there is no other node that a machine could move to",
+    instead: "make a copy of its disks there, or use a context of a Proxmox cluster",
+};
+
+const NO_STORAGE: Support = Support::No {
+    reason: "disks of this host's machines are files beside them, and do not move yet",
+    instead: "make a copy of the machine (`pvectl vm clone`), or add the file to another (`pvectl vm add disk --path`)",
+};
+
 const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
 }
@@ -49,6 +59,12 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::Restore),
         (GuestKind::Qemu, Action::Backup, NO_BACKUPS),
         (GuestKind::Qemu, Action::Restore, NO_BACKUPS),
+        container(Action::Migrate),
+        container(Action::MoveDisk),
+        container(Action::MoveVolume),
+        (GuestKind::Qemu, Action::Migrate, NO_OTHER_NODE),
+        (GuestKind::Qemu, Action::MoveDisk, NO_STORAGE),
+        (GuestKind::Qemu, Action::MoveVolume, NO_STORAGE),
     ],
 };
 

@@ -77,7 +77,7 @@ mod tests {
     fn followers_read_how_far_a_copy_is() {
         for (done, total, want) in [(0, 1 << 30, 0.0), (1 << 29, 1 << 30, 0.5), (5, 0, 1.0), (9, 4, 1.0)] {
             let line = transferred("scsi0", done, total);
-            assert_eq!(Progress::from_line(&line).map(|progress| progress.done), Some(want), "{line}");
+            assert_eq!(Progress::from_line(&line).and_then(|progress| progress.done), Some(want), "{line}");
         }
     }
 }

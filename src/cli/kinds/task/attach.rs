@@ -231,7 +231,7 @@ impl Follow<'_> {
             Some(bar) => bar.set_message(label.clone()),
             None => ui.say(format_args!("{label}: task {upid}")),
         }
-        let mut line = TaskLine { ui: ui.clone(), label: label.clone(), wants_log: bar.is_some(), bar, lines: false };
+        let mut line = TaskLine::new(ui.clone(), label.clone(), bar.clone(), bar.is_some(), false);
         let end = self.ops.follow(upid, &self.session.options.limits, &mut line, &mut |_| {}).await;
         if let Some(bar) = line.bar {
             bar.finish_and_clear();

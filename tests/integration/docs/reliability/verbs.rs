@@ -40,6 +40,8 @@ const CUT_OFF: &[&str] = &[
 ];
 
 // What changes of things need that are not there from the beginning; the first, or the last, makes one.
+const FAST: &[&str] = &["storage create fast --type dir --path /srv/fast --content images,rootdir"];
+const ALONE: &[&str] = &["container delete 111 --confirm"];
 const ROLE: &[&str] = &["role create Made --privs VM.Audit"];
 const REALM: &[&str] =
     &["realm create made --type ldap --server1 ldap.example.org --base_dn dc=example,dc=org --user_attr uid"];
@@ -88,6 +90,14 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm backup delete", "vm backup delete {upid} --confirm").after(VM_BACKUP),
     verb("vm backup prune", "vm backup prune 101 --keep-last 1 --confirm").after(TWO_BACKUPS),
     verb("vm backup restore", "vm backup restore {upid} --vmid 150").after(VM_BACKUP),
+    verb("vm migrate", "vm migrate 103 pve1"),
+    verb("vm migrate", "vm migrate 100 pve2 --with-local-disks").with("--with-local-disks"),
+    verb("vm move-disk", "vm move-disk 103 scsi0 fast").after(FAST),
+    verb("vm detach", "vm detach 103 scsi0"),
+    verb("vm reassign", "vm reassign 103 scsi0 --to 150 --as scsi1").after(&["vm clone 103 other --vmid 150"]),
+    verb("vm import-disk", "vm import-disk 103 local-lvm:vm-103-disk-0 --storage local-lvm"),
+    verb("vm tag add", "vm tag add 103 made"),
+    verb("vm tag remove", "vm tag remove 103 build"),
     verb("vm template", "vm template 103 --confirm"),
     verb("vm resize-disk", "vm resize-disk 103 scsi0 +1G"),
     verb(
@@ -119,6 +129,13 @@ pub(super) static VERBS: &[Verb] = &[
     verb("container backup delete", "container backup delete {upid} --confirm").after(CT_BACKUP),
     verb("container backup prune", "container backup prune 111 --keep-last 1 --confirm").after(TWO_OF_A_CT),
     verb("container backup restore", "container backup restore {upid} --vmid 150").after(CT_BACKUP),
+    verb("container migrate", "container migrate 111 pve1"),
+    verb("container move-disk", "container move-disk 111 rootfs fast").after(FAST),
+    verb("container detach", "container detach 111 mp0").after(&["container update 111 --mp0 local-lvm:4,mp=/srv"]),
+    verb("container reassign", "container reassign 111 mp0 --to 150")
+        .after(&["container update 111 --mp0 local-lvm:4,mp=/srv", "container clone 111 other --vmid 150"]),
+    verb("container tag add", "container tag add 111 made"),
+    verb("container tag remove", "container tag remove 111 app.dns"),
     verb("container template", "container template 111 --confirm"),
     verb("container resize-disk", "container resize-disk 111 rootfs +1G"),
     verb("storage create", "storage create made --type dir --path /srv/made --content images"),
@@ -180,6 +197,8 @@ pub(super) static VERBS: &[Verb] = &[
     verb("mapping dir delete", "mapping dir delete made --confirm").after(DIR),
     verb("node start-all", "node start-all pve1"),
     verb("node stop-all", "node stop-all pve1 --confirm"),
+    verb("node evacuate", "node evacuate pve3 --to pve1 --confirm").after(ALONE),
+    verb("node migrate-all", "node migrate-all pve3 pve1 --confirm").after(ALONE),
     verb("node service", "node service restart pve1 pvestatd"),
     verb("node wake", "node wake pve3").after(&["sandbox node pve3 offline"]),
     verb("node shutdown", "node shutdown pve2 --confirm"),
@@ -231,11 +250,14 @@ pub(super) const READS: &[&str] = &[
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
+const ROOT: &str = "wants root@pam by password, and the matrix has a token";
 const PRINTS: &str = "print what is built in";
 
 /// What sends no change to a Proxmox server, and why.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("vm console", HERE),
+    ("vm unlock", ROOT),
+    ("container unlock", ROOT),
     ("network", HERE),
     ("host", HERE),
     ("check", HERE),

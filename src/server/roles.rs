@@ -1,7 +1,7 @@
 //! The roles that come with every server, as recorded; the five that the recording leaves out are put
 //! together from what their names promise.
 //!
-//! Who has which role where is in [`access`](super::access).
+//! Who has which role where is for a service to say.
 
 /// A role's name and its privileges.
 pub(crate) const ROLES: &[(&str, &[&str])] = &[

@@ -1,0 +1,76 @@
+//! Changes of guests: the backends' table of actions, read from the API's side.
+
+use super::{Host, fault};
+use crate::{
+    backends::{ACTIONS, Action, ActionSpec, Step, Support},
+    model::{GuestKind, GuestRef, Params, Submitted},
+    server::{Fault, Reply, Request},
+};
+
+/// Where the guests of this host are.
+const GUESTS: &str = "/nodes/{node}/qemu";
+
+/// The action that a request asks for; of two at one place it is the one whose fixed parameters were given.
+fn action(request: &Request) -> Option<&'static ActionSpec> {
+    let path = request.template.strip_prefix(GUESTS)?;
+    let given = |spec: &&ActionSpec| spec.fixed.iter().all(|(key, value)| request.params.get(key) == Some(*value));
+    let here = ACTIONS.iter().filter(|spec| spec.method == request.method && spec.path == path);
+    here.filter(given).max_by_key(|spec| spec.fixed.len())
+}
+
+impl Host {
+    /// Does what a request asks of a guest; everything that nobody answers is refused in a node's words.
+    pub(super) async fn change(&self, request: &Request) -> Result<Reply, Fault> {
+        let not_there = |why: &str| Fault {
+            status: 501,
+            ..Fault::die(format!("Method '{} {}' not implemented{why}", request.method, request.template))
+        };
+        let spec = action(request).ok_or_else(|| not_there(": it is not served by pvectl"))?;
+        if let Support::No { reason, .. } = self.backend.capabilities().support(GuestKind::Qemu, spec.action) {
+            return Err(not_there(&format!(": {reason}")));
+        }
+        let step = Step { action: spec.action, guest: self.guest(request)?, params: self.params_of(spec, request) };
+        if spec.action == Action::Create {
+            self.refuse_taken(&step.guest).await?;
+        }
+        match self.backend.submit(&step).await.map_err(|error| fault(&error))? {
+            Submitted::Task(upid) if spec.action == Action::Configure => {
+                // A change that takes a task here is answered at once by a node.
+                self.done(&upid).await.map(|()| Reply::null())
+            }
+            Submitted::Task(upid) => Ok(Reply::data(upid.to_string())),
+            Submitted::Done(data) => Ok(Reply::data(data)),
+        }
+    }
+
+    /// What is no part of the path and does not make the call this action.
+    fn params_of(&self, spec: &ActionSpec, request: &Request) -> Params {
+        let fixed = |key: &str| spec.fixed.iter().any(|(name, _)| *name == key);
+        let params = request.params.iter().filter(|(key, _)| !["node", "vmid"].contains(key) && !fixed(key));
+        params.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    async fn refuse_taken(&self, guest: &GuestRef) -> Result<(), Fault> {
+        let guests = self.backend.guests().await.map_err(|error| fault(&error))?;
+        match guests.iter().any(|have| have.vmid == guest.vmid) {
+            true => Err(Fault::die(format!(
+                "unable to create VM {}: VM {0} already exists on node '{}'",
+                guest.vmid, guest.node
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits for the end of a task.
+    async fn done(&self, upid: &crate::model::Upid) -> Result<(), Fault> {
+        loop {
+            self.backend.noticed_end(upid).await;
+            let status = self.backend.task_status(upid).await.map_err(|error| fault(&error))?;
+            match status.ended() {
+                Some(end) if end.is_success() => return Ok(()),
+                Some(end) => return Err(Fault::die(end.to_string())),
+                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    }
+}

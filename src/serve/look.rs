@@ -1,0 +1,291 @@
+//! The reads: what the backend knows, in the rows that a node has.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{Host, fault};
+use crate::{
+    backends::TaskQuery,
+    model::{ConfigView, Guest, GuestKind, GuestRef, NodeName, TaskEntry, Upid, Vmid},
+    server::{Fault, Identity, Reply, Request},
+};
+
+/// How many rows or lines come when nobody says: a node's own number.
+const LIMIT: u64 = 50;
+
+type Answer = Result<Reply, Fault>;
+
+/// A value in the API's shape.
+fn value(of: impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(of).map_err(|error| Fault::die(error.to_string()))
+}
+
+fn rows<T: Serialize>(of: impl IntoIterator<Item = T>) -> Answer {
+    Ok(Reply::data(of.into_iter().map(value).collect::<Result<Vec<_>, _>>()?))
+}
+
+fn number(request: &Request, key: &str) -> Option<u64> {
+    request.params.get(key)?.parse().ok()
+}
+
+impl Host {
+    /// The guest in the path.
+    pub(super) fn guest(&self, request: &Request) -> Result<GuestRef, Fault> {
+        let vmid: Vmid = self.need(request, "vmid")?.parse().map_err(|_| Fault::parameter("vmid", "invalid format"))?;
+        Ok(GuestRef { kind: GuestKind::Qemu, node: self.node.clone(), vmid })
+    }
+
+    pub(super) fn need<'r>(&self, request: &'r Request, key: &str) -> Result<&'r str, Fault> {
+        request.params.get(key).ok_or_else(|| Fault::parameter(key, "property is missing and it is not optional"))
+    }
+
+    /// Whether whoever asks has one of these privileges.
+    pub(super) fn may(&self, who: Option<&Identity>, any: &[&str]) -> bool {
+        let has = who.map(|who| self.access.privileges(&who.authid())).unwrap_or_default();
+        any.iter().any(|privilege| has.contains(*privilege))
+    }
+
+    async fn visible(&self, request: &Request) -> Result<Vec<Guest>, Fault> {
+        if !self.may(request.identity.as_ref(), &["VM.Audit"]) {
+            return Ok(Vec::new());
+        }
+        self.backend.guests().await.map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn version(&self, _: &Request) -> Answer {
+        Ok(Reply::data(Value::from(self.backend.version().await.map_err(|error| fault(&error))?)))
+    }
+
+    pub(super) async fn permissions(&self, request: &Request) -> Answer {
+        let has = request.identity.as_ref().map(|who| self.access.privileges(&who.authid())).unwrap_or_default();
+        let has: Map<String, Value> = has.into_iter().map(|privilege| (privilege, 1.into())).collect();
+        let path = request.params.get("path").unwrap_or("/");
+        Ok(Reply::data(json!({path: has})))
+    }
+
+    pub(super) async fn resources(&self, request: &Request) -> Answer {
+        let wants = |kind: &str| request.params.get("type").is_none_or(|wanted| wanted == kind);
+        let mut all = Vec::new();
+        if wants("vm") {
+            for guest in self.visible(request).await? {
+                all.push(with_id(value(&guest)?, format!("{}/{}", guest.kind.api(), guest.vmid), guest.kind.api()));
+            }
+        }
+        if wants("node") {
+            all.extend(self.node_rows().await?);
+        }
+        if wants("storage") && self.may(request.identity.as_ref(), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
+            for storage in self.backend.storages(&self.node).await.map_err(|error| fault(&error))? {
+                let (node, name) = (&self.node, &storage.storage);
+                let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
+                let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
+                let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(used))]);
+                row.extend([
+                    ("storage".to_owned(), json!(name)),
+                    ("node".to_owned(), json!(node)),
+                    ("plugintype".to_owned(), json!(storage.kind)),
+                    ("content".to_owned(), json!(storage.content)),
+                    ("shared".to_owned(), json!(u8::from(storage.shared))),
+                    ("status".to_owned(), json!(if storage.active { "available" } else { "unknown" })),
+                ]);
+                all.push(with_id(row.into(), format!("storage/{node}/{name}"), "storage"));
+            }
+        }
+        Ok(Reply::data(all))
+    }
+
+    async fn node_rows(&self) -> Result<Vec<Value>, Fault> {
+        let nodes = self.backend.nodes().await.map_err(|error| fault(&error))?;
+        nodes.iter().map(|node| Ok(with_id(value(node)?, format!("node/{}", node.node), "node"))).collect()
+    }
+
+    pub(super) async fn nodes(&self, _: &Request) -> Answer {
+        Ok(Reply::data(self.node_rows().await?))
+    }
+
+    pub(super) async fn cluster_status(&self, _: &Request) -> Answer {
+        let node = &self.node;
+        Ok(Reply::data(json!([{
+            "id": format!("node/{node}"), "type": "node", "name": node, "nodeid": 0, "local": 1, "online": 1, "level": "",
+        }])))
+    }
+
+    pub(super) async fn next_id(&self, request: &Request) -> Answer {
+        let Some(wanted) = request.params.get("vmid") else {
+            let free = self.backend.next_vmid().await.map_err(|error| fault(&error))?;
+            return Ok(Reply::data(free.to_string()));
+        };
+        let guests = self.backend.guests().await.map_err(|error| fault(&error))?;
+        match guests.iter().any(|guest| guest.vmid.to_string() == wanted) {
+            true => Err(Fault::parameter("vmid", format!("VM {wanted} already exists"))),
+            false => Ok(Reply::data(wanted)),
+        }
+    }
+
+    pub(super) async fn time(&self, _: &Request) -> Answer {
+        let now = jiff::Zoned::now();
+        let seconds = now.timestamp().as_second();
+        let zone = now.time_zone().iana_name().unwrap_or("UTC").to_owned();
+        let local = seconds + i64::from(now.offset().seconds());
+        Ok(Reply::data(json!({"time": seconds, "localtime": local, "timezone": zone})))
+    }
+
+    pub(super) async fn no_containers(&self, _: &Request) -> Answer {
+        Ok(Reply::data(Vec::<Value>::new()))
+    }
+
+    pub(super) async fn guests(&self, request: &Request) -> Answer {
+        let row = |guest: Guest| {
+            let mut row = value(&guest)?;
+            if let Some(row) = row.as_object_mut() {
+                ["node", "type", "id"].into_iter().for_each(|key| drop(row.remove(key)));
+                if let Some(cpus) = row.remove("maxcpu") {
+                    row.insert("cpus".to_owned(), cpus);
+                }
+            }
+            Ok(row)
+        };
+        let rows = self.visible(request).await?.into_iter().map(row);
+        Ok(Reply::data(rows.collect::<Result<Vec<Value>, Fault>>()?))
+    }
+
+    pub(super) async fn guest_status(&self, request: &Request) -> Answer {
+        let status = self.backend.guest_status(&self.guest(request)?).await.map_err(|error| fault(&error))?;
+        Ok(Reply::data(Value::from(status)))
+    }
+
+    pub(super) async fn guest_config(&self, request: &Request) -> Answer {
+        let guest = self.guest(request)?;
+        let config = match request.params.get("snapshot") {
+            Some(snapshot) => self.backend.snapshot_config(&guest, snapshot).await,
+            None => {
+                let current = request.params.get("current") == Some("1");
+                let view = if current { ConfigView::Current } else { ConfigView::Pending };
+                self.backend.guest_config(&guest, view).await
+            }
+        };
+        Ok(Reply::data(value(config.map_err(|error| fault(&error))?)?))
+    }
+
+    pub(super) async fn guest_pending(&self, request: &Request) -> Answer {
+        rows(self.backend.guest_pending(&self.guest(request)?).await.map_err(|error| fault(&error))?)
+    }
+
+    /// With the entry that stands for the present, as a node lists it.
+    pub(super) async fn snapshots(&self, request: &Request) -> Answer {
+        let guest = self.guest(request)?;
+        let snapshots = self.backend.snapshots(&guest).await.map_err(|error| fault(&error))?;
+        let config = self.backend.guest_config(&guest, ConfigView::Current).await.map_err(|error| fault(&error))?;
+        let status = self.backend.guest_status(&guest).await.map_err(|error| fault(&error))?;
+        let running = u8::from(status.get("status").is_some_and(|status| status == "running"));
+        let mut present = json!({"name": "current", "description": "You are here!", "running": running});
+        for key in ["parent", "digest"] {
+            if let Some(have) = config.0.get(key) {
+                present[key] = have.clone();
+            }
+        }
+        let mut all = snapshots.iter().map(value).collect::<Result<Vec<_>, _>>()?;
+        all.push(present);
+        Ok(Reply::data(all))
+    }
+
+    pub(super) async fn snapshot_config(&self, request: &Request) -> Answer {
+        let name = self.need(request, "snapname")?;
+        let config = self.backend.snapshot_config(&self.guest(request)?, name).await;
+        Ok(Reply::data(value(config.map_err(|error| fault(&error))?)?))
+    }
+
+    pub(super) async fn storages(&self, request: &Request) -> Answer {
+        let storages = self.backend.storages(&self.node).await.map_err(|error| fault(&error))?;
+        let params = &request.params;
+        let wanted = storages.into_iter().filter(|storage| {
+            params.get("storage").is_none_or(|name| name == storage.storage)
+                && params.get("content").is_none_or(|list| list.split(',').any(|content| storage.holds(content)))
+        });
+        let row = |storage| {
+            let mut row = value(storage)?;
+            for flag in ["active", "shared", "enabled"] {
+                if let Some(set) = row.get(flag).and_then(Value::as_bool) {
+                    row[flag] = u8::from(set).into();
+                }
+            }
+            Ok(row)
+        };
+        Ok(Reply::data(wanted.map(row).collect::<Result<Vec<Value>, Fault>>()?))
+    }
+
+    pub(super) async fn volumes(&self, request: &Request) -> Answer {
+        let (storage, content) = (self.need(request, "storage")?, request.params.get("content"));
+        let volumes = self.backend.volumes(&self.node, storage, content).await.map_err(|error| fault(&error))?;
+        let of = number(request, "vmid");
+        rows(
+            volumes
+                .into_iter()
+                .filter(|volume| of.is_none_or(|of| volume.vmid.map(|vmid| u64::from(vmid.get())) == Some(of))),
+        )
+    }
+
+    /// The task in the path.
+    fn upid(&self, request: &Request) -> Result<Upid, Fault> {
+        self.need(request, "upid")?.parse().map_err(|_| Fault::parameter("upid", "unable to parse worker upid"))
+    }
+
+    pub(super) async fn cluster_tasks(&self, _: &Request) -> Answer {
+        let query = TaskQuery { limit: LIMIT, ..TaskQuery::default() };
+        let found = self.backend.tasks(&query).await.map_err(|error| fault(&error))?;
+        rows(found.into_iter().map(|mut row| {
+            // Which one is at work is told by what is missing.
+            row.status = row.status.filter(|status| status != "RUNNING");
+            row
+        }))
+    }
+
+    pub(super) async fn tasks(&self, request: &Request) -> Answer {
+        let node: NodeName = self.node.clone();
+        let source = request.params.get("source").unwrap_or("archive");
+        let (start, limit) = (number(request, "start").unwrap_or(0), number(request, "limit").unwrap_or(LIMIT));
+        let since = number(request, "since").unwrap_or(0);
+        let kind = request.params.get("typefilter");
+        let query = TaskQuery {
+            node: Some(node),
+            vmid: request.params.get("vmid").and_then(|vmid| vmid.parse().ok()),
+            running: source == "active",
+            errors: request.params.get("errors") == Some("1"),
+            limit: start.saturating_add(limit).saturating_add(LIMIT),
+        };
+        let found = self.backend.tasks(&query).await.map_err(|error| fault(&error))?;
+        let wanted = |row: &TaskEntry| {
+            (source != "archive" || row.ended().is_some())
+                && row.starttime >= since
+                && kind.is_none_or(|kind| row.upid.kind == kind)
+        };
+        let found: Vec<TaskEntry> = found.into_iter().filter(wanted).collect();
+        let total = found.len() as u64;
+        let page = found.into_iter().skip(start as usize).take(limit as usize);
+        Ok(Reply { total: Some(total), ..rows(page)? })
+    }
+
+    pub(super) async fn task_status(&self, request: &Request) -> Answer {
+        let status = self.backend.task_status(&self.upid(request)?).await;
+        Ok(Reply::data(value(status.map_err(|_| Fault::parameter("upid", "no such task"))?)?))
+    }
+
+    pub(super) async fn task_log(&self, request: &Request) -> Answer {
+        let (start, limit) = (number(request, "start").unwrap_or(0), number(request, "limit").unwrap_or(LIMIT));
+        let limit = if limit == 0 { u64::MAX } else { limit };
+        let page = self.backend.task_log(&self.upid(request)?, start, limit).await.map_err(|error| fault(&error))?;
+        Ok(Reply { total: Some(page.total), ..rows(page.lines)? })
+    }
+
+    pub(super) async fn stop_task(&self, request: &Request) -> Answer {
+        self.backend.stop_task(&self.upid(request)?).await.map_err(|error| fault(&error))?;
+        Ok(Reply::null())
+    }
+}
+
+/// A row of the cluster's list.
+fn with_id(mut row: Value, id: String, kind: &str) -> Value {
+    row["id"] = id.into();
+    row["type"] = kind.into();
+    row
+}

@@ -1,0 +1,82 @@
+//! A backend served over the API of Proxmox VE: what is on this host, managed by whatever manages a Proxmox node.
+//!
+//! It says what a node says, with the kit's checks before it. It decides nothing about guests: that is the backend's; and
+//! it speaks no HTTP: that is the kit's.
+
+mod access;
+mod change;
+mod look;
+mod route;
+mod token;
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+pub use access::{Access, Grant, Issued};
+
+use crate::{
+    backends::Backend,
+    model::{Error, NodeName},
+    server::{Fault, Identity, Reply, Request, Service},
+};
+
+/// A backend with one node, and who may do what there.
+pub struct Host {
+    backend: Arc<dyn Backend>,
+    node: NodeName,
+    access: Arc<Access>,
+}
+
+impl Host {
+    /// Serves this backend as a node of this name.
+    pub fn new(backend: Arc<dyn Backend>, node: NodeName, access: Arc<Access>) -> Self {
+        Self { backend, node, access }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Service for Host {
+    fn local_node(&self) -> NodeName {
+        self.node.clone()
+    }
+
+    fn has_node(&self, node: &str) -> bool {
+        self.node.as_str() == node
+    }
+
+    /// There are no passwords here: nobody who can be asked would have chosen one.
+    fn check_password(&self, _: &str, _: &str) -> Option<Vec<&'static str>> {
+        None
+    }
+
+    fn check_second_factor(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
+        self.access.check(&format!("{user}!{token}"), secret)
+    }
+
+    fn privileges(&self, who: &Identity, _: &str) -> BTreeSet<String> {
+        self.access.privileges(&who.authid())
+    }
+
+    async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
+        match route::find(request) {
+            Some(route) => route(self, request).await,
+            None => self.change(request).await,
+        }
+    }
+}
+
+/// An error of the backend in the shape in which a node tells its own.
+fn fault(error: &Error) -> Fault {
+    Fault::die(error.to_string())
+}

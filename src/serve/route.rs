@@ -1,0 +1,68 @@
+//! Which call is answered by whom: the reads, and the few changes that are about no guest.
+//!
+//! Changes of guests are in the backends' own table of actions.
+
+use futures_util::future::BoxFuture;
+
+use super::Host;
+use crate::{
+    model::Method::{self, Delete, Get, Post},
+    server::{Fault, Reply, Request},
+};
+
+/// Answers one sort of call.
+pub(super) type Route = for<'r> fn(&'r Host, &'r Request) -> BoxFuture<'r, Result<Reply, Fault>>;
+
+macro_rules! routes {
+    ($(($method:ident, $path:literal, $name:ident)),* $(,)?) => {
+        &[$(($method, $path, |host, request| Box::pin(host.$name(request)))),*]
+    };
+}
+
+const TABLE: &[(Method, &str, Route)] = routes![
+    (Get, "/version", version),
+    (Get, "/access/permissions", permissions),
+    (Get, "/access/users/{userid}/token", tokens),
+    (Post, "/access/users/{userid}/token/{tokenid}", create_token),
+    (Delete, "/access/users/{userid}/token/{tokenid}", remove_token),
+    (Get, "/cluster/resources", resources),
+    (Get, "/cluster/nextid", next_id),
+    (Get, "/cluster/status", cluster_status),
+    (Get, "/cluster/tasks", cluster_tasks),
+    (Get, "/nodes", nodes),
+    (Get, "/nodes/{node}/version", version),
+    (Get, "/nodes/{node}/time", time),
+    (Get, "/nodes/{node}/lxc", no_containers),
+    (Get, "/nodes/{node}/qemu", guests),
+    (Get, "/nodes/{node}/qemu/{vmid}/status/current", guest_status),
+    (Get, "/nodes/{node}/qemu/{vmid}/config", guest_config),
+    (Get, "/nodes/{node}/qemu/{vmid}/pending", guest_pending),
+    (Get, "/nodes/{node}/qemu/{vmid}/snapshot", snapshots),
+    (Get, "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config", snapshot_config),
+    (Get, "/nodes/{node}/storage", storages),
+    (Get, "/nodes/{node}/storage/{storage}/content", volumes),
+    (Get, "/nodes/{node}/tasks", tasks),
+    (Get, "/nodes/{node}/tasks/{upid}/status", task_status),
+    (Get, "/nodes/{node}/tasks/{upid}/log", task_log),
+    (Delete, "/nodes/{node}/tasks/{upid}", stop_task),
+];
+
+/// Who answers a request, if it is one of these.
+pub(super) fn find(request: &Request) -> Option<Route> {
+    let found = TABLE.iter().find(|(method, path, _)| *method == request.method && *path == request.template);
+    found.map(|(.., route)| *route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::embedded;
+
+    #[test]
+    fn every_route_is_one_of_the_api() {
+        for (method, path, _) in TABLE {
+            let found = embedded().find_decoded(*method, path);
+            assert!(found.is_some_and(|found| found.endpoint.path == *path), "{method} {path}");
+        }
+    }
+}
