@@ -45,6 +45,10 @@ pub enum Action {
     Rollback,
     /// Remove a snapshot; the guest stays as it is.
     SnapshotDelete,
+    /// Make a backup of a guest.
+    Backup,
+    /// Make a guest of a backup.
+    Restore,
     /// Move a guest to another node.
     Migrate,
     /// Put a VM's disk into another storage, or give it to another VM.
@@ -60,8 +64,8 @@ pub struct ActionSpec {
     pub action: Action,
     /// The method.
     pub method: Method,
-    /// What follows `/nodes/{node}/{qemu|lxc}` in the path; `{vmid}` stands for the guest, another word in braces for
-    /// the parameter of that name.
+    /// What follows `/nodes/{node}/{qemu|lxc}` in the path, or `/nodes/{node}` after `..`; `{vmid}` stands for the guest,
+    /// another word in braces for the parameter of that name. Where it has no guest, that is a parameter.
     pub path: &'static str,
     /// Parameters that make the call this action.
     pub fixed: &'static [(&'static str, &'static str)],
@@ -101,10 +105,22 @@ pub const ACTIONS: &[ActionSpec] = &[
     plain(Action::SnapshotUpdate, Method::Put, "/{vmid}/snapshot/{snapname}/config"),
     power(Action::Rollback, "/{vmid}/snapshot/{snapname}/rollback"),
     plain(Action::SnapshotDelete, Method::Delete, "/{vmid}/snapshot/{snapname}"),
+    power(Action::Backup, "../vzdump"),
+    power(Action::Restore, ""),
     power(Action::Migrate, "/{vmid}/migrate"),
     power(Action::MoveDisk, "/{vmid}/move_disk"),
     power(Action::MoveVolume, "/{vmid}/move_volume"),
 ];
+
+impl ActionSpec {
+    /// The contract's name of the call.
+    pub fn template(&self, kind: GuestKind) -> String {
+        match self.path.strip_prefix("..") {
+            Some(path) => format!("/nodes/{{node}}{path}"),
+            None => format!("/nodes/{{node}}/{}{}", kind.api(), self.path),
+        }
+    }
+}
 
 impl Action {
     /// How it is spelt.
@@ -195,6 +211,8 @@ mod tests {
             SnapshotUpdate,
             Rollback,
             SnapshotDelete,
+            Backup,
+            Restore,
             Migrate,
             MoveDisk,
             MoveVolume,

@@ -62,17 +62,18 @@ impl Step {
     pub fn call(&self) -> Call {
         let Self { action, guest, params } = self;
         let spec = action.spec();
-        let base = path::segments(&["nodes", guest.node.as_str(), guest.kind.api()]);
+        let template = spec.template(guest.kind);
         let mut params = params.clone();
         params.extend(spec.fixed.iter().copied());
-        if *action == Action::Create {
+        if !template.contains("{vmid}") {
             params.set("vmid", guest.vmid);
         }
-        let mut path = base;
-        for part in spec.path.split('/').skip(1) {
+        let mut path = String::new();
+        for part in template.split('/').skip(1) {
             let name = part.strip_prefix('{').and_then(|part| part.strip_suffix('}'));
             path += &path::segments(&[match name {
                 None => part.to_owned(),
+                Some("node") => guest.node.to_string(),
                 Some("vmid") => guest.vmid.to_string(),
                 // A plan's parameters were checked against the contract, where what stands in a path is required.
                 Some(name) => params.remove(name).unwrap_or_default(),
@@ -177,6 +178,11 @@ pub trait Backend: TaskSource {
     /// # Errors
     /// Whatever the server says, with what is known about the request.
     async fn send(&self, call: &Call) -> Result<Reply>;
+
+    /// How much of the file that is being sent has left, in bytes.
+    fn uploaded(&self) -> u64 {
+        0
+    }
 
     /// Waits for what this process does itself for tasks that were left alone: it would end with the process. A server
     /// does its work by itself.

@@ -101,11 +101,24 @@ impl Backend for Proxmox {
     }
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
-        self.client.submit(&self.call(step)?).await.map_err(|error| name_privilege(step, error))
+        let submitted = self.client.submit(&self.call(step)?).await.map_err(|error| name_privilege(step, error))?;
+        match submitted {
+            // It says OK to a backup of what is elsewhere, and does nothing.
+            Submitted::Done(_) if step.action == Action::Backup => {
+                let GuestRef { vmid, node, .. } = &step.guest;
+                Err(Error::conflict(format!("guest {vmid} is not on node {node} any more: nothing was backed up"))
+                    .with_hint(Hint::Text("give the command again".into())))
+            }
+            submitted => Ok(submitted),
+        }
     }
 
     async fn send(&self, call: &Call) -> Result<Reply> {
         self.client.send(call).await
+    }
+
+    fn uploaded(&self) -> u64 {
+        self.client.uploaded()
     }
 
     async fn version(&self) -> Result<Map<String, Value>> {
@@ -232,7 +245,7 @@ impl Proxmox {
 
 /// Proxmox refuses a create without a word; there is one privilege that every create needs.
 fn name_privilege(step: &Step, error: Error) -> Error {
-    if step.action != Action::Create || error.class() != Class::Forbidden {
+    if !matches!(step.action, Action::Create | Action::Restore) || error.class() != Class::Forbidden {
         return error;
     }
     let error = match error.hints() {

@@ -4,6 +4,7 @@
 
 mod app;
 mod ask;
+mod backup;
 mod base;
 mod commands;
 mod complete;
@@ -13,6 +14,7 @@ mod error;
 mod kinds;
 #[cfg(target_os = "linux")]
 mod local;
+mod meter;
 mod print;
 mod progress;
 mod reconcile;

@@ -64,11 +64,20 @@ impl All {
 }
 
 /// Work whose log tells how far it is.
-const TELLS_PROGRESS: [Action; 6] =
-    [Action::Create, Action::Clone, Action::ConfigureInTask, Action::Migrate, Action::MoveDisk, Action::MoveVolume];
+const TELLS_PROGRESS: [Action; 8] = [
+    Action::Create,
+    Action::Clone,
+    Action::ConfigureInTask,
+    Action::Migrate,
+    Action::MoveDisk,
+    Action::MoveVolume,
+    Action::Backup,
+    Action::Restore,
+];
 
 /// Of that what takes so long that it is told in lines too, where no bar is drawn.
-const TELLS_LINES: [Action; 3] = [Action::Migrate, Action::MoveDisk, Action::MoveVolume];
+const TELLS_LINES: [Action; 5] =
+    [Action::Migrate, Action::MoveDisk, Action::MoveVolume, Action::Backup, Action::Restore];
 
 /// So often in the course of each part of it.
 const LINES: f64 = 4.0;

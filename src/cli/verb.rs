@@ -46,8 +46,6 @@ pub(crate) enum Of {
     Backends,
     /// On a cluster alone.
     Cluster,
-    /// On the backend of this host alone.
-    ThisHost,
     /// On none: they are this account's.
     Account,
 }
@@ -58,7 +56,6 @@ impl Of {
         match self {
             Self::Backends => true,
             Self::Cluster => !backend.here,
-            Self::ThisHost => backend.here,
             Self::Account => false,
         }
     }

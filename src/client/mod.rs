@@ -152,6 +152,11 @@ impl Client {
         Ok(Reply { data, total, changes, server_time: answer.server_time() })
     }
 
+    /// How much of the file of the upload that is under way was taken to be sent, in bytes.
+    pub fn uploaded(&self) -> u64 {
+        self.0.transport.uploaded()
+    }
+
     /// Makes a call and reads the answer straight into a type, without a [`Value`] in between.
     ///
     /// # Errors

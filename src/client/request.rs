@@ -2,12 +2,19 @@
 //!
 //! Pure: it makes the request and sends nothing.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use futures_util::stream::{self, Stream};
 use reqwest::{
     RequestBuilder,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
     multipart::{Form, Part},
 };
 
+use tokio::io::AsyncReadExt as _;
 use url::Url;
 
 use super::{Endpoint, auth::Credentials, path};
@@ -17,6 +24,9 @@ const PREFIX: &str = "/api2/json";
 
 /// The part of a form in which a file is uploaded.
 const FILE: &str = "filename";
+
+/// How much of a file is read at once.
+const PIECE: usize = 128 << 10;
 
 /// Stands in for an endpoint while a path is checked.
 const ANY: &str = "https://pve";
@@ -70,7 +80,12 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// [`Class::Usage`](crate::model::Class::Usage) when the file cannot be read: nothing was sent.
-    pub(super) fn with_file(&self, http: &reqwest::Client, outgoing: reqwest::Request) -> Result<reqwest::Request> {
+    pub(super) fn with_file(
+        &self,
+        http: &reqwest::Client,
+        outgoing: reqwest::Request,
+        uploaded: &Arc<AtomicU64>,
+    ) -> Result<reqwest::Request> {
         let Some(path) = &self.call.file else { return Ok(outgoing) };
         let unreadable = |error| Error::usage(format!("cannot read {}", path.display())).with_source(error);
         let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -81,7 +96,8 @@ impl<'a> Request<'a> {
         let name = self.call.params.get(FILE).unwrap_or_default().to_owned();
         let texts = self.call.params.iter().filter(|(key, _)| *key != FILE);
         let form = texts.fold(Form::new(), |form, (key, value)| form.text(key.to_owned(), value.to_owned()));
-        let body = reqwest::Body::from(tokio::fs::File::from_std(file));
+        uploaded.store(0, Ordering::Relaxed);
+        let body = reqwest::Body::wrap_stream(counted(tokio::fs::File::from_std(file), uploaded.clone()));
         let form = form.part(FILE, Part::stream_with_length(body, about.len()).file_name(name));
         let built = RequestBuilder::from_parts(http.clone(), outgoing).multipart(form).build();
         built.map_err(|error| Error::usage("this cannot be uploaded").with_source(error))
@@ -108,6 +124,17 @@ impl<'a> Request<'a> {
         }
         request
     }
+}
+
+/// A file piece by piece; what was taken of it is counted.
+fn counted(file: tokio::fs::File, uploaded: Arc<AtomicU64>) -> impl Stream<Item = std::io::Result<Vec<u8>>> {
+    stream::try_unfold((file, uploaded), |(mut file, uploaded)| async move {
+        let mut piece = vec![0; PIECE];
+        let read = file.read(&mut piece).await?;
+        piece.truncate(read);
+        uploaded.fetch_add(read as u64, Ordering::Relaxed);
+        Ok((read > 0).then_some((piece, (file, uploaded))))
+    })
 }
 
 #[cfg(test)]

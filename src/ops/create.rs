@@ -328,12 +328,12 @@ fn file_name(volid: &str) -> &str {
 }
 
 /// Whether a file is of a family: `debian-12` names `debian-12-standard_…` and not `debian-120-…`.
-fn is_of_family(file: &str, name: &str) -> bool {
+pub(super) fn is_of_family(file: &str, name: &str) -> bool {
     file.strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '_', '.']))
 }
 
 /// Sorts `…_12.10-1_…` after `…_12.7-1_…`: runs of digits count as numbers.
-fn version_key(file: &str) -> Vec<(u64, String)> {
+pub(super) fn version_key(file: &str) -> Vec<(u64, String)> {
     let mut key = Vec::new();
     let mut rest = file;
     while !rest.is_empty() {

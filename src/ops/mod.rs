@@ -5,6 +5,7 @@
 
 mod attach;
 mod away;
+mod backup;
 mod bulk;
 mod carry;
 mod checks;
@@ -16,6 +17,7 @@ mod disks;
 mod evacuate;
 mod ha;
 mod history;
+mod image;
 mod labels;
 mod locked;
 mod lost;
@@ -33,11 +35,13 @@ mod recorded;
 mod rename;
 mod request;
 mod resource;
+mod restore;
 mod resume;
 mod rules;
 mod run;
 mod snapshot;
 mod startup;
+mod stored;
 mod tags;
 mod targets;
 mod task;
@@ -52,6 +56,7 @@ use std::{
 pub use crate::model::closest;
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
 pub use away::out_of_reach;
+pub use backup::{BACKUPS, BackupPlaces, BackupRequest};
 pub use bulk::{Together, tally_of};
 pub use carry::{ImportRequest, MoveDiskRequest};
 pub use checks::{CHECKS, Check, Claims, MemoryClaim};
@@ -62,6 +67,7 @@ pub use devices::Device;
 pub use disks::Growth;
 pub use evacuate::Evacuation;
 pub use history::config_changes;
+pub use image::{IMAGES, ImageRequest, content_of_file, family_of};
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};
@@ -75,17 +81,19 @@ pub use resource::{
     FoundUse, NODE_VERBS, Naming, NodeVerb, Paths, RESOURCES, Reach, Resource, ResourceOutcome, ResourcePlan,
     ResourceRequest, SERVICE_VERBS, Scope, Sort, Tie, plain, resource,
 };
+pub use restore::RestoreRequest;
 pub use resume::ResumeRequest;
 pub use rules::{Demand, Rule, verbs_of_rules};
 pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
+pub use stored::{CONTENT, Found as FoundVolumes, Place, Stored, Within, file_of};
 pub use tags::{TagRequest, check_tag};
 pub use targets::{Resolved, Target, Which, resolve, resolve_either};
 pub use verbs::{
-    ADD, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE, MOVE_DISK,
-    POWER_VERBS, Power, PowerVerb, REASSIGN, REMOVE, RENAME, RESIZE_DISK, ROLLBACK, SNAPSHOT, TAG, TEMPLATE, UNLOCK,
-    UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb, words_of,
+    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE,
+    MOVE_DISK, POWER_VERBS, Power, PowerVerb, REASSIGN, REMOVE, RENAME, RESIZE_DISK, RESTORE, ROLLBACK, SNAPSHOT, TAG,
+    TEMPLATE, UNLOCK, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb, words_of,
 };
 
 pub use wait::{UNTIL, Until, Waited};

@@ -67,7 +67,7 @@ fn friendly_disk(key: &str, value: &str) -> Result<String> {
 /// The contract's endpoint of an action.
 fn endpoint(contract: &Contract, kind: GuestKind, action: Action) -> Result<&Endpoint> {
     let spec = action.spec();
-    let template = format!("/nodes/{{node}}/{}{}", kind.api(), spec.path);
+    let template = spec.template(kind);
     contract
         .endpoint(spec.method, &template)
         .ok_or_else(|| Error::usage(format!("the API has no {} {template}", spec.method)))

@@ -54,6 +54,8 @@ pub struct Plan {
     pub vmid_is_free_choice: bool,
     /// It is put into the guest's queue, and done by a later command.
     pub queue: bool,
+    /// Of plans that share one, one at a time is at work.
+    pub turns: Option<std::sync::Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// A configuration key that gets another value.
@@ -146,6 +148,7 @@ impl Plan {
             config_before: None,
             vmid_is_free_choice: false,
             queue: false,
+            turns: None,
         }
     }
 

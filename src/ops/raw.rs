@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::{Interrupt, Observer, Ops, RunOptions, Status, recorded::Recorded};
 use crate::{
-    client::path,
+    client::{Reply, path},
     contract::{Arguments, Contract, Route},
     model::{
-        Call, Class, Error, GuestKind, Hint, Intent, Method, NodeName, OperationId, Params, Result, Submitted, Upid,
-        Vmid,
+        Call, Class, Error, GuestKind, Hint, Intent, Method, NodeName, OperationId, Params, Result, Sent, Submitted,
+        Upid, Vmid,
     },
 };
 
@@ -220,7 +220,7 @@ impl Ops {
             Some(Err(error)) => recorded.ending(Status::Failed, Some(error), Vec::new()),
             Some(Ok(())) => {
                 let request = async {
-                    let answer = self.backend.send(call).await?.data;
+                    let answer = self.send_breakable(call, interrupt).await?.data;
                     data = Some(answer.clone());
                     Submitted::from_answer(answer)
                 };
@@ -240,6 +240,26 @@ impl Ops {
             operation: ending.operation,
             error: ending.error,
             log: ending.log,
+        }
+    }
+
+    /// Sends a call. An upload is broken off by a wish to stop as long as something of the file is left: a server drops
+    /// what it has of one that is not whole.
+    async fn send_breakable(&self, call: &Call, interrupt: &Interrupt) -> Result<Reply> {
+        let Some(file) = &call.file else { return self.backend.send(call).await };
+        let whole = std::fs::metadata(file).map_or(0, |about| about.len());
+        let broken = async {
+            interrupt.raised().await;
+            if self.backend.uploaded() >= whole {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            answered = self.backend.send(call) => answered,
+            () = broken => {
+                let text = "the upload was broken off, and the server drops what it has of it";
+                Err(Error::new(Class::Interrupted, text).with_sent(Sent::Never))
+            }
         }
     }
 

@@ -90,6 +90,11 @@ impl Ops {
         let mut plans = plans.into_iter().enumerate().peekable();
         while plans.peek().is_some() {
             let runs = plans.by_ref().take(size).map(async |(index, plan)| {
+                // Only the first wait for a turn is long: whoever has it goes through to the end of the plan's task.
+                let _turn = match plan.turns.clone() {
+                    Some(turns) => turns.lock_owned().await.into(),
+                    None => None,
+                };
                 let halted =
                     || interrupt.is_raised() || options.max_failures.is_some_and(|most| failures.load(Relaxed) > most);
                 let outcome = self.run_one(index, plan, options, observer, interrupt, &halted).await;
@@ -199,9 +204,14 @@ fn explain(error: Error, plan: &Plan, at: usize) -> Error {
     }
 }
 
+/// Whether there is a guest afterwards that was not there.
+fn makes(action: Action) -> bool {
+    matches!(action, Action::Create | Action::Clone | Action::Restore)
+}
+
 /// What the steps that went well have left behind when a later one fails.
 fn leftover(plan: &Plan, at: usize) -> Option<String> {
-    let made = plan.steps[..at].iter().any(|step| matches!(step.action, Action::Create | Action::Clone));
+    let made = plan.steps[..at].iter().any(|step| makes(step.action));
     let stopped = plan.steps[..at].iter().any(|step| step.action == Action::Stop);
     let starts = plan.steps[at..].iter().any(|step| step.action == Action::Start);
     let guest = &plan.guest;
@@ -271,8 +281,7 @@ impl Run<'_> {
 
     /// Only a received "already exists" about the very guest that a first step makes allows another number.
     fn may_take_another_vmid(&self, at: usize, error: &Error) -> bool {
-        let makes = matches!(self.plan.steps[at].action, Action::Create | Action::Clone);
-        makes
+        makes(self.plan.steps[at].action)
             && at == 0
             && self.plan.vmid_is_free_choice
             && error.class() == Class::Conflict

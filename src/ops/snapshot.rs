@@ -173,7 +173,7 @@ impl Ops {
         }
     }
 
-    fn begin(&self, words: Words, action: Action, found: &Resolved) -> Result<(Plan, GuestRef)> {
+    pub(super) fn begin(&self, words: Words, action: Action, found: &Resolved) -> Result<(Plan, GuestRef)> {
         let guest = found.guest.reference();
         self.backend().capabilities().require(guest.kind, action)?;
         Ok((Plan::new(words, found.target.clone(), guest.clone(), found.guest.name.clone()), guest))
@@ -219,12 +219,12 @@ fn changes(now: &GuestConfig, then: &GuestConfig) -> Vec<Change> {
         .collect()
 }
 
-fn refused(plan: &Plan, why: &str) -> Error {
-    Error::conflict(format!("cannot {} {}: {why}", plan.words.name, plan.label()))
+pub(super) fn refused(plan: &Plan, why: &str) -> Error {
+    Error::conflict(format!("cannot {} {}: {why}", plan.words.act(), plan.label()))
 }
 
 /// Whatever holds a guest holds its snapshots, too.
-fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
+pub(super) fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
     match config.lock() {
         None => Ok(()),
         Some(lock) => {

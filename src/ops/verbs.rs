@@ -81,6 +81,7 @@ impl Words {
         match self.name {
             "add" => "add a device to",
             "remove" => "take a device from",
+            "backup" => "back up",
             "move-disk" => "move a disk of",
             "detach" => "detach a disk of",
             "reassign" => "give away a disk of",
@@ -136,6 +137,11 @@ pub const UPDATE_SNAPSHOT: Words = Words::new("update-snapshot", "updating a sna
 pub const ROLLBACK: Words = Words::new("rollback", "rolling back", "rolled back");
 /// The verb that removes a snapshot.
 pub const DELETE_SNAPSHOT: Words = Words::new("delete-snapshot", "deleting a snapshot of", "snapshot deleted");
+
+/// The verb that makes a backup.
+pub const BACKUP: Words = Words::new("backup", "backing up", "backed up");
+/// The verb that makes a guest of a backup.
+pub const RESTORE: Words = Words::new("restore", "restoring", "restored");
 
 /// A flag of a verb that becomes a parameter of its call.
 #[derive(Debug, Clone, Copy)]
@@ -307,6 +313,8 @@ pub(super) fn names() -> Vec<&'static str> {
         UPDATE_SNAPSHOT,
         ROLLBACK,
         DELETE_SNAPSHOT,
+        BACKUP,
+        RESTORE,
     ];
     let mut names: Vec<&str> =
         others.iter().chain(POWER_VERBS.iter().map(|verb| &verb.words)).map(|words| words.name).collect();
@@ -317,7 +325,22 @@ pub(super) fn names() -> Vec<&'static str> {
 
 /// What a verb that makes a plan is called, by its name.
 pub fn words_of(name: &str, kind: GuestKind) -> Option<Words> {
-    let others = [CREATE, UPDATE, CONFIG_ROLLBACK, ADD, REMOVE, DELETE, CLONE, COPY, MIGRATE, DETACH, TAG, RENAME];
+    let others = [
+        CREATE,
+        UPDATE,
+        CONFIG_ROLLBACK,
+        ADD,
+        REMOVE,
+        DELETE,
+        CLONE,
+        COPY,
+        MIGRATE,
+        DETACH,
+        TAG,
+        RENAME,
+        BACKUP,
+        RESTORE,
+    ];
     let other = others.into_iter().find(|words| words.name == name);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.words))
 }
@@ -343,6 +366,7 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (UNLOCK, Action::Configure),
         (TEMPLATE, Action::Template),
         (RESIZE_DISK, Action::ResizeDisk),
+        (BACKUP, Action::Backup),
     ];
     let other = others.iter().find(|(words, _)| words.name == name).map(|(_, action)| *action);
     other.or_else(|| power_verb(name, kind).map(|verb| verb.action))

@@ -12,13 +12,14 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{
-    Fault, Identity, Kit, Logged, Reply, Request, Strike,
+    Fault, Identity, Kit, Logged, Reply, Request, Strike, Upload,
     auth::{self, Credentials},
     listen::Connection,
     login,
     permit::{self, permit},
     request::{self, BodyKind, LARGEST_BODY},
     response::{Answer, Envelope},
+    upload,
 };
 use crate::{
     contract::{self, APIDOC_PATH, Endpoint, Found, Permissions},
@@ -147,6 +148,9 @@ impl Target {
     }
 }
 
+/// Where the methods are that take a file.
+const UPLOAD: &str = "/upload";
+
 /// Everything between the head of a request and its answer.
 async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body, task_ends: Option<String>) -> Answer {
     let word = parts.method.as_str();
@@ -179,14 +183,19 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body, task_ends: 
     let Some(envelope) = Envelope::of(format) else {
         return Answer::text(501, &format!("no formatter for uri {}, {format}", target.path));
     };
-    let params = match read(method, parts, body).await {
-        Ok(params) => params,
+    let takes_file = found.as_ref().is_some_and(|found| found.endpoint.path.ends_with(UPLOAD));
+    let read = match upload::boundary(parts).filter(|_| takes_file) {
+        Some(boundary) => upload::read(parts, &boundary, body).await.map(|(params, upload)| (params, Some(upload))),
+        None => read(method, parts, body).await.map(|params| (params, None)),
+    };
+    let (params, upload) = match read {
+        Ok(read) => read,
         Err(answer) => return answer,
     };
     let always_gzip = found.as_ref().is_some_and(|found| found.endpoint.path == ALWAYS_GZIP);
     let has_token = matches!(Credentials::of(&parts.headers), Some(Credentials::Token(_)));
     let outcome = match found {
-        Some(found) => call(kit, found, params, (identity, has_token), task_ends).await,
+        Some(found) => call(kit, found, (params, upload), (identity, has_token), task_ends).await,
         None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
             Ok(Reply::data(ROOT_INDEX.iter().map(|name| json!({"subdir": name})).collect::<Vec<_>>()))
         }
@@ -244,7 +253,7 @@ async fn drain(body: Body) {
 async fn call(
     kit: &Kit,
     found: Found<'static>,
-    given: Params,
+    (given, upload): (Params, Option<Upload>),
     (identity, has_token): (Option<Identity>, bool),
     task_ends: Option<String>,
 ) -> Result<Reply, Fault> {
@@ -271,7 +280,9 @@ async fn call(
     match (endpoint.method, endpoint.path.as_str()) {
         (Method::Post, "/access/ticket") => login::log_in(kit, &params),
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
-        (method, template) => kit.service().handle(&Request { method, template, params, identity, task_ends }).await,
+        (method, template) => {
+            kit.service().handle(&Request { method, template, params, identity, upload, task_ends }).await
+        }
     }
 }
 

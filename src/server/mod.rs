@@ -16,12 +16,14 @@ pub(crate) mod roles;
 mod service;
 mod ticket;
 mod tls;
+mod upload;
 
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use kit::{Kit, Logged, OnRequest, Options};
 pub use listen::listen;
 pub use service::{Fault, Identity, Reply, Request, Service};
 pub use tls::Tls;
+pub use upload::Upload;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::Upload;
 use crate::model::{Method, NodeName, Params};
 
 /// Who is asking.
@@ -40,6 +41,8 @@ pub struct Request {
     pub params: Params,
     /// Who is asking; `None` on the few paths that need nobody.
     pub identity: Option<Identity>,
+    /// The file that came with it.
+    pub upload: Option<Upload>,
     /// How the task has to end that this begins, for tests: see [`FaultRule`](super::FaultRule).
     pub task_ends: Option<String>,
 }

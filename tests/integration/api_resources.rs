@@ -11,8 +11,8 @@ fn the_kinds_are_listed_with_what_backends_do() {
     exit 0
     --- stdout
     NAME        NOUN       ALIASES     VERBS
-    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,rename,add,remove,delete,snapshot,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,import-disk,tag,unlock,metrics,wait,console,logs
-    containers  container  ct,cts,lxc  list,get,describe,create,start,stop,shutdown,restart,pause,resume,update,rename,delete,snapshot,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,tag,unlock,metrics,wait
+    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,rename,add,remove,delete,snapshot,backup,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,import-disk,tag,unlock,metrics,wait,console,logs
+    containers  container  ct,cts,lxc  list,get,describe,create,start,stop,shutdown,restart,pause,resume,update,rename,delete,snapshot,backup,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,tag,unlock,metrics,wait
     ");
     assert_snapshot!(env.run("api-resources -o name"), @"
     exit 0
@@ -23,6 +23,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     operations
     nodes
     storages
+    backups
     pools
     users
     groups
@@ -48,7 +49,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     );
     assert_eq!(of("nodes")["paths"], serde_json::json!(["/nodes", "/nodes/{node}"]));
     assert_eq!(of("operations")["backends"], serde_json::json!({}));
-    assert!(!rows.as_array().unwrap().iter().any(|row| row["name"] == "images"), "they are on this host alone");
+    assert!(!rows.as_array().unwrap().iter().any(|row| row["name"] == "networks"), "they are on this host alone");
     assert_snapshot!(env.run("api-resources --backend cloud-hypervisor -o name"), @"
     exit 0
     --- stdout

@@ -86,6 +86,15 @@ fn sample(action: Action, kind: GuestKind) -> Vec<Params> {
         (Action::SnapshotDelete, _) => {
             vec![some(&[("snapname", "before")]), some(&[("snapname", "xy"), ("force", "1")])]
         }
+        (Action::Backup, _) => vec![some(&[("storage", "local"), ("mode", "stop"), ("notes-template", "a b")])],
+        (Action::Restore, GuestKind::Qemu) => {
+            vec![some(&[("archive", "local:backup/vzdump-qemu-150-2026_01_01-00_00_00.vma"), ("force", "1")])]
+        }
+        (Action::Restore, GuestKind::Lxc) => vec![some(&[
+            ("ostemplate", "local:backup/vzdump-lxc-150-2026_01_01-00_00_00.tar"),
+            ("restore", "1"),
+            ("unique", "1"),
+        ])],
     }
 }
 

@@ -85,12 +85,9 @@ fn what_cannot_be_is_said() {
     fs::write(env.path("packed.xz"), b"\xfd7zXZ\0\0\0 and so on").unwrap();
     env.write("page.qcow2", "<!DOCTYPE html><html>");
     env.write("SUMS", &format!("{}  disk.raw\n", "0".repeat(64)));
-    assert_snapshot!(env.run("--context sandbox image list"), @"
-    exit 2
-    --- stderr
-    error: images are kept on this host only; clusters do not have theirs here yet
-    hint: give `--context local` for the images of this host
-    ");
+    // Those of a cluster are in its storages.
+    assert!(env.run("--context sandbox image list").ok().stdout.contains("local:iso/debian-12"));
+    let _ = env.run("image list --storage local").exits(2).says(&["--storage is about storages of a cluster"]);
     assert_snapshot!(env.run("image pull packed.xz"), @"
     exit 2
     --- stderr

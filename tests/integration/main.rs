@@ -7,10 +7,12 @@
 mod api;
 mod api_dry_run;
 mod api_resources;
+mod backups;
 mod bulk;
 mod carried;
 mod changes;
 mod checks;
+mod cluster_images;
 mod completion;
 mod containers;
 mod contexts;

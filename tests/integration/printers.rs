@@ -65,6 +65,10 @@ const THINGS: &[Printing] = &[
     reads("token list", "tokenid"),
     reads("acl list", "ugid"),
     reads("permission list", "path"),
+    reads("image list", "volid"),
+    reads("image available", "template"),
+    reads("backup list", "volid"),
+    reads("vm backup list 100", "vmid"),
     reads("backup-job list", "id"),
     reads("replication list", "id"),
     reads("network list", "iface"),
@@ -104,6 +108,8 @@ fn made() -> Env {
         "firewall entry create 198.51.100.0/24 --ipset office",
         "firewall alias create gate --cidr 192.0.2.1",
         "firewall alias create door --cidr 192.0.2.2",
+        "backup create 100,101",
+        "vm backup create 100",
     ] {
         let _ = env.run(line).ok();
     }

@@ -19,7 +19,7 @@ use crate::{
         ui::{style, styled},
     },
     model::Result,
-    ops::{CREATE, DELETE_SNAPSHOT, Loss, Plan, Since},
+    ops::{CREATE, DELETE_SNAPSHOT, Loss, Plan, RESTORE, Since},
 };
 
 /// Prints plans instead of carrying them out.
@@ -112,6 +112,7 @@ fn ask(cx: &Cx, plans: &[&Plan]) -> Result<bool> {
     let question = match plans {
         // A create loses something only where it takes a place that is taken.
         [one] if one.words == CREATE => format!("Overwrite {}? This cannot be undone", one.guest),
+        [one] if one.words == RESTORE => format!("Overwrite {} with a backup? This cannot be undone", one.guest),
         [one] => match &one.loss {
             Some(Loss { since: Some(since), .. }) => {
                 format!("Roll {} back to snapshot {}? This cannot be undone", one.label(), since.snapshot)

@@ -20,7 +20,7 @@ use crate::{
 const CHOOSE: [&str; 5] = ["selector", "status", "node", "pool", "tag"];
 
 /// The targets, and the flags that stand in their place.
-pub(super) fn chosen_args(command: Command) -> Command {
+pub(crate) fn chosen_args(command: Command) -> Command {
     chosen(command, |arg| arg.conflicts_with("targets"))
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn pace_args() -> Vec<Arg> {
 }
 
 /// What is meant by the targets and flags.
-pub(super) struct Meant {
+pub(crate) struct Meant {
     targets: Vec<Target>,
     /// In their place.
     choice: Option<Choice>,
@@ -74,7 +74,7 @@ impl Meant {
     }
 
     /// Reads it from the command line. `none` is said where nobody is meant.
-    pub(super) fn read(matches: &ArgMatches, none: &str) -> Result<Self> {
+    pub(crate) fn read(matches: &ArgMatches, none: &str) -> Result<Self> {
         Self::of(&texts(matches, "targets"), matches, none)
     }
 
@@ -96,17 +96,17 @@ impl Meant {
     }
 
     /// Whether guests are chosen, and not named.
-    pub(super) fn is_choice(&self) -> bool {
+    pub(crate) fn is_choice(&self) -> bool {
         self.choice.is_some()
     }
 
     /// How it stands in the journal. `asks`: guests that nobody named were asked about.
-    pub(super) fn together(&self, asks: bool) -> Together {
+    pub(crate) fn together(&self, asks: bool) -> Together {
         Together { target: self.typed.clone(), asks }
     }
 
     /// Leaves templates out of what is chosen.
-    pub(super) fn without_templates(mut self) -> Self {
+    pub(crate) fn without_templates(mut self) -> Self {
         if let Some(choice) = &mut self.choice {
             choice.template = Some(false);
         }
@@ -114,7 +114,7 @@ impl Meant {
     }
 
     /// The guests. That nothing fits what is chosen is said, and no failure.
-    pub(super) async fn find(&self, cx: &Cx, session: &Session, kind: &Kind) -> Result<Vec<Resolved>> {
+    pub(crate) async fn find(&self, cx: &Cx, session: &Session, kind: &Kind) -> Result<Vec<Resolved>> {
         let Some(choice) = &self.choice else { return session.ops.find(&self.targets, kind.guest()).await };
         let found = session.ops.choose(kind.guest(), choice).await?;
         if found.is_empty() {

@@ -31,7 +31,7 @@ mod wait;
 mod watch;
 
 pub(crate) use away::Notice;
-pub(crate) use choose::{pace_args, paced};
+pub(crate) use choose::{Meant, chosen_args, pace_args, paced};
 pub(crate) use config::{UnknownFlag, typed, value_of_secret};
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
@@ -65,6 +65,7 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     }
     verbs.push(Box::new(delete::Delete));
     verbs.push(Box::new(snapshot::GROUP));
+    verbs.push(Box::new(crate::cli::backup::GROUP));
     verbs.push(Box::new(history::GROUP));
     verbs.push(Box::new(clone::Clone { starts: false }));
     verbs.push(Box::new(clone::Clone { starts: true }));

@@ -137,6 +137,19 @@ const MORE: &[(&str, Method, &str)] = &[
     ("node", Method::Post, "/nodes/{node}/services/{service}/restart"),
     ("node", Method::Post, "/nodes/{node}/services/{service}/reload"),
     ("acl", Method::Put, "/access/acl"),
+    ("backup", Method::Post, "/nodes/{node}/vzdump"),
+    ("backup", Method::Get, "/nodes/{node}/vzdump/extractconfig"),
+    ("backup", Method::Put, "/nodes/{node}/storage/{storage}/content/{volume}"),
+    ("backup", Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}"),
+    ("backup", Method::Get, "/nodes/{node}/storage/{storage}/prunebackups"),
+    ("backup", Method::Delete, "/nodes/{node}/storage/{storage}/prunebackups"),
+    ("backup", Method::Post, "/nodes/{node}/qemu"),
+    ("backup", Method::Post, "/nodes/{node}/lxc"),
+    ("image", Method::Post, "/nodes/{node}/aplinfo"),
+    ("image", Method::Get, "/nodes/{node}/query-url-metadata"),
+    ("image", Method::Post, "/nodes/{node}/storage/{storage}/download-url"),
+    ("image", Method::Post, "/nodes/{node}/storage/{storage}/upload"),
+    ("image", Method::Delete, "/nodes/{node}/storage/{storage}/content/{volume}"),
 ];
 
 /// What verbs of guests read: what follows `/nodes/{node}/{qemu|lxc}/{vmid}`.
@@ -165,7 +178,7 @@ fn methods(kind: &Kind) -> Vec<String> {
         READS.iter().for_each(|path| add(Method::Get, &format!("{base}/{{vmid}}{path}")));
         let proxmox = &BACKENDS[0];
         let done = ACTIONS.iter().filter(|spec| matches!(proxmox.support(guest, spec.action), Support::Yes));
-        done.for_each(|spec| add(spec.method, &format!("{base}{}", spec.path)));
+        done.for_each(|spec| add(spec.method, &spec.template(guest)));
     }
     // `mapping pci` is a thing of its own.
     let is_its = |of: &&Resource| {
@@ -194,7 +207,12 @@ fn without(kind: &Kind, backend: &Capabilities, verb: &str) -> Option<&'static s
         // What is in them is read through the backend, what they are is a server's.
         let ours = HERE.iter().find(|(noun, _)| *noun == kind.noun).map_or(&[][..], |(_, verbs)| *verbs);
         let is_defined = RESOURCES.iter().any(|of| of.noun == kind.noun) && !ours.contains(&verb);
-        return (backend.here && is_defined).then_some("they are defined on Proxmox VE clusters alone");
+        let is_sent = kind.noun == "image" && ["available", "upload"].contains(&verb);
+        return match backend.here {
+            true if is_defined => Some("they are defined on Proxmox VE clusters alone"),
+            true if is_sent => Some("images of this host are pulled, from addresses and files"),
+            _ => None,
+        };
     };
     let refused = |action| match backend.support(guest, action) {
         Support::Yes => None,

@@ -3,7 +3,7 @@
 //!
 //! Serves parameters of raw calls as well: a parameter is a parameter.
 
-use super::{Candidate, Request, files, sources};
+use super::{Candidate, Request, files, sources, volumes};
 use crate::{
     contract::{Endpoint, Format, Keys, Kind as Type, Schema, embedded},
     model::{GuestKind, Method},
@@ -161,12 +161,12 @@ async fn single(request: &Request, key: &str, schema: &Schema) -> Vec<Candidate>
     };
     match (format, key) {
         ("pve-node", _) | (_, "node" | "target") => sources::nodes(request).await,
-        ("pve-storage-id", _) | (_, "storage") => sources::storages(request, "").await,
+        ("pve-storage-id", _) | (_, "storage") => volumes::storages(request, "").await,
         ("pve-vmid", _) => sources::vmids(request).await,
         ("pve-poolid", _) | (_, "pool") => sources::pools(request).await,
         ("pve-volume-id" | "pve-volume-id-or-qm-path" | "pve-lxc-mp-string", _) => {
             let content = if key == "volume" { "rootdir" } else { "images" };
-            sources::volumes(request, content).await
+            volumes::volumes(request, content).await
         }
         (_, "bridge") => bridges(request).await,
         _ => Vec::new(),

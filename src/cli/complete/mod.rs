@@ -13,6 +13,7 @@ mod rules;
 mod shells;
 mod sources;
 mod things;
+mod volumes;
 
 use std::{
     collections::HashMap,

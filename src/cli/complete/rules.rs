@@ -5,7 +5,7 @@
 
 use clap::Arg;
 
-use super::{Candidate, Request, api, config, files, sources, things};
+use super::{Candidate, Request, api, config, files, sources, things, volumes};
 
 /// Where values come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(super) enum Source {
     ApiMethods,
     Explain,
     Snapshots,
+    Backups,
     Things(&'static str),
 }
 
@@ -69,6 +70,7 @@ const RULES: &[(&str, &str, Source)] = &[
     ("vm create", "template", Source::VmTemplates),
     ("container create", "template", Source::Templates),
     ("create", "vmid", Source::Nothing),
+    ("backup restore", "vmid", Source::Nothing),
     ("", "kind", Source::Kinds),
     ("snapshot create", "snapshot", Source::Nothing),
     ("", "snapshot", Source::Snapshots),
@@ -97,6 +99,10 @@ const RULES: &[(&str, &str, Source)] = &[
     ("node", "targets", Source::Nodes),
     ("", "node-name", Source::Nodes),
     ("node", "vms", Source::Vmids),
+    ("", "BACKUP", Source::Backups),
+    ("backup", "guests", Source::Vmids),
+    ("backup", "guest", Source::Vmids),
+    ("backup create", "targets", Source::Targets),
     ("", "targets", Source::Targets),
     ("", "target", Source::Targets),
     ("", "status", Source::Statuses),
@@ -159,9 +165,9 @@ impl Source {
             Self::AtFile => files::behind_at(request, &request.word).await.unwrap_or_default(),
             Self::Targets => sources::targets(request).await,
             Self::VmTemplates => sources::vm_templates(request).await,
-            Self::Templates => sources::os_templates(request).await,
+            Self::Templates => volumes::os_templates(request).await,
             Self::Nodes => sources::nodes(request).await,
-            Self::Storages => sources::storages(request, "").await,
+            Self::Storages => volumes::storages(request, "").await,
             Self::Pools => sources::pools(request).await,
             Self::Guests => things::guests(request).await,
             Self::Vmids => sources::vmids(request).await,
@@ -181,7 +187,7 @@ impl Source {
             Self::Fields => sources::fields(request),
             Self::Verbs => sources::verbs(),
             Self::Backends => sources::backends(),
-            Self::Volumes => sources::volumes(request, "images").await,
+            Self::Volumes => volumes::volumes(request, "images").await,
             Self::ConfigKeys => config::keys(request),
             Self::ConfigPairs => config::pairs(request).await,
             Self::ConfigValue => config::value(request, &request.arg, &request.word).await,
@@ -190,6 +196,7 @@ impl Source {
             Self::ApiMethods => api::methods(request),
             Self::Explain => api::explain(request),
             Self::Things(noun) => things::things(request, noun).await,
+            Self::Backups => volumes::backups(request).await,
             Self::Snapshots => api::snapshots(request).await,
         }
     }

@@ -4,13 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
-
-use super::{Candidate, Request, here, live::Row, things::things};
+use super::{Candidate, Request, here, live::Row, things::things, volumes};
 use crate::{
     backends::BACKENDS,
     cli::{app, commands::help, kinds::KINDS, print::FORMATS, verb::Kind},
-    client::path::segments,
     config::{File, RESERVED},
     journal::{Filter, Journal},
     model::{GuestKind, Tags, Upid},
@@ -96,8 +93,10 @@ pub(super) async fn targets(request: &Request) -> Vec<Candidate> {
             "node" => nodes(request).await,
             "task" => upids(request).await,
             "operation" => operations(request).await,
-            "image" => here::images(request).await,
+            "image" => [here::images(request).await, volumes::images(request).await].concat(),
             "network" if request.flag("node").is_none() => here::networks(request).await,
+            "backup" if request.verb() == "create" => vmids(request).await,
+            "backup" => volumes::backups(request).await,
             // `ha resource get`, `pool get`.
             noun => {
                 let below = request.path.get(1).map(|word| format!("{noun}-{word}"));
@@ -142,66 +141,10 @@ pub(super) async fn vm_templates(request: &Request) -> Vec<Candidate> {
     by_name_and_vmid(&guests)
 }
 
-/// The OS templates of every storage that holds some: by name, then by volume.
-pub(super) async fn os_templates(request: &Request) -> Vec<Candidate> {
-    let mut places = BTreeMap::new();
-    for row in storage_rows(request).await.iter().filter(|row| holds(row, "vztmpl")) {
-        let (storage, node) = (text(row, "storage").into_owned(), text(row, "node").into_owned());
-        if request.flag("node").is_some_and(|wanted| wanted != node) {
-            continue;
-        }
-        // A shared storage says the same on every node.
-        let key = if text(row, "shared") == "1" { String::new() } else { node.clone() };
-        places.entry((storage, key)).or_insert(node);
-    }
-    let lists = places.iter().map(async |((storage, _), node)| {
-        let path = segments(&["nodes", node, "storage", storage, "content"]);
-        request.live.list(&path, &[("content", "vztmpl")], &["volid"]).await
-    });
-    let volumes: BTreeSet<String> =
-        join_all(lists).await.iter().flatten().map(|row| text(row, "volid").into_owned()).collect();
-    let file = |volume: &str| volume.rsplit(['/', ':']).next().unwrap_or_default().to_owned();
-    let mut families = BTreeMap::new();
-    for volume in &volumes {
-        // `debian-12-standard_12.7-1_amd64.tar.zst`: up to the version, and the newest is meant.
-        if let Some((family, _)) = file(volume).split_once('_') {
-            families.insert(family.to_owned(), file(volume));
-        }
-    }
-    let families = families.into_iter().map(|(family, file)| Candidate::new(family, file));
-    families.chain(volumes.iter().map(|volume| Candidate::new(volume, ""))).collect()
-}
-
 pub(super) async fn nodes(request: &Request) -> Vec<Candidate> {
     let mut rows = request.live.list("/nodes", &[], &["node", "status"]).await;
     rows.sort_by_key(|row| text(row, "node").into_owned());
     rows.iter().map(|row| Candidate::new(text(row, "node"), text(row, "status"))).collect()
-}
-
-async fn storage_rows(request: &Request) -> Vec<Row> {
-    const FIELDS: &[&str] = &["storage", "node", "plugintype", "content", "shared"];
-    request.live.list("/cluster/resources", &[("type", "storage")], FIELDS).await
-}
-
-fn holds(row: &Row, content: &str) -> bool {
-    content.is_empty() || text(row, "content").split(',').any(|held| held == content)
-}
-
-/// The storages that hold a kind of content; all of them for none.
-pub(super) async fn storages(request: &Request, content: &str) -> Vec<Candidate> {
-    let rows = storage_rows(request).await;
-    let found: BTreeMap<_, _> = rows
-        .iter()
-        .filter(|row| holds(row, content))
-        .map(|row| (text(row, "storage"), format!("{}: {}", text(row, "plugintype"), text(row, "content"))))
-        .collect();
-    found.into_iter().map(|(storage, about)| Candidate::new(storage, about)).collect()
-}
-
-/// The beginning of a volume: a storage that holds a kind of content.
-pub(super) async fn volumes(request: &Request, content: &str) -> Vec<Candidate> {
-    let storages = storages(request, content).await;
-    storages.into_iter().map(|storage| Candidate::open(format!("{}:", storage.value), storage.about)).collect()
 }
 
 pub(super) async fn pools(request: &Request) -> Vec<Candidate> {

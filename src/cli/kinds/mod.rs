@@ -1,12 +1,12 @@
 //! The resource kinds: one small file each, one line here.
 
 mod acl;
+mod backup;
 mod cluster;
 mod container;
 mod factor;
 mod firewall;
 mod ha;
-#[cfg(target_os = "linux")]
 mod image;
 mod mapping;
 mod network;
@@ -33,6 +33,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &operation::KIND,
     &node::KIND,
     &storage::KIND,
+    &backup::KIND,
     &pool::KIND,
     &people::USER,
     &people::GROUP,
@@ -47,7 +48,6 @@ pub(crate) const KINDS: &[&Kind] = &[
     &mapping::KIND,
     &firewall::KIND,
     &cluster::KIND,
-    #[cfg(target_os = "linux")]
     &image::KIND,
     &network::KIND,
 ];

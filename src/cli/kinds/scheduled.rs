@@ -1,17 +1,18 @@
 //! `backup-job` and `replication`: what a cluster does by schedule, and doing it now.
 
 use clap::{Arg, ArgMatches};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     cli::{
+        backup::{VZDUMP, takes},
         cx::{Cx, texts},
         print::fields::{Field, How},
         resource::{View, carry_out, late, verbs},
         session::{Access, Session},
         verb::{Entry, Exit, Kind, Of},
     },
-    model::{Error, Hint, Method, Params, Result},
+    model::{Error, Hint, Method, Node, Params, Result, Vmid},
     ops::{ResourcePlan, plain, resource},
 };
 
@@ -131,11 +132,10 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
     let only = job.get("node").and_then(plain);
     let wanted = nodes.iter().filter(|node| only.as_deref().is_none_or(|only| node.node.as_str() == only));
     let up: Vec<_> = wanted.filter(|node| node.status == "online").collect();
+    let up = having_some(session, &job, up).await?;
     if up.is_empty() {
-        return Err(Error::conflict(format!("no node is up that backup-job {name} could run on")));
+        return Err(Error::conflict(format!("no node is up that has guests of backup-job {name}")));
     }
-    let known = crate::contract::embedded().endpoint(Method::Post, VZDUMP);
-    let takes = |key: &str| known.is_some_and(|endpoint| endpoint.parameters.get(key).is_some());
     let params: Params = job
         .iter()
         .filter(|(key, _)| !SCHEDULE.contains(&key.as_str()) && takes(key))
@@ -151,7 +151,14 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
     Ok(plans)
 }
 
-const VZDUMP: &str = "/nodes/{node}/vzdump";
+/// The nodes that have some of the guests that a job names: the others would say OK and do nothing.
+async fn having_some<'n>(session: &Session, job: &Map<String, Value>, nodes: Vec<&'n Node>) -> Result<Vec<&'n Node>> {
+    let Some(named) = job.get("vmid").and_then(plain).filter(|named| !named.is_empty()) else { return Ok(nodes) };
+    let guests = session.ops.guests().await?;
+    let is_named = |vmid: Vmid| named.split(',').any(|word| word.trim() == vmid.to_string());
+    let has = |node: &&Node| guests.iter().any(|guest| guest.node == node.node && is_named(guest.vmid));
+    Ok(nodes.into_iter().filter(has).collect())
+}
 
 /// A value as a parameter: a property string may come as an object.
 fn option(value: &Value) -> Option<String> {

@@ -43,6 +43,10 @@ pub(crate) enum How {
     Count,
     /// A state, with its colour.
     Status,
+    /// Its first line.
+    Line,
+    /// Of an object this part.
+    Part(&'static str),
 }
 
 /// A column.
@@ -82,6 +86,10 @@ impl How {
         let truth = |value: &Value| !matches!(plain(value).as_deref(), None | Some("0" | ""));
         match self {
             Self::Text | Self::Number | Self::Status => value.and_then(plain).unwrap_or_default(),
+            Self::Line => {
+                value.and_then(plain).and_then(|text| text.lines().next().map(str::to_owned)).unwrap_or_default()
+            }
+            Self::Part(key) => value.and_then(|value| value.get(key)).and_then(plain).unwrap_or_default(),
             Self::Size => size(whole()),
             Self::Share => percent(number()),
             Self::Uptime => whole().map_or(String::new(), uptime),

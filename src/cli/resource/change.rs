@@ -149,6 +149,9 @@ fn past(verb: &'static str) -> &'static str {
         "reboot" => "told to restart",
         "wake" => "called",
         "run" => "run",
+        "prune" => "pruned",
+        "pull" => "pulled",
+        "upload" => "uploaded",
         _ => "done",
     }
 }

@@ -9,7 +9,10 @@ pub(super) mod tls;
 mod trace;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,9 @@ pub(super) struct Options {
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How many times as long as an answer what is left of an upload may be on its way.
+const STALLED: u32 = 4;
+
 /// How an answer is read: [`Answer::read`] for the API, [`Answer::file`] for what lies beside it.
 pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 
@@ -42,6 +48,8 @@ pub(super) type Read<T> = fn(&Answer, &Call, &Endpoint) -> Result<T>;
 pub(super) struct Transport {
     wires: Wires,
     options: Options,
+    /// How much of the last file was taken to be sent.
+    uploaded: Arc<AtomicU64>,
     /// Secrets of all calls so far: a task repeats what the call that began it was given.
     sent: Mutex<Secrets>,
 }
@@ -51,7 +59,12 @@ impl Transport {
     pub(super) fn new(endpoints: Vec<Endpoint>, mut options: Options) -> Self {
         // An endpoint that swallows packets must leave time for the next one.
         options.connect_timeout = options.connect_timeout.min(options.request_timeout / 3);
-        Self { wires: Wires::new(endpoints), options, sent: Mutex::default() }
+        Self { wires: Wires::new(endpoints), options, uploaded: Arc::default(), sent: Mutex::default() }
+    }
+
+    /// How much of the file that is uploaded was taken to be sent.
+    pub(super) fn uploaded(&self) -> u64 {
+        self.uploaded.load(Ordering::Relaxed)
     }
 
     /// The endpoints in the order they were given.
@@ -120,20 +133,41 @@ impl Transport {
     ) -> Result<(T, Answer), Failure> {
         let (call, endpoint) = (request.call, &wire.endpoint);
         let http = wire.http(&self.options).map_err(Failure::lasting)?;
-        let outgoing = request.with_file(http, request.to(endpoint, credentials)).map_err(Failure::lasting)?;
+        let outgoing = request.to(endpoint, credentials);
+        let outgoing = request.with_file(http, outgoing, &self.uploaded).map_err(Failure::lasting)?;
         let mut secrets = self.secrets_so_far(call);
         credentials.add_to(&mut secrets);
         let span = trace::Exchange::begin(call, endpoint, &outgoing, &secrets);
-        let received = match timeout_at(until, receive(http, outgoing)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err((phase, error))) => Err(failure::from_reqwest(phase, error, call, endpoint)),
-            Err(_) => Err(failure::timed_out(call, endpoint)),
+        let received = tokio::select! {
+            received = timeout_at(until, receive(http, outgoing)) => received.ok(),
+            () = self.stalled(call) => None,
+        };
+        let received = match received {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err((phase, error))) => Err(failure::from_reqwest(phase, error, call, endpoint)),
+            None => Err(failure::timed_out(call, endpoint)),
         };
         let mut answer = received.inspect_err(|failure| span.failed(failure.error()))?;
         answer.hide(&secrets);
         span.answered(&answer);
         let content = read(&answer, call, endpoint).map_err(Failure::passing)?;
         Ok((content, answer))
+    }
+
+    /// Ends when nothing of an upload has moved for a while, its answer counted in; for any other call never.
+    async fn stalled(&self, call: &Call) {
+        if call.file.is_none() {
+            return std::future::pending().await;
+        }
+        let mut before = None;
+        loop {
+            let now = self.uploaded();
+            if before == Some(now) {
+                return;
+            }
+            before = Some(now);
+            sleep(self.options.request_timeout * STALLED).await;
+        }
     }
 
     /// The secrets that were sent, with those of this call.

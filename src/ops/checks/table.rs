@@ -36,6 +36,7 @@ pub const CHECKS: &[Check] = &[
             Action::Migrate,
             Action::MoveDisk,
             Action::MoveVolume,
+            Action::Restore,
         ],
         reads: &[Fact::Storages],
         judge: room,

@@ -99,6 +99,11 @@ impl ResourcePlan {
         self
     }
 
+    /// One that makes this call.
+    pub(in crate::ops) fn of_call(verb: &'static str, noun: &'static str, name: &str, call: CallPlan) -> Self {
+        Self { call: Some(call), ..Self::nothing(verb, noun, name) }
+    }
+
     /// `pool prod`.
     pub fn label(&self) -> String {
         let name = if self.name.is_empty() { self.noun.to_owned() } else { format!("{} {}", self.noun, self.name) };
@@ -142,7 +147,7 @@ impl Ops {
         let request = CallRequest::new(embedded(), method, template, params.into(), forced, None)?;
         let mut call = self.plan_call(request).await?;
         call.subject = Some(Subject { verb, kind: noun, name: name.to_owned() });
-        Ok(ResourcePlan { call: Some(call), ..ResourcePlan::nothing(verb, noun, name) })
+        Ok(ResourcePlan::of_call(verb, noun, name, call))
     }
 
     /// Plans to make one. Only where the server gives the name there may be none.

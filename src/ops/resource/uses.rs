@@ -48,6 +48,13 @@ pub struct Found {
     pub(super) way_out: &'static str,
 }
 
+impl Found {
+    /// Something that goes with a removal.
+    pub fn goes(what: impl Into<String>) -> Self {
+        Self { what: what.into(), tie: Tie::Goes, way_out: "" }
+    }
+}
+
 impl Ops {
     /// What uses a thing; and what could not be read, in words.
     pub async fn uses_of(

@@ -132,7 +132,7 @@ fn storages(context: &Context<'_>, source: &Guest) -> Vec<String> {
     volids.filter_map(|volid| Some(volid.split_once(':')?.0.to_owned())).collect()
 }
 
-fn with_new_mac(context: &mut Context<'_>, value: &str) -> String {
+pub(super) fn with_new_mac(context: &mut Context<'_>, value: &str) -> String {
     let mac = context.world.draw_mac();
     let is_mac = |text: &str| text.len() == 17 && text.matches(':').count() == 5;
     let parts = value.split(',').map(|part| match part.split_once('=') {

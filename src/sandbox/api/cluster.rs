@@ -104,7 +104,7 @@ pub(super) fn storages(context: &Context<'_>, rows: &mut Vec<Value>) {
                 "storage": name,
                 "node": node,
                 "status": if online { "available" } else { "unknown" },
-                "shared": 0,
+                "shared": u8::from(storage.is_shared()),
                 "plugintype": storage.kind,
                 "content": storage.content.join(","),
             });

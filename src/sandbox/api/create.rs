@@ -1,6 +1,7 @@
 //! Creating virtual machines and containers.
 //!
-//! The VMID is taken when the task begins; volumes and configuration come at its end. Restoring is not simulated.
+//! The VMID is taken when the task begins; volumes and configuration come at its end. Restoring is in
+//! [`restore`](super::restore).
 
 use super::{Context, Reply, Route, config};
 use crate::{
@@ -50,7 +51,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let pool = context.param("pool");
     may_create(context, vmid, pool)?;
     if context.param("archive").is_some() || context.flag("restore") {
-        return Err(Fault::die("the sandbox cannot restore backups"));
+        return super::restore::restore(context, NOT_KEYS);
     }
     if let Some(there) = context.world.guests.get(&vmid) {
         return Err(Fault::die(format!(

@@ -260,7 +260,7 @@ pub(super) fn storage_status(world: &World, node: &str, storage: &Storage) -> Ma
         "content": storage.content.join(","),
         "active": 1,
         "enabled": 1,
-        "shared": 0,
+        "shared": u8::from(storage.is_shared()),
         "total": fill.total,
         "used": fill.used,
         "avail": fill.free(),

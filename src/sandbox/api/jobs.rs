@@ -1,5 +1,5 @@
 //! What the cluster does by schedule: backup jobs and replication. They are kept and listed, and nothing runs them
-//! by itself; a backup that is asked for is a task that leaves nothing.
+//! by itself.
 //!
 //! A definition is its keys as they were given.
 
@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use super::{Context, Reply, Route};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
-    sandbox::world::{effect::Effect, guest::Guest, task::Order},
     server::Fault,
 };
 
@@ -20,7 +19,6 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/cluster/backup/{id}", backup),
     (Put, "/cluster/backup/{id}", update_backup),
     (Delete, "/cluster/backup/{id}", remove_backup),
-    (Post, "/nodes/{node}/vzdump", run_backup),
     (Get, "/cluster/replication", replications),
     (Post, "/cluster/replication", add_replication),
     (Get, "/cluster/replication/{id}", replication),
@@ -126,45 +124,6 @@ fn update_backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
     take_over(context, &mut keys);
     context.world.backup_jobs.insert(id.to_owned(), keys);
     Ok(Reply::null())
-}
-
-/// A backup of the guests on a node that are named, or of all of them.
-fn run_backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let node = context.node()?;
-    let named = context.param("vmid").map(|list| list.split([',', ';', ' ']).map(str::to_owned).collect::<Vec<_>>());
-    let out = context.param("exclude").unwrap_or_default().split([',', ';', ' ']).collect::<Vec<_>>();
-    let pool = context.param("pool");
-    let meant = |guest: &&Guest| {
-        let vmid = guest.vmid.to_string();
-        named.as_ref().is_none_or(|named| named.contains(&vmid))
-            && !out.contains(&vmid.as_str())
-            && pool.is_none_or(|pool| guest.pool.as_deref() == Some(pool))
-    };
-    let may = |vmid: u32| context.may(&format!("/vms/{vmid}"), &["VM.Backup"]);
-    let meant: Vec<(&str, u32)> =
-        context.world.guests_on(&node).filter(meant).map(|guest| (guest.word(), guest.vmid)).collect();
-    // The task finds out: it leaves a guest out of all of them, and fails over one that was named.
-    let (guests, refused): (Vec<(&str, u32)>, Vec<_>) = meant.into_iter().partition(|(_, vmid)| may(*vmid));
-    let effect = match refused.first().filter(|_| named.is_some()) {
-        Some((_, vmid)) => Effect::Fail(format!("Permission check failed (/vms/{vmid}, VM.Backup)")),
-        None => Effect::Nothing,
-    };
-    let steps = guests.iter().enumerate().map(|(at, (word, vmid))| {
-        let share = (at as f64 + 0.5) / guests.len() as f64;
-        (share, format!("INFO: Finished Backup of {word} {vmid} (00:00:01)"))
-    });
-    let script = steps.chain([(0.99, "INFO: Backup job finished successfully".to_owned())]).collect();
-    let order = Order {
-        node,
-        kind: "vzdump",
-        id: String::new(),
-        authid: context.authid(),
-        takes: 300,
-        holds: Vec::new(),
-        script,
-        effect,
-    };
-    Ok(context.begin(order))
 }
 
 /// The guest that a job is about: `100` of `100-0`.

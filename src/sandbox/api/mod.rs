@@ -3,6 +3,7 @@
 //! Parameters and the contract's permissions were checked by the kit; what the contract cannot know is checked here.
 
 mod access;
+mod backup;
 mod clone;
 mod cluster;
 mod config;
@@ -17,6 +18,7 @@ mod group;
 mod guest;
 mod ha;
 mod hardware;
+mod image;
 mod jobs;
 mod machine;
 mod migrate;
@@ -25,6 +27,7 @@ mod node;
 mod pool;
 mod power;
 mod remove;
+mod restore;
 mod snapshot;
 mod storage;
 mod task;
@@ -76,6 +79,8 @@ const TABLES: &[&[Route]] = &[
     factor::TABLE,
     hardware::TABLE,
     firewall_sets::TABLE,
+    backup::TABLE,
+    image::TABLE,
 ];
 
 /// Who answers a request.

@@ -9,7 +9,7 @@ use crate::{
     model::Method::{Delete, Get},
     sandbox::world::{
         effect::Effect,
-        node::{Storage, Volume, volume_key},
+        node::{Storage, Volume},
         seconds,
         task::Order,
     },
@@ -90,7 +90,7 @@ fn status(context: &mut Context<'_>) -> Result<Reply, Fault> {
     Ok(Reply::data(Value::from(figures::storage_status(context.world, &context.node()?, storage))))
 }
 
-fn row(volume: &Volume) -> Value {
+fn row(context: &Context<'_>, volume: &Volume) -> Value {
     let mut row = Map::new();
     row.insert("volid".into(), volume.volid.as_str().into());
     row.insert("content".into(), volume.content.as_str().into());
@@ -99,6 +99,12 @@ fn row(volume: &Volume) -> Value {
     row.insert("ctime".into(), seconds(volume.created).into());
     if let Some(vmid) = volume.vmid {
         row.insert("vmid".into(), vmid.into());
+    }
+    if let Some(archive) = context.world.archives.get(volume.key().as_str()) {
+        row.insert("subtype".into(), archive.kind.api().into());
+        row.extend(archive.notes.as_ref().map(|notes| ("notes".to_owned(), notes.as_str().into())));
+        row.extend(archive.protected.then(|| ("protected".to_owned(), 1.into())));
+    } else if volume.vmid.is_some() {
         row.insert("used".into(), (volume.size / 4).into());
         row.insert("parent".into(), volume.parent.as_deref().map_or(Value::Null, Value::from));
     }
@@ -110,6 +116,7 @@ fn row(volume: &Volume) -> Value {
 fn may_see(context: &Context<'_>, volume: &Volume) -> bool {
     match volume.vmid {
         None => true,
+        Some(_) if volume.content == "backup" => super::backup::may_use(context, volume),
         Some(vmid) => {
             context.may(&format!("/storage/{}", volume.storage()), &["Datastore.Audit", "Datastore.Allocate"])
                 || context.may(&format!("/vms/{vmid}"), &["VM.Audit", "VM.Config.Disk"])
@@ -124,7 +131,7 @@ fn content(context: &mut Context<'_>) -> Result<Reply, Fault> {
             && context.number("vmid").is_none_or(|vmid| volume.vmid.map(i64::from) == Some(vmid))
             && may_see(context, volume)
     };
-    let rows = context.world.volumes_in(&node, &storage.name).filter(wanted).map(row);
+    let rows = context.world.volumes_in(&node, &storage.name).filter(wanted).map(|volume| row(context, volume));
     Ok(Reply::data(rows.collect::<Vec<_>>()))
 }
 
@@ -135,7 +142,7 @@ fn find_volume<'c>(context: &'c Context<'_>) -> Result<&'c Volume, Fault> {
         Some(_) => name.to_owned(),
         None => format!("{}:{name}", storage.name),
     };
-    let found = context.world.volumes.get(volume_key(&node, &volid).as_str());
+    let found = context.world.volumes.get(context.world.key_of(&node, &volid).as_str());
     found.ok_or_else(|| Fault::die(format!("volume '{volid}' does not exist")))
 }
 
@@ -156,6 +163,15 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let volume = find_volume(context)?.clone();
     let path = format!("/storage/{}", volume.storage());
     match volume.vmid {
+        Some(_) if volume.content == "backup" => {
+            if !super::backup::may_use(context, &volume) {
+                return Err(Fault::forbidden(&path, "Datastore.Allocate"));
+            }
+            if context.world.archives.get(volume.key().as_str()).is_some_and(|archive| archive.protected) {
+                let (name, storage) = (volume.name(), volume.storage());
+                return Err(Fault::die(format!("cannot remove protected volume '{name}' on '{storage}'")));
+            }
+        }
         Some(vmid) => {
             if !context.may(&path, &["Datastore.Allocate"]) {
                 context.require(&path, &["Datastore.AllocateSpace"])?;
@@ -176,7 +192,7 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     }
     let owner = volume.vmid.map(|vmid| vmid.to_string()).unwrap_or_default();
     let order = Order {
-        node: volume.node.clone(),
+        node: context.node()?,
         kind: "imgdel",
         id: format!("{owner}@{}", volume.storage()),
         authid: context.authid(),

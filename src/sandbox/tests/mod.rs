@@ -1,6 +1,7 @@
 //! The sandbox asked directly, with a clock that the test sets. How it does over HTTP is tested with the kit.
 
 mod access;
+mod backups;
 mod config;
 mod guests;
 mod ha;
@@ -119,5 +120,5 @@ pub(super) fn request(method: Method, path: &str, params: &[(&str, &str)], who: 
         })
         .collect();
     all.extend(params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    Request { method, template, params: all, identity: Some(who.clone()), task_ends: None }
+    Request { method, template, params: all, identity: Some(who.clone()), upload: None, task_ends: None }
 }

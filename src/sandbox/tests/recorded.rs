@@ -214,6 +214,12 @@ fn faults_have_the_recorded_words() {
         ("DELETE missing", Method::Delete, "/pools/p1", &[]),
         ("storage update digest", Method::Put, "/storage/local", &[("digest", "00"), ("content", "images")]),
         ("destroy running", Method::Delete, "/nodes/pve1/qemu/100", &[]),
+        (
+            "upload bad name",
+            Method::Post,
+            "/nodes/pve1/storage/local/upload",
+            &[("content", "iso"), ("filename", "test.txt")],
+        ),
         ("storage missing", Method::Get, "/storage/nope", &[]),
         ("node storage missing", Method::Get, "/nodes/pve1/storage/nope/status", &[]),
         ("fw rule missing", Method::Get, "/nodes/pve1/qemu/100/firewall/rules/7", &[]),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     World,
+    backup::{Backup, Restored},
     config::Change,
     disk::growth,
     guest::{Guest, Power, missing, volid_in},
@@ -35,6 +36,14 @@ pub(crate) enum Effect {
     Config { kind: GuestKind, vmid: u32, change: Change },
     /// A volume goes.
     DeleteVolume(String),
+    /// Guests are backed up.
+    Backup(Backup),
+    /// A guest is made of an archive.
+    Restore(Restored),
+    /// A volume is there.
+    Keep(Volume),
+    /// Archives go, by key.
+    DropArchives(Vec<String>),
     /// HA is told how a guest is to be.
     TellHa { name: String, request: String, hard: bool },
     /// HA is told where a guest is to be.
@@ -106,8 +115,12 @@ impl World {
             Effect::Nothing
             | Effect::Fail(_)
             | Effect::DeleteVolume(_)
+            | Effect::Backup(_)
+            | Effect::DropArchives(_)
+            | Effect::Keep(_)
             | Effect::TellHa { .. }
             | Effect::SendByHa { .. } => Ok(()),
+            Effect::Restore(restored) => self.check_restore(restored, node),
             Effect::Config { kind, vmid, .. } => self.guest(*kind, node, *vmid).map(drop),
             Effect::Make { guest, volumes, .. } => self.check_room(node, volumes).map_err(|error| {
                 let word = guest.word();
@@ -153,7 +166,20 @@ impl World {
             Effect::Nothing => Ok(()),
             Effect::Fail(error) => Err(error),
             Effect::DeleteVolume(key) => {
-                self.volumes.remove(key.as_str());
+                self.drop_archives(&[key]);
+                Ok(())
+            }
+            Effect::DropArchives(keys) => {
+                self.drop_archives(&keys);
+                Ok(())
+            }
+            Effect::Keep(volume) => {
+                self.volumes.insert(volume.key(), volume);
+                Ok(())
+            }
+            Effect::Backup(backup) => self.finish_backup(backup),
+            Effect::Restore(restored) => {
+                self.finish_restore(restored, task);
                 Ok(())
             }
             Effect::TellHa { name, request, hard } => {
@@ -187,7 +213,10 @@ impl World {
     /// Takes back what was done when a task began: the number that was taken for a guest.
     pub(crate) fn undo(&mut self, effect: &Effect) {
         match effect {
-            Effect::Make { guest, .. } => drop(self.guests.remove(&guest.vmid)),
+            Effect::Make { guest, .. } | Effect::Restore(Restored { guest, replaces: false, .. }) => {
+                self.guests.remove(&guest.vmid);
+            }
+            Effect::Backup(backup) => self.unlock_after_backup(&backup.guests),
             Effect::Guest { vmid, act: Act::Migrate { .. }, .. } => self.stay(*vmid),
             _ => {}
         }

@@ -3,6 +3,7 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+pub(crate) mod backup;
 pub(crate) mod carry;
 pub(crate) mod config;
 pub(crate) mod copying;
@@ -26,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     access::{Grant, Group, Token, User},
+    backup::Archive,
     firewall::Firewall,
     guest::Guest,
     ha::Service,
@@ -122,6 +124,8 @@ world! {
     storages: String => Storage,
     /// By [`Volume::key`].
     volumes: String => Volume,
+    /// What backups have in them, by [`Volume::key`].
+    archives: String => Archive,
     /// By VMID.
     guests: u32 => Guest,
     /// By name.

@@ -154,7 +154,7 @@ impl World {
 
     /// The volumes of a storage on a node.
     pub(crate) fn volumes_in<'a>(&'a self, node: &str, storage: &str) -> impl Iterator<Item = &'a Volume> + use<'a> {
-        let prefix = volume_key(node, &format!("{storage}:"));
+        let prefix = volume_key(self.home(node, storage), &format!("{storage}:"));
         self.volumes.from(prefix.clone(), move |key| key.starts_with(&prefix))
     }
 

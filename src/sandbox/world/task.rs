@@ -178,8 +178,8 @@ impl World {
                 Ok(()) => warned.unwrap_or_else(|| "OK".to_owned()),
                 Err(error) => {
                     self.undo(&effect);
-                    // What was to fail from the beginning tells why.
-                    if !matches!(effect, Effect::Fail(_)) {
+                    // What a backup did of its work, and what was to fail from the beginning, stands in the log.
+                    if !matches!(effect, Effect::Backup(_) | Effect::Fail(_)) {
                         task.script.clear();
                     }
                     error

@@ -244,6 +244,8 @@ impl Local {
             Action::Snapshot => "qmsnapshot",
             Action::Rollback => "qmrollback",
             Action::SnapshotDelete => "qmdelsnapshot",
+            Action::Backup => "vzdump",
+            Action::Restore => "qmrestore",
         })
     }
 
@@ -287,9 +289,13 @@ impl Local {
             Action::Template if vm.settings.is_on("template") && !before.is_on("template") => Ok(()),
             Action::Template => self.make_template(&vm, sight, job).await,
             Action::ResizeDisk => self.resize_disk(&vm, before, sight, &step.params, job).await,
-            Action::Create | Action::SnapshotUpdate | Action::Migrate | Action::MoveDisk | Action::MoveVolume => {
-                Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action)))
-            }
+            Action::Create
+            | Action::SnapshotUpdate
+            | Action::Migrate
+            | Action::MoveDisk
+            | Action::MoveVolume
+            | Action::Backup
+            | Action::Restore => Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action))),
         }
     }
 }

@@ -24,6 +24,12 @@ const fn container(action: Action) -> (GuestKind, Action, Support) {
     (GuestKind::Lxc, action, NO_CONTAINERS)
 }
 
+/// `vzdump` and its archives are Proxmox's.
+const NO_BACKUPS: Support = Support::No {
+    reason: "backups (vzdump) are made by Proxmox, and this host is none",
+    instead: "keep a copy: `pvectl vm snapshot create`, or a full `pvectl vm clone`",
+};
+
 /// What every host with Cloud Hypervisor can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     backend: "cloud-hypervisor",
@@ -49,6 +55,10 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         container(Action::SnapshotUpdate),
         container(Action::Rollback),
         container(Action::SnapshotDelete),
+        container(Action::Backup),
+        container(Action::Restore),
+        (GuestKind::Qemu, Action::Backup, NO_BACKUPS),
+        (GuestKind::Qemu, Action::Restore, NO_BACKUPS),
         container(Action::Migrate),
         container(Action::MoveDisk),
         container(Action::MoveVolume),

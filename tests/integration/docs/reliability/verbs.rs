@@ -61,6 +61,12 @@ const SET: &[&str] = &[EMPTY_SET[0], "firewall entry create 192.0.2.0/24 --ipset
 const ALIAS: &[&str] = &["firewall alias create made --cidr 192.0.2.1"];
 const NETWORK: &[&str] = &["network create vmbr1 --node pve1 --type bridge"];
 
+// A backup, and its name.
+const VM_BACKUP: &[&str] = &["vm backup create 101", "vm backup list 101 -o name"];
+const CT_BACKUP: &[&str] = &["container backup create 111", "container backup list 111 -o name"];
+const TWO_BACKUPS: &[&str] = &["vm backup create 101", "vm backup create 101"];
+const TWO_OF_A_CT: &[&str] = &["container backup create 111", "container backup create 111"];
+
 pub(super) static VERBS: &[Verb] = &[
     verb("vm create", "vm create --vmid 150 --name made --node pve1"),
     verb("vm create", "vm create --vmid 150 --name made --node pve1 --start").with("--start"),
@@ -86,6 +92,11 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm config rollback", "vm config rollback 101 --before 1 --confirm").after(&["vm update 101 --cores 4"]),
     verb("vm clone", "vm clone 9000 made --vmid 150"),
     verb("vm cp", "vm cp 103"),
+    Verb { abreast: true, ..verb("vm backup create", "vm backup create 101") },
+    verb("vm backup update", "vm backup update {upid} --notes told").after(VM_BACKUP),
+    verb("vm backup delete", "vm backup delete {upid} --confirm").after(VM_BACKUP),
+    verb("vm backup prune", "vm backup prune 101 --keep-last 1 --confirm").after(TWO_BACKUPS),
+    verb("vm backup restore", "vm backup restore {upid} --vmid 150").after(VM_BACKUP),
     verb("vm migrate", "vm migrate 103 pve1"),
     verb("vm migrate", "vm migrate 100 pve2 --with-local-disks").with("--with-local-disks"),
     verb("vm move-disk", "vm move-disk 103 scsi0 fast").after(FAST),
@@ -120,6 +131,11 @@ pub(super) static VERBS: &[Verb] = &[
         .after(&["container update 111 --cores 4"]),
     verb("container clone", "container clone 111 made --vmid 150"),
     verb("container cp", "container cp 111"),
+    Verb { abreast: true, ..verb("container backup create", "container backup create 111") },
+    verb("container backup update", "container backup update {upid} --notes told").after(CT_BACKUP),
+    verb("container backup delete", "container backup delete {upid} --confirm").after(CT_BACKUP),
+    verb("container backup prune", "container backup prune 111 --keep-last 1 --confirm").after(TWO_OF_A_CT),
+    verb("container backup restore", "container backup restore {upid} --vmid 150").after(CT_BACKUP),
     verb("container migrate", "container migrate 111 pve1"),
     verb("container move-disk", "container move-disk 111 rootfs fast").after(FAST),
     verb("container detach", "container detach 111 mp0").after(&["container update 111 --mp0 local-lvm:4,mp=/srv"]),
@@ -132,6 +148,14 @@ pub(super) static VERBS: &[Verb] = &[
     verb("storage create", "storage create made --type dir --path /srv/made --content images"),
     verb("storage update", "storage update local-lvm --nodes pve1"),
     verb("storage delete", "storage delete local-lvm --confirm"),
+    Verb { abreast: true, ..verb("backup create", "backup create 101") },
+    verb("backup update", "backup update {upid} --notes told").after(VM_BACKUP),
+    verb("backup delete", "backup delete {upid} --confirm").after(VM_BACKUP),
+    verb("backup prune", "backup prune 101 --keep-last 1 --confirm").after(TWO_BACKUPS),
+    verb("backup restore", "backup restore {upid} --vmid 150").after(VM_BACKUP),
+    verb("image pull", "image pull debian-13-standard --node pve1"),
+    verb("image upload", "image upload /etc/passwd --name made.iso --node pve1"),
+    verb("image delete", "image delete local:iso/debian-12.7.0-amd64-netinst.iso --node pve1 --confirm"),
     verb("pool create", "pool create made"),
     verb("pool update", "pool update prod --comment other"),
     verb("pool delete", "pool delete made --confirm").after(&["pool create made"]),
@@ -264,6 +288,7 @@ pub(super) const READS: &[&str] = &[
     "usb",
     "updates",
     "versions",
+    "available",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
@@ -278,7 +303,6 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("vm console", HERE),
     ("vm unlock", ROOT),
     ("container unlock", ROOT),
-    ("image", HERE),
     ("host", HERE),
     ("check", HERE),
     ("queue", HERE),

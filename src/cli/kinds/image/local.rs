@@ -1,19 +1,10 @@
-//! `image`: disk images of this host, from which local VMs are made.
+//! Images of this host, from which local VMs are made.
 //!
 //! Works on files; no VM and no server of ours is needed.
 
-use std::{
-    io::Write,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io::Write, path::Path, sync::Arc};
 
-use clap::{Arg, ArgAction, ArgMatches};
-use indicatif::{HumanBytes, ProgressBar};
+use clap::ArgMatches;
 use serde::Serialize;
 
 use crate::{
@@ -22,28 +13,16 @@ use crate::{
         base::require_somebody_to_confirm,
         cx::{Cx, flag, text, texts},
         local,
+        meter::Meter,
         print::{
-            self, Column, Row, Shape, headings,
+            self, Column, Row, Shape,
             human::{ago, size},
         },
-        progress::{bar, show_share},
         session::Access,
-        ui::{Ui, style, styled},
-        verb::{Entry, Exit, Kind, Of, switch, value},
+        ui::{style, styled},
+        verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-};
-
-pub(super) const KIND: Kind = Kind {
-    noun: "image",
-    plural: "images",
-    aliases: &["img"],
-    about: "Disk images of this host, from which local VMs are made",
-    guest: None,
-    paths: &[],
-    of: Of::ThisHost,
-    columns: headings::<ImageRow>,
-    verbs: || vec![Box::new(LIST), Box::new(GET), Box::new(PULL), Box::new(DELETE)],
 };
 
 /// An image as a row.
@@ -79,10 +58,7 @@ fn row(image: Image) -> ImageRow {
 
 /// The store of this host, and how output looks.
 fn store(cx: &Cx, access: Access) -> Result<(Images, print::Style)> {
-    let style = local::style_here(cx, access, || {
-        Error::usage("images are kept on this host only; clusters do not have theirs here yet")
-            .with_hint(Hint::Text("give `--context local` for the images of this host".into()))
-    })?;
+    let style = local::style_here(cx, access, || Error::usage("this is not the context of this host"))?;
     Ok((Images::new(cx.paths()?.images()), style))
 }
 
@@ -95,36 +71,11 @@ fn users(cx: &Cx) -> impl Fn(&Path) -> Result<Vec<String>> + Sync {
     }
 }
 
-const LIST: Entry = Entry {
-    name: "list",
-    about: "List the images of this host",
-    examples: &["pvectl --context local image list", "pvectl --context local image list --sort-by size -o wide"],
-    args: |command| command.visible_alias("ls"),
-    run: |cx, _| Box::pin(async { list(cx) }),
-};
-
-fn list(cx: &Cx) -> Result<Exit> {
+pub(super) fn list(cx: &Cx) -> Result<Exit> {
     let (images, style) = store(cx, Access::Read)?;
     let mut rows: Vec<ImageRow> = images.list()?.into_iter().map(row).collect();
     print::list(&cx.ui, &style, &mut rows)?;
     Ok(0)
-}
-
-const GET: Entry = Entry {
-    name: "get",
-    about: "Show single images",
-    examples: &["pvectl --context local image get debian-12 -o yaml"],
-    args: |command| command.arg(names_arg()),
-    run: |cx, matches| Box::pin(async { get(cx, matches) }),
-};
-
-fn names_arg() -> Arg {
-    Arg::new("targets")
-        .value_name("NAME")
-        .required(true)
-        .num_args(1..)
-        .action(ArgAction::Append)
-        .help("Names of images")
 }
 
 /// The images that were named, each once.
@@ -140,7 +91,7 @@ fn named(images: &Images, matches: &ArgMatches) -> Result<Vec<Image>> {
     names.iter().map(|name| images.get(name)).collect()
 }
 
-fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let (images, style) = store(cx, Access::Read)?;
     let mut rows: Vec<ImageRow> = named(&images, matches)?.into_iter().map(row).collect();
     match rows.as_slice() {
@@ -150,32 +101,7 @@ fn get(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     Ok(0)
 }
 
-const PULL: Entry = Entry {
-    name: "pull",
-    about: "Put an image into the store: a raw or qcow2 file, plain or packed with gzip, from a server or this host",
-    examples: &[
-        "pvectl --context local image pull https://cloud.example.org/debian-12.qcow2 --name debian-12",
-        "pvectl --context local image pull https://cloud.example.org/noble.img --sha256 https://cloud.example.org/SHA256SUMS",
-        "pvectl --context local image pull ./disk.raw --name golden --overwrite",
-    ],
-    args: |command| {
-        let sum = "What its SHA-256 must be: 64 hex digits, or the address or path of a list such as SHA256SUMS";
-        command
-            .arg(
-                Arg::new("source")
-                    .value_name("URL|FILE")
-                    .required(true)
-                    .help("An http or https address, or a file's path"),
-            )
-            .arg(value("name", "NAME", "What it is called here; else its file's name without the ending"))
-            .arg(value("sha256", "SUM|LIST", sum))
-            .arg(value("format", "FORMAT", "Refuse it unless it is raw, or qcow2"))
-            .arg(switch("overwrite", "Replace an image of this name"))
-    },
-    run: |cx, matches| Box::pin(pull(cx, matches)),
-};
-
-async fn pull(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) async fn pull(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let (images, style) = store(cx, Access::Write)?;
     if cx.switches.no_wait {
         return Err(Error::usage("--no-wait: an image is fetched by this very command, and nobody else would go on")
@@ -205,67 +131,17 @@ async fn pull(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     Ok(0)
 }
 
-/// A bar on a terminal, a line at the beginning elsewhere.
-struct Meter {
-    ui: Arc<Ui>,
-    what: String,
-    bar: Option<ProgressBar>,
-    began_at: AtomicU64,
-}
-
-/// No place was told yet.
-const NOWHERE: u64 = u64::MAX;
-
-impl Meter {
-    fn new(ui: Arc<Ui>, what: String) -> Self {
-        let bar = ui.draws().then(|| bar(&ui));
-        match &bar {
-            Some(bar) => bar.set_message(what.clone()),
-            None => ui.say(&what),
-        }
-        Self { ui, what, bar, began_at: AtomicU64::new(NOWHERE) }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-            self.ui.bars().remove(bar);
-        }
-    }
-}
-
 impl Watch for Meter {
     fn moved(&self, done: u64, total: Option<u64>) {
-        let Some(bar) = &self.bar else { return };
-        // What an earlier pull brought does not count for the speed.
-        let _ = self.began_at.compare_exchange(NOWHERE, done, Ordering::Relaxed, Ordering::Relaxed);
-        let fresh = done.saturating_sub(self.began_at.load(Ordering::Relaxed));
-        let seconds = bar.elapsed().max(Duration::from_millis(100)).as_secs_f64();
-        let speed = HumanBytes((fresh as f64 / seconds) as u64);
-        let of = total.map_or(String::new(), |total| format!(" of {}", HumanBytes(total)));
-        bar.set_message(format!("{}  {}{of}, {speed}/s", self.what, HumanBytes(done)));
-        if let Some(total) = total.filter(|total| *total > 0) {
-            show_share(bar, done as f64 / total as f64);
-        }
+        self.show(done, total);
     }
 
     fn say(&self, text: &str) {
-        self.ui.say(format_args!("{}: {text}", self.what));
+        self.tell(text);
     }
 }
 
-const DELETE: Entry = Entry {
-    name: "delete",
-    about: "Delete images; shows what will be lost and asks",
-    examples: &[
-        "pvectl --context local image delete debian-12",
-        "pvectl --context local image delete old older --confirm",
-    ],
-    args: |command| command.arg(names_arg()),
-    run: |cx, matches| Box::pin(async { delete(cx, matches) }),
-};
-
-fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
+pub(super) fn delete(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     require_somebody_to_confirm(cx)?;
     let (images, style) = store(cx, Access::Write)?;
     let found = named(&images, matches)?;
