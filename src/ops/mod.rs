@@ -16,6 +16,7 @@ mod disks;
 mod evacuate;
 mod ha;
 mod history;
+mod inside;
 mod labels;
 mod locked;
 mod lost;
@@ -62,6 +63,10 @@ pub use devices::Device;
 pub use disks::Growth;
 pub use evacuate::Evacuation;
 pub use history::config_changes;
+pub use inside::{
+    Address, Addresses, CLOUDINIT, EXEC, ExecRequest, Executed, FILE_WRITE, FREEZE, Origin, SENDKEY, SET_PASSWORD,
+    THAW, TRIM, no_address,
+};
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};

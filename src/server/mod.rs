@@ -15,12 +15,14 @@ mod response;
 mod service;
 mod ticket;
 mod tls;
+mod websocket;
 
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use kit::{Kit, Logged, OnRequest, Options};
 pub use listen::listen;
 pub use service::{Fault, Identity, Reply, Request, Service};
 pub use tls::Tls;
+pub use websocket::{Heard, Peer};
 
 #[cfg(test)]
 mod tests;

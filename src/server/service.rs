@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::Peer;
 use crate::model::{Method, NodeName, Params};
 
 /// Who is asking.
@@ -139,4 +140,13 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// The fault goes to the caller as a real server would send it.
     fn handle(&self, request: &Request) -> Result<Reply, Fault>;
+
+    /// Who answers on a websocket, once [`handle`](Self::handle) has allowed it.
+    ///
+    /// # Errors
+    /// As there.
+    fn websocket(&self, request: &Request) -> Result<Box<dyn Peer>, Fault> {
+        let message = format!("Method '{} {}' not implemented", request.method, request.template);
+        Err(Fault { status: 501, ..Fault::die(message) })
+    }
 }

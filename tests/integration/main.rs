@@ -11,7 +11,10 @@ mod bulk;
 mod carried;
 mod changes;
 mod checks;
+mod cloudinit;
 mod completion;
+#[cfg(target_os = "linux")]
+mod consoles;
 mod containers;
 mod contexts;
 mod contract;
@@ -32,6 +35,7 @@ mod house;
 #[cfg(target_os = "linux")]
 mod images;
 mod input;
+mod inside;
 mod journal;
 mod keys;
 mod kinds;

@@ -286,6 +286,7 @@ impl World {
 
     fn destroy(&mut self, vmid: u32, unreferenced: bool, purge: bool) {
         let Some(guest) = self.guests.remove(&vmid) else { return };
+        self.agents.remove(&vmid);
         if purge {
             self.purge(guest.kind, vmid);
         }

@@ -3,6 +3,7 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+pub(crate) mod agent;
 pub(crate) mod carry;
 pub(crate) mod config;
 pub(crate) mod copying;
@@ -17,6 +18,7 @@ pub(crate) mod roles;
 mod snapshot;
 mod table;
 pub(crate) mod task;
+pub(crate) mod terminal;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     access::{Grant, Group, Token, User},
+    agent::Agent,
     guest::Guest,
     ha::Service,
     node::{Node, Pool, Storage, Volume},
@@ -121,6 +124,8 @@ world! {
     volumes: String => Volume,
     /// By VMID.
     guests: u32 => Guest,
+    /// By VMID.
+    agents: u32 => Agent,
     /// By name.
     pools: String => Pool,
     /// Tasks whose end has not been settled, by UPID.

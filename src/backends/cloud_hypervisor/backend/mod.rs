@@ -226,7 +226,18 @@ impl Local {
     /// The type of the task that an action is on Proxmox; `None` for the one that is answered at once.
     fn task_type(action: Action) -> Option<&'static str> {
         Some(match action {
-            Action::SnapshotUpdate | Action::Migrate | Action::MoveDisk | Action::MoveVolume => return None,
+            Action::SnapshotUpdate
+            | Action::Migrate
+            | Action::MoveDisk
+            | Action::MoveVolume
+            | Action::AgentExec
+            | Action::AgentWrite
+            | Action::AgentFreeze
+            | Action::AgentThaw
+            | Action::AgentTrim
+            | Action::AgentPassword
+            | Action::SendKey
+            | Action::CloudInit => return None,
             Action::Create => "qmcreate",
             Action::Clone => "qmclone",
             Action::Configure | Action::ConfigureInTask => "qmconfig",
@@ -287,9 +298,19 @@ impl Local {
             Action::Template if vm.settings.is_on("template") && !before.is_on("template") => Ok(()),
             Action::Template => self.make_template(&vm, sight, job).await,
             Action::ResizeDisk => self.resize_disk(&vm, before, sight, &step.params, job).await,
-            Action::Create | Action::SnapshotUpdate | Action::Migrate | Action::MoveDisk | Action::MoveVolume => {
-                Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action)))
-            }
+            Action::Create
+            | Action::SnapshotUpdate
+            | Action::Migrate
+            | Action::MoveDisk
+            | Action::MoveVolume
+            | Action::AgentExec
+            | Action::AgentWrite
+            | Action::AgentFreeze
+            | Action::AgentThaw
+            | Action::AgentTrim
+            | Action::AgentPassword
+            | Action::SendKey
+            | Action::CloudInit => Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action))),
         }
     }
 }
