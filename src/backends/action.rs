@@ -55,6 +55,22 @@ pub enum Action {
     MoveDisk,
     /// The same with a container's volume.
     MoveVolume,
+    /// Run a program in a guest, by its agent.
+    AgentExec,
+    /// Write a file in a guest, by its agent.
+    AgentWrite,
+    /// Hold the file systems of a guest still.
+    AgentFreeze,
+    /// Let them go on.
+    AgentThaw,
+    /// Give back what the file systems of a guest do not use.
+    AgentTrim,
+    /// Set a user's password in a guest.
+    AgentPassword,
+    /// Press keys.
+    SendKey,
+    /// Make the cloud-init drive anew.
+    CloudInit,
 }
 
 /// How an action is spelt in the API: one row of [`ACTIONS`].
@@ -110,6 +126,14 @@ pub const ACTIONS: &[ActionSpec] = &[
     power(Action::Migrate, "/{vmid}/migrate"),
     power(Action::MoveDisk, "/{vmid}/move_disk"),
     power(Action::MoveVolume, "/{vmid}/move_volume"),
+    power(Action::AgentExec, "/{vmid}/agent/exec"),
+    power(Action::AgentWrite, "/{vmid}/agent/file-write"),
+    power(Action::AgentFreeze, "/{vmid}/agent/fsfreeze-freeze"),
+    power(Action::AgentThaw, "/{vmid}/agent/fsfreeze-thaw"),
+    power(Action::AgentTrim, "/{vmid}/agent/fstrim"),
+    power(Action::AgentPassword, "/{vmid}/agent/set-user-password"),
+    plain(Action::SendKey, Method::Put, "/{vmid}/sendkey"),
+    plain(Action::CloudInit, Method::Put, "/{vmid}/cloudinit"),
 ];
 
 impl ActionSpec {
@@ -216,6 +240,14 @@ mod tests {
             Migrate,
             MoveDisk,
             MoveVolume,
+            AgentExec,
+            AgentWrite,
+            AgentFreeze,
+            AgentThaw,
+            AgentTrim,
+            AgentPassword,
+            SendKey,
+            CloudInit,
         ] {
             assert_eq!(action.spec().action, action);
         }

@@ -9,7 +9,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::mpsc::UnboundedSender,
+};
 
 /// What a console is made over.
 trait Line: AsyncRead + AsyncWrite + Send {}
@@ -21,6 +24,8 @@ impl<T: AsyncRead + AsyncWrite + Send> Line for T {}
 pub struct Console {
     unread: Vec<u8>,
     line: Pin<Box<dyn Line>>,
+    /// Where the size of the terminal goes, if anybody over there wants to know.
+    resize: Option<UnboundedSender<(u16, u16)>>,
     /// Goes with the console; whoever serves the other end notices.
     _hold: Box<dyn Any + Send>,
 }
@@ -28,7 +33,26 @@ pub struct Console {
 impl Console {
     /// A console over a line. `unread` is what the guest said before; `hold` is dropped with the console.
     pub fn new(unread: Vec<u8>, line: impl AsyncRead + AsyncWrite + Send + 'static, hold: impl Any + Send) -> Self {
-        Self { unread, line: Box::pin(line), _hold: Box::new(hold) }
+        Self { unread, line: Box::pin(line), resize: None, _hold: Box::new(hold) }
+    }
+
+    /// The same for one that wants to know how large the terminal is: columns, then rows.
+    #[must_use]
+    pub fn with_resize(self, resize: UnboundedSender<(u16, u16)>) -> Self {
+        Self { resize: Some(resize), ..self }
+    }
+
+    /// Says how large the terminal is.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        if let Some(resize) = &self.resize {
+            // A line that is closed notices by itself.
+            let _ = resize.send((columns, rows));
+        }
+    }
+
+    /// Whether the other end is somebody else's program, which may end while the guest goes on.
+    pub fn is_remote(&self) -> bool {
+        self.resize.is_some()
     }
 
     /// What the guest said since somebody last listened, oldest first. It is not part of what is read.

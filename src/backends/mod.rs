@@ -4,10 +4,12 @@
 //! in which order steps go and what is checked before is in `ops`.
 
 mod action;
+pub(crate) mod agent;
 #[cfg(all(feature = "local", target_os = "linux"))]
 pub mod cloud_hypervisor;
 mod console;
 mod proxmox;
+pub(crate) mod term;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,6 +17,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
+pub use agent::Executed;
 pub use console::{Console, LogOf, LogReader, LogRequest};
 pub use proxmox::Proxmox;
 
@@ -237,6 +240,14 @@ pub trait Backend: TaskSource {
     /// somebody else is at it.
     async fn console(&self, _guest: &GuestRef) -> Result<Console> {
         Err(not_here("console", self.capabilities()))
+    }
+
+    /// A line to a node's console.
+    ///
+    /// # Errors
+    /// As [`console`](Self::console).
+    async fn node_console(&self, _node: &NodeName) -> Result<Console> {
+        Err(Error::usage("nodes with consoles are those of Proxmox VE clusters"))
     }
 
     /// A guest's log.

@@ -7,13 +7,13 @@ use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Action, Backend, Capabilities, Step, Support, TaskQuery};
+use super::{Action, Backend, Capabilities, Console, Step, Support, TaskQuery, agent, term};
 use crate::{
-    client::{Client, Reply, TaskFilter, TaskList},
+    client::{Client, Reply, TaskFilter, TaskList, path},
     model::{
         Away, Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node,
-        NodeName, Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe, Upid, Vmid, Volume,
-        node_status,
+        NodeName, Pending, Result, Sent, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe, Upid, Vmid,
+        Volume, node_status,
     },
     tasks::TaskSource,
 };
@@ -54,13 +54,31 @@ const EXCEPTIONS: &[(GuestKind, Action, Support)] = &[
         Action::MoveVolume,
         Support::No { reason: "VMs have disks, and no volumes of their own", instead: "move the disk" },
     ),
+    no_agent(Action::AgentExec),
+    no_agent(Action::AgentWrite),
+    no_agent(Action::AgentFreeze),
+    no_agent(Action::AgentThaw),
+    no_agent(Action::AgentTrim),
+    no_agent(Action::AgentPassword),
+    (
+        GuestKind::Lxc,
+        Action::SendKey,
+        Support::No { reason: "containers have no keyboard", instead: "use `pvectl container console`" },
+    ),
+    (
+        GuestKind::Lxc,
+        Action::CloudInit,
+        Support::No { reason: "containers have no cloud-init", instead: "set its network and keys as keys of its own" },
+    ),
 ];
 
+const fn no_agent(action: Action) -> (GuestKind, Action, Support) {
+    let reason = "containers have no guest agent";
+    (GuestKind::Lxc, action, Support::No { reason, instead: "use `pvectl container ssh`, or `pct exec` on its node" })
+}
+
 /// What is only there for VMs of this host yet.
-const ABSENT: &[(&str, &str)] = &[
-    ("console", "consoles of guests are only there for VMs of this host, not on proxmox yet"),
-    ("logs", "logs of guests are only there for VMs of this host: Proxmox keeps none"),
-];
+const ABSENT: &[(&str, &str)] = &[("logs", "logs of guests are only there for VMs of this host: Proxmox keeps none")];
 
 /// A Proxmox VE cluster.
 #[derive(Clone)]
@@ -101,8 +119,12 @@ impl Backend for Proxmox {
     }
 
     async fn submit(&self, step: &Step) -> Result<Submitted> {
-        let submitted = self.client.submit(&self.call(step)?).await.map_err(|error| name_privilege(step, error))?;
-        match submitted {
+        let call = self.call(step)?;
+        let submitted = self.client.submit(&call).await.map_err(|error| name_privilege(step, error));
+        if call.path.contains("/agent/") {
+            return self.inside(step, submitted).await.map_err(|error| agent::explain(error, step.guest.vmid));
+        }
+        match submitted? {
             // It says OK to a backup of what is elsewhere, and does nothing.
             Submitted::Done(_) if step.action == Action::Backup => {
                 let GuestRef { vmid, node, .. } = &step.guest;
@@ -159,6 +181,31 @@ impl Backend for Proxmox {
         self.client.snapshot_config(guest, snapshot).await
     }
 
+    async fn console(&self, guest: &GuestRef) -> Result<Console> {
+        let status = self.client.guest_status(guest).await?;
+        if status.get("status").and_then(Value::as_str) == Some("stopped") {
+            let error = Error::conflict(format!("{guest} is not running, so its console says nothing"));
+            return Err(error.with_hint(Hint::Text(format!("pvectl {} start {}", guest.kind.noun(), guest.vmid))));
+        }
+        let config = self.client.guest_config(guest, ConfigView::Current).await?;
+        let is_serial = |key: &String| key.strip_prefix("serial").is_some_and(|rest| rest.parse::<u8>().is_ok());
+        if guest.kind == GuestKind::Qemu && !config.0.keys().any(is_serial) {
+            let vmid = guest.vmid;
+            return Err(Error::conflict(format!("{guest} has no serial port, and so no console in a terminal"))
+                .with_hint(Hint::Text(format!(
+                    "pvectl vm update {vmid} --serial0 socket, then stop and start it; its system has to use it too \
+                     (console=ttyS0)"
+                )))
+                .with_hint(Hint::Text(format!("its screen: pvectl vm vnc {vmid}"))));
+        }
+        let vmid = guest.vmid.to_string();
+        term::console(&self.client, &path::segments(&["nodes", guest.node.as_str(), guest.kind.api(), &vmid])).await
+    }
+
+    async fn node_console(&self, node: &NodeName) -> Result<Console> {
+        term::console(&self.client, &path::segments(&["nodes", node.as_str()])).await
+    }
+
     async fn nodes(&self) -> Result<Vec<Node>> {
         self.client.nodes().await
     }
@@ -201,6 +248,20 @@ impl Backend for Proxmox {
 }
 
 impl Proxmox {
+    /// What a guest's agent made of a step.
+    async fn inside(&self, step: &Step, submitted: Result<Submitted>) -> Result<Submitted> {
+        let submitted = submitted?;
+        if let Submitted::Done(data) = &submitted {
+            if let Some(error) = agent::complaint(data) {
+                return Err(error.with_sent(Sent::Answered));
+            }
+            if step.action == Action::AgentExec {
+                agent::to_its_end(&self.client, &step.guest, data).await?;
+            }
+        }
+        Ok(submitted)
+    }
+
     /// Tasks, the newest first. `lost` says whether it goes on without a node that does not answer.
     async fn tasks_and(
         &self,

@@ -136,6 +136,13 @@ impl Ui {
         }
     }
 
+    /// The same to stderr: what somebody else said there.
+    pub(crate) fn raw_err(&self, bytes: &[u8]) {
+        let mut err = io::stderr().lock();
+        // There is nobody left to tell that stderr cannot be written.
+        let _ = err.write_all(bytes).and_then(|()| err.flush());
+    }
+
     /// Says something on stderr, unless `--quiet`.
     pub(crate) fn say(&self, text: impl Display) {
         if !self.quiet {

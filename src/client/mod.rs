@@ -20,6 +20,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod websocket;
 
 use std::{fmt, sync::Arc};
 
@@ -35,6 +36,7 @@ pub use self::{
     endpoint::{Endpoint, Fingerprint, Trust},
     tasks::{TaskFilter, TaskList},
     transport::tls::presented_fingerprint,
+    websocket::WebSocket,
 };
 use self::{
     auth::Session,

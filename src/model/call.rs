@@ -4,6 +4,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -66,7 +67,7 @@ const SECRET_KEYS: [&str; 17] = [
 ];
 
 /// Parameters, and keys of answers, whose names mean a secret only in some places: part of a path, and the key.
-const SECRET_PLACES: [(&str, &str); 10] = [
+const SECRET_PLACES: [(&str, &str); 12] = [
     ("/access/openid", "code"),
     ("/access/tfa", "challenge"),
     ("/access/tfa", "recovery"),
@@ -76,6 +77,8 @@ const SECRET_PLACES: [(&str, &str); 10] = [
     ("/cluster/acme/plugins", "data"),
     ("/cluster/sdn/dns", "key"),
     ("/certificates/", "key"),
+    ("/agent/exec", "input-data"),
+    ("/agent/file-write", "content"),
     ("/subscription", "key"),
 ];
 
@@ -247,6 +250,13 @@ impl Call {
         let mut secrets = Secrets::default();
         for (_, value) in self.params.iter().filter(|(key, _)| is_secret_at(&self.path, key)) {
             secrets.add(value);
+            // What a line break ends, or a file's encoding hides, may be repeated without.
+            secrets.add(value.trim());
+            if self.params.get("encode") == Some("0")
+                && let Ok(text) = STANDARD.decode(value).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            {
+                secrets.add(text.trim());
+            }
         }
         secrets
     }

@@ -14,6 +14,9 @@ const HIDDEN: &str = "***";
 /// What is shorter cannot be told from other text.
 const SHORTEST: usize = 4;
 
+/// What is longer nobody repeats: it is a file or a program's input.
+const LONGEST: usize = 4096;
+
 /// Values of secrets, in every form in which they may be repeated.
 #[derive(Clone, Default)]
 pub struct Secrets(Vec<String>);
@@ -21,7 +24,7 @@ pub struct Secrets(Vec<String>);
 impl Secrets {
     /// Adds one.
     pub fn add(&mut self, secret: &str) {
-        if secret.len() < SHORTEST || self.0.iter().any(|have| have == secret) {
+        if !(SHORTEST..=LONGEST).contains(&secret.len()) || self.0.iter().any(|have| have == secret) {
             return;
         }
         let json = Value::from(secret).to_string();

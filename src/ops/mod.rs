@@ -18,6 +18,7 @@ mod evacuate;
 mod ha;
 mod history;
 mod image;
+mod inside;
 mod labels;
 mod locked;
 mod lost;
@@ -68,6 +69,10 @@ pub use disks::Growth;
 pub use evacuate::Evacuation;
 pub use history::config_changes;
 pub use image::{IMAGES, ImageRequest, content_of_file, family_of};
+pub use inside::{
+    Address, Addresses, CLOUDINIT, EXEC, ExecRequest, Executed, FILE_WRITE, FREEZE, Origin, SENDKEY, SET_PASSWORD,
+    THAW, TRIM, no_address,
+};
 pub use labels::LabelChange;
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};

@@ -107,6 +107,11 @@ impl<'a> Recorded<'a> {
         self.announced.is_some()
     }
 
+    /// Notes how what was done ended, where that is no task's word.
+    pub(super) fn note(&mut self, exit_status: String) {
+        self.exit_status = Some(exit_status);
+    }
+
     /// Records what has happened. It has happened whether the journal takes it or not, so a failure is only told.
     pub(super) fn record(&mut self, event: Event) {
         self.noted.push(event);

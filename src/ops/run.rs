@@ -157,7 +157,7 @@ impl Ops {
         self.outcome(plan, ending)
     }
 
-    fn intent(&self, plan: &Plan, parent: Option<OperationId>) -> Result<Intent> {
+    pub(super) fn intent(&self, plan: &Plan, parent: Option<OperationId>) -> Result<Intent> {
         Ok(Intent {
             verb: plan.words.name.to_owned(),
             target: plan.target.clone(),

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::inside::words as inside;
 use crate::{backends::Action, model::GuestKind};
 
 /// A guest's power as far as verbs care.
@@ -70,7 +71,7 @@ pub struct Words {
 }
 
 impl Words {
-    const fn new(name: &'static str, present: &'static str, past: &'static str) -> Self {
+    pub(super) const fn new(name: &'static str, present: &'static str, past: &'static str) -> Self {
         Self { name, present, past }
     }
 }
@@ -87,6 +88,7 @@ impl Words {
             "reassign" => "give away a disk of",
             "import-disk" => "import a disk for",
             "resize-disk" => "resize a disk of",
+            name if inside::ALL.iter().any(|words| words.name == name) => inside::act(name),
             name => name,
         }
     }
@@ -316,8 +318,12 @@ pub(super) fn names() -> Vec<&'static str> {
         BACKUP,
         RESTORE,
     ];
-    let mut names: Vec<&str> =
-        others.iter().chain(POWER_VERBS.iter().map(|verb| &verb.words)).map(|words| words.name).collect();
+    let mut names: Vec<&str> = others
+        .iter()
+        .chain(inside::ALL)
+        .chain(POWER_VERBS.iter().map(|verb| &verb.words))
+        .map(|words| words.name)
+        .collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -12,11 +12,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{Interrupt, Ops, Power, pause::Pauses};
+use super::{Address, Interrupt, Ops, Power, pause::Pauses};
 use crate::{
-    backends::TaskQuery,
-    client::path,
-    model::{Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, Hint, Method, NodeName, Result, Vmid},
+    backends::{TaskQuery, agent::explain},
+    model::{Class, ConfigView, Error, Guest, GuestConfig, GuestKind, Method, NodeName, Result, Vmid},
     tasks::Limits,
 };
 
@@ -268,37 +267,16 @@ impl Ops {
         Ok(self.backend().tasks(&query).await?.is_empty())
     }
 
-    /// Refuses where no guest is asked anything.
-    fn can_ask(&self, guest: &Guest) -> Result<()> {
-        if !self.backend().capabilities().here {
-            return Ok(());
-        }
-        let message = format!("{}/{}: guests of this host are not asked by an agent", guest.kind.noun(), guest.vmid);
-        Err(Error::usage(message).with_hint(Hint::Text("wait for status=running".to_owned())))
-    }
-
     async fn agent_answers(&self, guest: &Guest) -> Result<bool> {
-        self.can_ask(guest)?;
-        if guest.kind == GuestKind::Lxc {
-            return Err(
-                Error::usage("containers have no guest agent").with_hint(Hint::Text("wait for `ip`".to_owned()))
-            );
-        }
-        let vmid = guest.vmid.to_string();
-        let path = path::segments(&["nodes", guest.node.as_str(), "qemu", &vmid, "agent", "ping"]);
-        not_yet(self.backend().send(&Call::new(Method::Post, path)).await.map(|_| true), guest, false)
+        not_yet(self.ask_agent(guest, Method::Post, "ping").await.map(|_| true), guest, false)
     }
 
     async fn address(&self, guest: &Guest) -> Result<Option<String>> {
-        self.can_ask(guest)?;
-        let vmid = guest.vmid.to_string();
-        let base = ["nodes", guest.node.as_str(), guest.kind.api(), &vmid];
-        let below: &[&str] = match guest.kind {
-            GuestKind::Qemu => &["agent", "network-get-interfaces"],
-            GuestKind::Lxc => &["interfaces"],
-        };
-        let path = path::segments(&[&base, below].concat());
-        let answer = self.backend().send(&Call::new(Method::Get, path)).await.map(|reply| address_in(&reply.data));
+        if self.backend().capabilities().here {
+            self.require_agent(guest)?;
+        }
+        let best = |found: Vec<Address>| found.into_iter().find(Address::is_reachable);
+        let answer = self.own_addresses(guest).await.map(|found| best(found).map(|best| best.address.to_string()));
         not_yet(answer, guest, None)
     }
 }
@@ -307,35 +285,13 @@ impl Ops {
 fn not_yet<T>(answer: Result<T>, guest: &Guest, none: T) -> Result<T> {
     match answer {
         Err(error) if ["not running", "got timeout"].iter().any(|text| error.message().contains(text)) => Ok(none),
-        Err(error) if error.message().contains("No QEMU guest agent configured") => {
-            let hint = format!("pvectl vm update {} --set agent=1, and an agent in the guest", guest.vmid);
-            Err(error.with_hint(Hint::Text(hint)))
-        }
+        Err(error) => Err(explain(error, guest.vmid)),
         answer => answer,
     }
 }
 
-/// The first address in what a guest says of its interfaces that others can reach.
-fn address_in(data: &Value) -> Option<String> {
-    let interfaces = data.get("result").unwrap_or(data).as_array()?;
-    let texts = interfaces.iter().flat_map(|interface| {
-        let listed = interface.get("ip-addresses").and_then(Value::as_array).into_iter().flatten();
-        let listed = listed.filter_map(|address| address.get("ip-address")?.as_str());
-        let plain = ["inet", "inet6"].into_iter().filter_map(|key| interface.get(key)?.as_str());
-        listed.chain(plain)
-    });
-    let addresses = texts.filter_map(|text| text.split('/').next()?.parse::<std::net::IpAddr>().ok());
-    let reachable = |address: &std::net::IpAddr| match address {
-        std::net::IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
-        std::net::IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
-    };
-    addresses.filter(reachable).map(|address| address.to_string()).next()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -357,20 +313,5 @@ mod tests {
         }
         let error = "status=on".parse::<Until>().unwrap_err();
         assert!(error.message().contains("status=running") && error.class() == Class::Usage, "{error}");
-    }
-
-    #[test]
-    fn an_address_is_one_that_others_can_reach() {
-        let agent = |addresses: &[&str]| {
-            let addresses: Vec<Value> = addresses.iter().map(|text| json!({"ip-address": text})).collect();
-            address_in(&json!({"result": [{"name": "lo", "ip-addresses": [{"ip-address": "127.0.0.1"}]},
-                {"name": "eth0", "ip-addresses": addresses}]}))
-        };
-        assert_eq!(agent(&[]), None);
-        assert_eq!(agent(&["169.254.3.4", "fe80::1"]), None);
-        assert_eq!(agent(&["fe80::1", "10.0.0.7", "2001:db8::7"]).as_deref(), Some("10.0.0.7"));
-        let container = json!([{"name": "lo", "inet": "127.0.0.1/8"}, {"name": "eth0", "inet6": "2001:db8::7/64"}]);
-        assert_eq!(address_in(&container).as_deref(), Some("2001:db8::7"));
-        assert_eq!(address_in(&json!(null)), None);
     }
 }

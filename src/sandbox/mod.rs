@@ -28,7 +28,7 @@ use self::{
 };
 use crate::{
     model::{Class, Clock, Error, Method, NodeName, Result},
-    server::{Fault, Identity, Reply, Request, Service},
+    server::{Fault, Identity, Peer, Reply, Request, Service},
 };
 
 /// How large a new sandbox is, and how fast.
@@ -285,5 +285,12 @@ impl Service for Sandbox {
 
     async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
         self.answer(request)
+    }
+
+    fn websocket(&self, request: &Request) -> Result<Box<dyn Peer>, Fault> {
+        let now = self.now();
+        let inside = &mut *self.inside();
+        inside.bring_up_to(now).map_err(|error| trouble(&error))?;
+        api::console::peer(&api::Context { world: &mut inside.world, now, request })
     }
 }

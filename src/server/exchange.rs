@@ -8,18 +8,19 @@ use axum::{
     http::{HeaderMap, Response, header, request::Parts},
 };
 use futures_util::{StreamExt, stream};
+use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{
-    Fault, Identity, Kit, Logged, Reply, Request, Strike, Upload,
+    Fault, Identity, Kit, Logged, Peer, Reply, Request, Strike, Upload,
     auth::{self, Credentials},
     listen::Connection,
     login,
     permit::{self, permit},
     request::{self, BodyKind, LARGEST_BODY},
     response::{Answer, Envelope},
-    upload,
+    upload, websocket,
 };
 use crate::{
     contract::{self, APIDOC_PATH, Endpoint, Found, Permissions},
@@ -34,7 +35,8 @@ const ALWAYS_GZIP: &str = "/nodes/{node}/journal";
 
 /// Answers a request, faults included.
 pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| websocket::is_wanted(&parts.headers));
     let connection = parts.extensions.get::<Connection>().cloned();
     let target = Target::of(parts.uri.path());
     let mut note = Note { kit, method: parts.method.as_str(), path: &target.path, status: Some(0) };
@@ -64,7 +66,13 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
         }
         _ => {}
     }
-    let answer = work(kit, &parts, &target, body, task_ends).await;
+    let (answer, peer) = work(kit, &parts, &target, body, task_ends, upgrade.is_some()).await;
+    if let (Some(peer), Some(upgrade), None) = (peer, upgrade, &strike)
+        && let Some(opened) = websocket::open(&parts.headers, upgrade, peer)
+    {
+        note.status = Some(101);
+        return opened;
+    }
     if answer.status == 401 && !kit.options().auth_delay.is_zero() {
         tokio::time::sleep(kit.options().auth_delay).await;
     }
@@ -152,7 +160,28 @@ impl Target {
 const UPLOAD: &str = "/upload";
 
 /// Everything between the head of a request and its answer.
-async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body, task_ends: Option<String>) -> Answer {
+async fn work(
+    kit: &Kit,
+    parts: &Parts,
+    target: &Target,
+    body: Body,
+    task_ends: Option<String>,
+    upgrades: bool,
+) -> (Answer, Option<Box<dyn Peer>>) {
+    let mut peer = None;
+    let answer = work_and(kit, parts, target, body, (task_ends, upgrades), &mut peer).await;
+    (answer, peer)
+}
+
+/// The same; `peer` is who answers on the websocket that is asked for.
+async fn work_and(
+    kit: &Kit,
+    parts: &Parts,
+    target: &Target,
+    body: Body,
+    (task_ends, upgrades): (Option<String>, bool),
+    peer: &mut Option<Box<dyn Peer>>,
+) -> Answer {
     let word = parts.method.as_str();
     let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == word) else {
         return Answer::empty(501, &format!("method '{word}' not available"));
@@ -195,7 +224,10 @@ async fn work(kit: &Kit, parts: &Parts, target: &Target, body: Body, task_ends: 
     let always_gzip = found.as_ref().is_some_and(|found| found.endpoint.path == ALWAYS_GZIP);
     let has_token = matches!(Credentials::of(&parts.headers), Some(Credentials::Token(_)));
     let outcome = match found {
-        Some(found) => call(kit, found, (params, upload), (identity, has_token), task_ends).await,
+        Some(found) => {
+            let rest = (task_ends, upgrades.then_some(peer));
+            call(kit, found, (params, upload), (identity, has_token), rest).await
+        }
         None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
             Ok(Reply::data(ROOT_INDEX.iter().map(|name| json!({"subdir": name})).collect::<Vec<_>>()))
         }
@@ -249,13 +281,16 @@ async fn drain(body: Body) {
     }
 }
 
+/// Where goes who answers on the websocket; `None` where none is asked for.
+type Place<'p> = Option<&'p mut Option<Box<dyn Peer>>>;
+
 /// The API proper: permissions, node, parameters, and then the service.
 async fn call(
     kit: &Kit,
     found: Found<'static>,
     (given, upload): (Params, Option<Upload>),
     (identity, has_token): (Option<Identity>, bool),
-    task_ends: Option<String>,
+    (task_ends, peer): (Option<String>, Place<'_>),
 ) -> Result<Reply, Fault> {
     let endpoint = found.endpoint;
     let mut params = found.path_params;
@@ -281,7 +316,12 @@ async fn call(
         (Method::Post, "/access/ticket") => login::log_in(kit, &params),
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
         (method, template) => {
-            kit.service().handle(&Request { method, template, params, identity, upload, task_ends }).await
+            let request = Request { method, template, params, identity, upload, task_ends };
+            let reply = kit.service().handle(&request).await?;
+            if let Some(peer) = peer {
+                *peer = Some(kit.service().websocket(&request)?);
+            }
+            Ok(reply)
         }
     }
 }

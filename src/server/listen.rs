@@ -152,7 +152,7 @@ enum Speech {
 
 async fn speak(
     kit: &Kit,
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     speech: Speech,
     mut absences: watch::Receiver<u64>,
 ) {
@@ -178,7 +178,8 @@ async fn speak(
         .timer(TokioTimer::new())
         .header_read_timeout(kit.options().idle)
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::select! {
         ended = talk => if let Err(error) = ended { tracing::trace!(%error, "a connection ended early") },
         () = connection.0.hang_up.notified() => {}

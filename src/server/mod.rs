@@ -17,6 +17,7 @@ mod service;
 mod ticket;
 mod tls;
 mod upload;
+mod websocket;
 
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use kit::{Kit, Logged, OnRequest, Options};
@@ -24,6 +25,7 @@ pub use listen::listen;
 pub use service::{Fault, Identity, Reply, Request, Service};
 pub use tls::Tls;
 pub use upload::Upload;
+pub use websocket::{Heard, Peer};
 
 #[cfg(test)]
 mod tests;

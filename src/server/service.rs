@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::Upload;
+use super::{Peer, Upload};
 use crate::model::{Method, NodeName, Params};
 
 /// Who is asking.
@@ -146,4 +146,13 @@ pub trait Service: Send + Sync + 'static {
     /// # Errors
     /// The fault goes to the caller as a real server would send it.
     async fn handle(&self, request: &Request) -> Result<Reply, Fault>;
+
+    /// Who answers on a websocket, once [`handle`](Self::handle) has allowed it.
+    ///
+    /// # Errors
+    /// As there.
+    fn websocket(&self, request: &Request) -> Result<Box<dyn Peer>, Fault> {
+        let message = format!("Method '{} {}' not implemented", request.method, request.template);
+        Err(Fault { status: 501, ..Fault::die(message) })
+    }
 }

@@ -95,6 +95,15 @@ fn sample(action: Action, kind: GuestKind) -> Vec<Params> {
             ("restore", "1"),
             ("unique", "1"),
         ])],
+        (Action::AgentExec, _) => {
+            vec![some(&[("command", "sh"), ("command", "-c"), ("command", "a,b;c"), ("input-data", "\u{c3}\u{bc}")])]
+        }
+        (Action::AgentWrite, _) => vec![some(&[("file", "/tmp/x"), ("content", "aGFsZg=="), ("encode", "0")])],
+        (Action::AgentPassword, _) => {
+            vec![some(&[("username", "root"), ("password", "hunter22"), ("crypted", "1")])]
+        }
+        (Action::AgentFreeze | Action::AgentThaw | Action::AgentTrim | Action::CloudInit, _) => vec![none()],
+        (Action::SendKey, _) => vec![some(&[("key", "ctrl-alt-delete")])],
     }
 }
 

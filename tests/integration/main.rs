@@ -12,8 +12,11 @@ mod bulk;
 mod carried;
 mod changes;
 mod checks;
+mod cloudinit;
 mod cluster_images;
 mod completion;
+#[cfg(target_os = "linux")]
+mod consoles;
 mod containers;
 mod contexts;
 mod contract;
@@ -34,6 +37,7 @@ mod house;
 #[cfg(target_os = "linux")]
 mod images;
 mod input;
+mod inside;
 mod journal;
 mod keys;
 mod kinds;

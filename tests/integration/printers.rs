@@ -48,6 +48,7 @@ const LISTS: &[Printing] = &[
     reads("vm describe 100 101", "vmid"),
     reads("task get UPID UPID", "upid"),
     unnamed("task logs UPID", "n"),
+    reads("vm ip 100 --all", "address"),
     reads("api ls /nodes", "path"),
     unnamed("api get /nodes", "node"),
     changes("vm stop 101,103", "vmid"),
@@ -125,6 +126,7 @@ const SINGLE: &[Printing] = &[
     reads("operation show 1", "steps[0].call.method"),
     #[cfg(target_os = "linux")]
     reads("image get one --context local", "virtual_size"),
+    reads("vm agent osinfo 100", "id"),
     reads("version", "client.version"),
     unnamed("config view", "file"),
     reads("sandbox status", "nodes"),

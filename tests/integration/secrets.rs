@@ -30,6 +30,9 @@ const CHANGES: &[(&str, &str)] = &[
     ("api post /access/users -p userid=x@pve -p password=@inputs/secret", ""),
     ("api post /access/users -p userid=y@pve -p password=-", "secret"),
     ("api post /access/users -f inputs/user.json", ""),
+    ("vm agent set-password 100 root --password @inputs/secret", ""),
+    ("vm exec 100 -i -- echo", "secret"),
+    ("vm file write 100 /tmp/x inputs/secret", ""),
     ("api put /access/password -p userid=audit@pve -f -", "password.json"),
 ];
 

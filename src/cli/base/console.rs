@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use async_trait::async_trait;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use rustix::termios::tcgetwinsize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     signal::unix::{SignalKind, signal},
@@ -18,7 +19,7 @@ use crate::{
         terminal::{Escape, Raw},
         verb::{Exit, Kind, Verb, switch, value},
     },
-    model::{Class, Error, GuestRef, Result},
+    model::{Class, Error, GuestKind, GuestRef, Result},
 };
 
 /// How much of what was said before is shown on a terminal, bytes.
@@ -43,7 +44,10 @@ impl Verb for Console {
     }
 
     fn about(&self, kind: &Kind) -> String {
-        format!("Sit at the serial console of a {} that runs", kind.noun)
+        match kind.guest() {
+            GuestKind::Qemu => "Sit at the serial console of a vm that runs".to_owned(),
+            GuestKind::Lxc => "Sit at the console of a container that runs".to_owned(),
+        }
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
@@ -55,22 +59,39 @@ impl Verb for Console {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        let escape = value("escape", "KEY", "The key that leaves: ctrl-], ^O, …; none for no such key");
-        command.arg(target_arg()).arg(escape.default_value("ctrl-]"))
+        command.arg(target_arg()).arg(escape_arg())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let escape = Escape::parse(text(matches, "escape").unwrap_or_default())?;
-        let session = cx.session(Access::Read).await?;
+        let session = seat(cx).await?;
         let (guest, label) = one(&session, kind, matches).await?;
-        let mut line = session.ops.backend().console(&guest).await?;
-        let _mind = cx.interrupt.mind();
-        let ended = sit(cx, &label, &mut line, escape).await;
-        drop(line);
-        // What the guest said is written down to its end.
-        session.ops.backend().leave().await;
-        ended
+        let line = session.ops.console(&guest, &label).await?;
+        sit_at(cx, &session, &label, line, escape).await
     }
+}
+
+/// A session for whoever sits at a console: what they type there may change anything.
+pub(crate) async fn seat(cx: &Cx) -> Result<Session> {
+    if cx.switches.dry_run {
+        return Err(Error::usage("a console is sat at: there is nothing to show of it with --dry-run"));
+    }
+    cx.session(Access::Write).await
+}
+
+/// The escape key, as an argument.
+pub(crate) fn escape_arg() -> Arg {
+    value("escape", "KEY", "The key that leaves: ctrl-], ^O, …; none for no such key").default_value("ctrl-]")
+}
+
+/// Sits at a console until it ends or somebody leaves.
+pub(crate) async fn sit_at(cx: &Cx, session: &Session, label: &str, mut line: Line, escape: Escape) -> Result<Exit> {
+    let _mind = cx.interrupt.mind();
+    let ended = sit(cx, label, &mut line, escape).await;
+    drop(line);
+    // What the guest said is written down to its end.
+    session.ops.backend().leave().await;
+    ended
 }
 
 /// How sitting at a console ends.
@@ -98,6 +119,8 @@ async fn sit(cx: &Cx, label: &str, line: &mut Line, escape: Escape) -> Result<Ex
         (Some(one), Some(other)) => (one, other),
         _ => return Err(Error::new(Class::Bug, "two signals are not two")),
     };
+    let mut resized = signal(SignalKind::window_change()).map_err(|error| failed("cannot listen to signals", error))?;
+    tell_size(line);
     let raw = Raw::begin().map_err(|error| failed("cannot make the terminal raw", error))?;
     let unread = line.take_unread();
     let shown = if by_hand { &unread[unread.len().saturating_sub(UNREAD)..] } else { &unread[..] };
@@ -128,6 +151,7 @@ async fn sit(cx: &Cx, label: &str, line: &mut Line, escape: Escape) -> Result<Ex
                     }
                 }
             },
+            _ = resized.recv() => tell_size(line),
             _ = terminated.recv() => ended = Some(End::Told),
             _ = hung_up.recv() => ended = Some(End::Told),
             () = cx.interrupt.raised() => ended = Some(End::Told),
@@ -136,11 +160,23 @@ async fn sit(cx: &Cx, label: &str, line: &mut Line, escape: Escape) -> Result<Ex
     drop(raw);
     match ended {
         End::Left => cx.ui.say(format_args!("\nleft the console of {label}; it goes on")),
+        End::Off if by_hand && line.is_remote() => {
+            cx.ui.say(format_args!("\nthe console of {label} ended: the guest is off, or the other end hung up"));
+        }
         End::Off if by_hand => cx.ui.say(format_args!("\n{label} is off")),
         End::Off | End::Nobody => {}
         End::Told => return Ok(Class::Interrupted.exit_code()),
     }
     Ok(0)
+}
+
+/// Tells the other end how large the terminal is, where there is one.
+fn tell_size(line: &Line) {
+    if let Ok(size) = tcgetwinsize(io::stdout())
+        && size.ws_col > 0
+    {
+        line.resize(size.ws_col, size.ws_row);
+    }
 }
 
 pub(super) struct Logs;

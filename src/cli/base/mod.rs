@@ -15,6 +15,7 @@ mod disks;
 mod get;
 mod history;
 mod host;
+mod inside;
 mod list;
 mod metrics;
 mod migrate;
@@ -33,6 +34,7 @@ mod watch;
 pub(crate) use away::Notice;
 pub(crate) use choose::{Meant, chosen_args, pace_args, paced};
 pub(crate) use config::{UnknownFlag, typed, value_of_secret};
+pub(crate) use console::{escape_arg, seat, sit_at};
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
 pub(crate) use list::{filter_args, selector_arg};
@@ -82,8 +84,9 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.push(Box::new(tags::Unlock));
     verbs.push(Box::new(metrics::Metrics));
     verbs.push(Box::new(wait::Wait));
+    verbs.extend(inside::verbs(kind));
+    verbs.push(Box::new(console::Console));
     if kind == GuestKind::Qemu {
-        verbs.push(Box::new(console::Console));
         verbs.push(Box::new(console::Logs));
     }
     verbs

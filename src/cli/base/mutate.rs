@@ -1,22 +1,23 @@
 //! What all changes have in common: show the plan, ask, run it, print the rows, tell what went wrong.
 
+use clap::ArgMatches;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::before::{agrees, show_plans};
 use crate::{
     cli::{
-        cx::Cx,
+        cx::{Cx, texts},
         error::{ErrorFormat, report},
         print::{self, Column, Row, table::status_colour},
         progress::{Show, resume_lines},
         rules,
-        session::Session,
+        session::{Access, Session},
         ui::{style, styled},
-        verb::Exit,
+        verb::{Exit, Kind},
     },
     model::{Class, Error, Hint, OperationId, Result},
-    ops::{Outcome, Plan, Resolved, RunOptions, Status, Together, Turn, Words, out_of_reach},
+    ops::{Outcome, Plan, Resolved, RunOptions, Status, Target, Together, Turn, Words, out_of_reach},
 };
 
 /// How many guests are looked at at once while plans are made.
@@ -53,6 +54,23 @@ pub(crate) fn word(status: Status) -> &'static str {
         Status::Unknown => "unknown",
         Status::Cancelled => "cancelled",
     }
+}
+
+/// Finds the guests, plans for each, and carries it out.
+pub(super) async fn change(
+    cx: &Cx,
+    kind: &Kind,
+    matches: &ArgMatches,
+    words: Words,
+    plan: impl AsyncFn(&Session, &Resolved) -> Result<Plan>,
+) -> Result<Exit> {
+    // Verbs with more words behind the guests name these by one.
+    let named = matches.try_contains_id("target").is_ok();
+    let targets = Target::parse_all(&texts(matches, if named { "target" } else { "targets" }))?;
+    let session = cx.session(Access::Write).await?;
+    let found = session.ops.find(&targets, kind.guest()).await?;
+    let plan = async |found: &_| plan(&session, found).await;
+    mutate(cx, &session, words, &found, plan).await
 }
 
 /// Plans a change for each guest and carries it out.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     get::targets_arg,
-    mutate::{mutate, require_somebody_to_confirm},
+    mutate::{change, require_somebody_to_confirm},
 };
 use crate::{
     cli::{
@@ -18,10 +18,7 @@ use crate::{
         verb::{Exit, Group, Kind, Verb, switch, value},
     },
     model::{Class, ConfigView, Error, GuestKind, Hint, Result, Snapshot, Vmid},
-    ops::{
-        DELETE_SNAPSHOT, Plan, ROLLBACK, Resolved, SNAPSHOT, SnapshotRequest, Target, UPDATE_SNAPSHOT, Words,
-        snapshot_tree,
-    },
+    ops::{DELETE_SNAPSHOT, ROLLBACK, Resolved, SNAPSHOT, SnapshotRequest, Target, UPDATE_SNAPSHOT, snapshot_tree},
 };
 
 pub(super) const GROUP: Group = Group {
@@ -88,21 +85,6 @@ const ITS_NAME: &str = "The snapshot's name";
 
 fn named(matches: &ArgMatches) -> String {
     text(matches, "snapshot").unwrap_or_default().to_owned()
-}
-
-/// Finds the guests, plans for each, and carries it out.
-async fn change(
-    cx: &Cx,
-    kind: &Kind,
-    matches: &ArgMatches,
-    words: Words,
-    plan: impl AsyncFn(&Session, &Resolved) -> Result<Plan>,
-) -> Result<Exit> {
-    let targets = Target::parse_all(&texts(matches, "target"))?;
-    let session = cx.session(Access::Write).await?;
-    let found = session.ops.find(&targets, kind.guest()).await?;
-    let plan = async |found: &_| plan(&session, found).await;
-    mutate(cx, &session, words, &found, plan).await
 }
 
 /// The rows of guests' snapshots, each guest's in the order of its tree.

@@ -1,5 +1,6 @@
 //! `node`: the machines of a cluster.
 
+mod console;
 mod evacuate;
 mod look;
 mod power;
@@ -54,6 +55,7 @@ pub(super) const KIND: Kind = Kind {
             Box::new(power::WAKE),
             Box::new(power::SHUTDOWN),
             Box::new(power::REBOOT),
+            Box::new(console::CONSOLE),
         ]
     },
 };

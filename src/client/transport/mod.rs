@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use reqwest::header::HeaderMap;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::{
@@ -24,7 +25,7 @@ use self::{
     retry::{Attempts, Next},
 };
 use super::{Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
-use crate::model::{Call, Method, Result, Secrets};
+use crate::model::{Call, Class, Error, Method, Result, Secrets};
 
 /// What the transport is told when it is made.
 #[derive(Clone)]
@@ -168,6 +169,45 @@ impl Transport {
             before = Some(now);
             sleep(self.options.request_timeout * STALLED).await;
         }
+    }
+
+    /// Sends a request whose answer takes the connection over, once, to the endpoint that answered last.
+    ///
+    /// # Errors
+    /// What the server says instead.
+    pub(super) async fn upgrade(
+        &self,
+        request: &Request<'_>,
+        credentials: &Credentials,
+        headers: HeaderMap,
+    ) -> Result<reqwest::Response> {
+        let (call, wire) = (request.call, self.wires.get(self.wires.good()));
+        let endpoint = &wire.endpoint;
+        let mut outgoing = request.to(endpoint, credentials);
+        outgoing.headers_mut().extend(headers);
+        let mut secrets = self.secrets_so_far(call);
+        credentials.add_to(&mut secrets);
+        let span = trace::Exchange::begin(call, endpoint, &outgoing, &secrets);
+        let limit = Instant::now() + self.options.request_timeout;
+        let received = match timeout_at(limit, wire.http(&self.options)?.execute(outgoing)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(failure::from_reqwest(Phase::Head, error, call, endpoint).into_error()),
+            Err(_) => Err(failure::timed_out(call, endpoint).into_error()),
+        };
+        let mut response = received.inspect_err(|error| span.failed(error))?;
+        let mut answer = Answer::begin(&response);
+        if response.status() == reqwest::StatusCode::SWITCHING_PROTOCOLS {
+            span.answered(&answer);
+            return Ok(response);
+        }
+        let broken = |error| failure::from_reqwest(Phase::Body, error, call, endpoint).into_error();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            answer.body.extend_from_slice(&chunk);
+        }
+        answer.hide(&secrets);
+        span.answered(&answer);
+        answer.read::<serde_json::Value>(call, endpoint)?;
+        Err(Error::new(Class::Failed, format!("{endpoint} answers {} and opens no websocket", call.path)))
     }
 
     /// The secrets that were sent, with those of this call.

@@ -3,10 +3,13 @@
 //! Parameters and the contract's permissions were checked by the kit; what the contract cannot know is checked here.
 
 mod access;
+mod agent;
 mod backup;
 mod clone;
+mod cloudinit;
 mod cluster;
 mod config;
+pub(super) mod console;
 mod create;
 mod definition;
 mod disk;
@@ -54,6 +57,9 @@ type Route = (Method, &'static str, Handler);
 const TABLES: &[&[Route]] = &[
     cluster::TABLE,
     guest::TABLE,
+    agent::TABLE,
+    cloudinit::TABLE,
+    console::TABLE,
     config::TABLE,
     power::TABLE,
     create::TABLE,

@@ -316,6 +316,7 @@ impl World {
     fn destroy(&mut self, vmid: u32, unreferenced: bool, purge: bool) {
         let Some(guest) = self.guests.remove(&vmid) else { return };
         self.firewalls.remove(format!("guest {vmid}").as_str());
+        self.agents.remove(&vmid);
         if purge {
             self.purge(guest.kind, vmid);
         }

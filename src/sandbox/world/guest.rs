@@ -51,6 +51,9 @@ pub(crate) struct Guest {
     pub(crate) started: Millis,
     #[serde(default)]
     pub(crate) pid: u32,
+    /// What its cloud-init drive says, once it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cloudinit: Option<Config>,
 }
 
 impl Guest {
@@ -67,6 +70,7 @@ impl Guest {
             power: Power::Stopped,
             started: 0,
             pid: 0,
+            cloudinit: None,
         }
     }
 
@@ -220,6 +224,15 @@ impl Guest {
         self.power = Power::Running;
         self.started = now;
         self.pid = pid;
+        if self.disk_keys().any(|key| self.get(key).is_some_and(|value| value.contains("cloudinit"))) {
+            self.write_cloudinit();
+        }
+    }
+
+    /// Makes its cloud-init drive anew.
+    pub(crate) fn write_cloudinit(&mut self) {
+        let config = self.config_to_come();
+        self.cloudinit = Some(config.into_iter().filter(|(key, _)| is_cloudinit_key(key)).collect());
     }
 
     /// Powers it off.
@@ -229,6 +242,12 @@ impl Guest {
         self.started = 0;
         self.pid = 0;
     }
+}
+
+/// Whether a key goes onto a cloud-init drive.
+pub(crate) fn is_cloudinit_key(key: &str) -> bool {
+    let named = ["cicustom", "cipassword", "citype", "ciupgrade", "ciuser", "nameserver", "searchdomain", "sshkeys"];
+    named.contains(&key) || key.starts_with("ipconfig")
 }
 
 /// `VM` or `CT`, the word in the server's messages.

@@ -3,6 +3,7 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod carry;
 pub(crate) mod config;
@@ -19,6 +20,7 @@ pub(crate) mod node;
 mod snapshot;
 mod table;
 pub(crate) mod task;
+pub(crate) mod terminal;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     access::{Grant, Group, Token, User},
+    agent::Agent,
     backup::Archive,
     firewall::Firewall,
     guest::Guest,
@@ -128,6 +131,8 @@ world! {
     archives: String => Archive,
     /// By VMID.
     guests: u32 => Guest,
+    /// By VMID.
+    agents: u32 => Agent,
     /// By name.
     pools: String => Pool,
     /// Tasks whose end has not been settled, by UPID.

@@ -130,7 +130,9 @@ fn commands_for_other_machines_are_spelt_right() {
                 let line = comment.replace(line, "").into_owned();
                 let Some(at) = line.find("pvectl ").filter(|_| !line.trim_start().starts_with('#')) else { continue };
                 let typed = line[at..].split(['|', ';', '<', '>', ')', '&']).next().unwrap_or_default().to_owned();
-                let said = account.shell(&format!("{typed} --help"));
+                // What stands behind `--` is not ours.
+                let (ours, theirs) = typed.split_once(" -- ").unwrap_or((typed.as_str(), ""));
+                let said = account.shell(&format!("{ours} --help -- {theirs}"));
                 assert_eq!(said.code, Some(0), "{}: `{typed}`\n{}", path.display(), said.text);
                 checked += 1;
             }

@@ -226,7 +226,18 @@ impl Local {
     /// The type of the task that an action is on Proxmox; `None` for the one that is answered at once.
     fn task_type(action: Action) -> Option<&'static str> {
         Some(match action {
-            Action::SnapshotUpdate | Action::Migrate | Action::MoveDisk | Action::MoveVolume => return None,
+            Action::SnapshotUpdate
+            | Action::Migrate
+            | Action::MoveDisk
+            | Action::MoveVolume
+            | Action::AgentExec
+            | Action::AgentWrite
+            | Action::AgentFreeze
+            | Action::AgentThaw
+            | Action::AgentTrim
+            | Action::AgentPassword
+            | Action::SendKey
+            | Action::CloudInit => return None,
             Action::Create => "qmcreate",
             Action::Clone => "qmclone",
             Action::Configure | Action::ConfigureInTask => "qmconfig",
@@ -295,7 +306,15 @@ impl Local {
             | Action::MoveDisk
             | Action::MoveVolume
             | Action::Backup
-            | Action::Restore => Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action))),
+            | Action::Restore
+            | Action::AgentExec
+            | Action::AgentWrite
+            | Action::AgentFreeze
+            | Action::AgentThaw
+            | Action::AgentTrim
+            | Action::AgentPassword
+            | Action::SendKey
+            | Action::CloudInit => Err(Error::new(Class::Bug, format!("{:?} needs no VM that is held", step.action))),
         }
     }
 }

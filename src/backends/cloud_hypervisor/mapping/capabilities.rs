@@ -30,11 +30,26 @@ const NO_BACKUPS: Support = Support::No {
     instead: "keep a copy: `pvectl vm snapshot create`, or a full `pvectl vm clone`",
 };
 
+const NO_AGENT: &str = "VMs of this host are not asked by an agent";
+
+const fn no_agent(action: Action) -> (GuestKind, Action, Support) {
+    (GuestKind::Qemu, action, Support::No { reason: NO_AGENT, instead: "use `pvectl vm ssh`, or its console" })
+}
+
 /// What every host with Cloud Hypervisor can do.
 pub const CAPABILITIES: Capabilities = Capabilities {
     backend: "cloud-hypervisor",
     here: true,
-    absent: &[],
+    absent: &[
+        ("agent", NO_AGENT),
+        ("exec", NO_AGENT),
+        ("file", NO_AGENT),
+        ("cloudinit", "the cloud-init drive of a VM of this host is made at each start"),
+        ("vnc", NO_DISPLAY),
+        ("spice", NO_DISPLAY),
+        ("sendkey", "Cloud Hypervisor has no keyboard"),
+        ("monitor", "Cloud Hypervisor has no monitor"),
+    ],
     exceptions: &[
         container(Action::Create),
         container(Action::Clone),
@@ -65,6 +80,33 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         (GuestKind::Qemu, Action::Migrate, NO_OTHER_NODE),
         (GuestKind::Qemu, Action::MoveDisk, NO_STORAGE),
         (GuestKind::Qemu, Action::MoveVolume, NO_STORAGE),
+        container(Action::AgentExec),
+        container(Action::AgentWrite),
+        container(Action::AgentFreeze),
+        container(Action::AgentThaw),
+        container(Action::AgentTrim),
+        container(Action::AgentPassword),
+        container(Action::SendKey),
+        container(Action::CloudInit),
+        no_agent(Action::AgentExec),
+        no_agent(Action::AgentWrite),
+        no_agent(Action::AgentFreeze),
+        no_agent(Action::AgentThaw),
+        no_agent(Action::AgentTrim),
+        no_agent(Action::AgentPassword),
+        (
+            GuestKind::Qemu,
+            Action::SendKey,
+            Support::No { reason: "Cloud Hypervisor has no keyboard", instead: CONSOLE },
+        ),
+        (
+            GuestKind::Qemu,
+            Action::CloudInit,
+            Support::No {
+                reason: "the cloud-init drive of a VM of this host is made at each start",
+                instead: "start it again",
+            },
+        ),
     ],
 };
 

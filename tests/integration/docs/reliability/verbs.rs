@@ -33,6 +33,9 @@ impl Verb {
     }
 }
 
+/// What a screen over SPICE needs.
+const SPICE: &[&str] = &["vm update 100 --vga qxl", "vm restart 100"];
+
 /// What a create and a start need that are to be gone on with.
 const CUT_OFF: &[&str] = &[
     "vm create --vmid 150 --name made --node pve1 --description 'sandbox: start fails' --start",
@@ -90,6 +93,16 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm snapshot delete", "vm snapshot delete 101 before-upgrade --confirm"),
     verb("vm snapshot update", "vm snapshot update 101 before-upgrade --description told"),
     verb("vm config rollback", "vm config rollback 101 --before 1 --confirm").after(&["vm update 101 --cores 4"]),
+    verb("vm exec", "vm exec 100 -- true"),
+    verb("vm file write", "vm file write 100 /tmp/made"),
+    verb("vm agent fsfreeze freeze", "vm agent fsfreeze freeze 100"),
+    verb("vm agent fsfreeze thaw", "vm agent fsfreeze thaw 100"),
+    verb("vm agent fstrim", "vm agent fstrim 100"),
+    verb("vm sendkey", "vm sendkey 100 ret"),
+    verb("vm monitor", "vm monitor 100 -- announce_self"),
+    verb("vm spice", "vm spice 100").after(SPICE),
+    verb("vm cloudinit regenerate", "vm cloudinit regenerate 101").after(&["vm update 101 --ide2 local-lvm:cloudinit"]),
+    verb("vm agent set-password", "vm agent set-password 100 root --password @/etc/shells"),
     verb("vm clone", "vm clone 9000 made --vmid 150"),
     verb("vm cp", "vm cp 103"),
     Verb { abreast: true, ..verb("vm backup create", "vm backup create 101") },
@@ -289,20 +302,39 @@ pub(super) const READS: &[&str] = &[
     "updates",
     "versions",
     "available",
+    "ip",
+    "ping",
+    "info",
+    "osinfo",
+    "hostname",
+    "time",
+    "timezone",
+    "users",
+    "fsinfo",
+    "vcpus",
+    "network",
+    "read",
+    "dump",
 ];
 
 const HERE: &str = "things of this host, under Cloud Hypervisor";
 const ROOT: &str = "wants root@pam by password, and the matrix has a token";
 const TICKET: &str = "no API token may do it, and the matrix is gone through with one; its test is `kinds/people.rs`";
+const SITS: &str = "somebody sits at it; what opens it changes nothing";
 const PRINTS: &str = "print what is built in";
 
 /// What sends no change to a Proxmox server, and why.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("user password", TICKET),
     ("user tfa delete", TICKET),
-    ("vm console", HERE),
     ("vm unlock", ROOT),
     ("container unlock", ROOT),
+    ("vm console", SITS),
+    ("vm vnc", SITS),
+    ("container console", SITS),
+    ("node console", SITS),
+    ("vm ssh", "only asks for an address; the rest is the system's ssh"),
+    ("container ssh", "only asks for an address; the rest is the system's ssh"),
     ("host", HERE),
     ("check", HERE),
     ("queue", HERE),

@@ -1,0 +1,154 @@
+//! `sendkey` and `monitor`: what somebody at the machine would type, and what QEMU's own console takes.
+
+use async_trait::async_trait;
+use clap::{Arg, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use super::{super::get::target_arg, one};
+use crate::{
+    cli::{
+        base::mutate,
+        cx::{Cx, texts},
+        error::report,
+        print,
+        progress::Show,
+        session::Access,
+        verb::{Exit, Kind, Verb},
+    },
+    model::{Class, Error, GuestKind, Hint, Method, Params, Result},
+    ops::SENDKEY,
+};
+
+/// What people call keys, and what QEMU calls them.
+const KEYS: &[(&str, &str)] = &[
+    ("enter", "ret"),
+    ("return", "ret"),
+    ("escape", "esc"),
+    ("del", "delete"),
+    ("ins", "insert"),
+    ("space", "spc"),
+    ("control", "ctrl"),
+    ("win", "meta_l"),
+    ("super", "meta_l"),
+    ("pageup", "pgup"),
+    ("pagedown", "pgdn"),
+    ("bksp", "backspace"),
+];
+
+/// A key as QEMU calls it: `ctrl-alt-delete` for `Ctrl+Alt+Del`.
+fn key(typed: &str) -> String {
+    let part = |part: &str| {
+        KEYS.iter().find(|(name, _)| *name == part).map_or_else(|| part.to_owned(), |(_, key)| (*key).to_owned())
+    };
+    typed.to_ascii_lowercase().split(['+', '-']).map(part).collect::<Vec<_>>().join("-")
+}
+
+pub(super) struct SendKey;
+
+#[async_trait(?Send)]
+impl Verb for SendKey {
+    fn name(&self) -> &'static str {
+        "sendkey"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Press keys of a VM, one after the other".to_owned()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl vm sendkey 100 ctrl-alt-delete".to_owned(), "pvectl vm sendkey 100 r o o t enter".to_owned()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        let keys = Arg::new("keys").value_name("KEY").num_args(1..).required(true);
+        command
+            .arg(target_arg())
+            .arg(keys.help("As QEMU calls them: a, ret, esc, f2; with - or + between those pressed at once"))
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let keys: Vec<String> = texts(matches, "keys").iter().map(|typed| key(typed)).collect();
+        let session = cx.session(Access::Write).await?;
+        let found = one(&session, kind, matches).await?;
+        mutate(cx, &session, SENDKEY, &[found], async |found: &_| session.ops.plan_keys(found, &keys)).await
+    }
+}
+
+pub(super) struct Monitor;
+
+#[async_trait(?Send)]
+impl Verb for Monitor {
+    fn name(&self) -> &'static str {
+        "monitor"
+    }
+
+    fn about(&self, _: &Kind) -> String {
+        "Give QEMU's monitor a command: `info` for who may look, others with Sys.Modify, some for root@pam alone"
+            .to_owned()
+    }
+
+    fn examples(&self, _: &Kind) -> Vec<String> {
+        vec!["pvectl vm monitor 100 -- info status".to_owned(), "pvectl vm monitor 100 -- info block".to_owned()]
+    }
+
+    fn args(&self, command: Command, _: &Kind) -> Command {
+        let command_arg = Arg::new("command").value_name("COMMAND").num_args(1..).required(true).last(true);
+        command.arg(target_arg()).arg(command_arg.help("What is typed at the monitor"))
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let session = cx.session(Access::Write).await?;
+        session.ops.require_server("VMs with a monitor")?;
+        let guest = one(&session, kind, matches).await?.guest;
+        debug_assert_eq!(guest.kind, GuestKind::Qemu);
+        let command = texts(matches, "command").join(" ");
+        let params = Params::new().with("node", &guest.node).with("vmid", guest.vmid).with("command", command);
+        let target = (Method::Post, "/nodes/{node}/qemu/{vmid}/monitor");
+        let name = guest.vmid.to_string();
+        let plan = session.ops.plan_resource_call("monitor", "vm", &name, target, (params, &Params::new())).await?;
+        if cx.switches.dry_run {
+            return crate::cli::resource::carry_out(cx, &session, vec![plan]).await;
+        }
+        let show = Show::new(cx.ui.clone(), 1);
+        let outcome = session.ops.run_resource(plan, &session.options, &show, &cx.interrupt).await;
+        if let Some(error) = outcome.error {
+            let root = error.message().contains("root-only") || error.message().contains("limiting to root");
+            let hint = "only root@pam itself may give this one, logged in with its password: an API token of root is not enough";
+            let error =
+                if root { error.with_class(Class::Forbidden).with_hint(Hint::Text(hint.into())) } else { error };
+            report(&cx.ui, cx.error_format(), &error);
+            return Ok(error.class().exit_code());
+        }
+        let said = outcome.data.as_ref().and_then(Value::as_str).unwrap_or_default().replace("\r\n", "\n");
+        // The server calls it well done whatever QEMU says.
+        if let Some(error) = said.strip_prefix("ERROR: ") {
+            let class = if error.contains("not running") { Class::Conflict } else { Class::Failed };
+            return Err(Error::new(
+                class,
+                format!("cannot ask the monitor of {}: {}", guest.reference(), error.trim()),
+            ));
+        }
+        let data = json!({"vmid": guest.vmid, "said": said, "context": session.ops.context()});
+        print::data_or(&cx.ui, &session.style, &data, &[guest.reference().to_string()], |out| {
+            writeln!(out, "{}", said.trim_end())
+        })?;
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key;
+
+    #[test]
+    fn keys_are_called_as_qemu_does() {
+        for (typed, want) in [
+            ("ctrl-alt-delete", "ctrl-alt-delete"),
+            ("Ctrl+Alt+Del", "ctrl-alt-delete"),
+            ("Enter", "ret"),
+            ("f2", "f2"),
+        ] {
+            assert_eq!(key(typed), want);
+        }
+    }
+}
