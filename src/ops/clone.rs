@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use super::{
     MemoryClaim, Ops, Resolved,
+    loss::disk_losses,
     params::{Beyond, check_params},
     place::Needs,
-    plan::{Plan, disk_losses, refuse_locked},
+    plan::{Plan, refuse_locked},
     verbs::{CLONE, COPY},
 };
 use crate::{

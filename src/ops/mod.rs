@@ -21,6 +21,7 @@ mod image;
 mod inside;
 mod labels;
 mod locked;
+mod loss;
 mod lost;
 mod metrics;
 mod migrate;
@@ -48,6 +49,7 @@ mod targets;
 mod task;
 mod verbs;
 mod wait;
+mod words;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -74,13 +76,14 @@ pub use inside::{
     THAW, TRIM, no_address,
 };
 pub use labels::LabelChange;
+pub use loss::{DiskLoss, Loss, Since};
 pub use lost::{Found, Lost, Traits};
 pub use metrics::{History, Metrics};
 pub use migrate::{MigrateRequest, Moving, StorageMap};
 pub use observe::{Interrupt, Observer, Silent};
 pub use outcome::{Outcome, Status};
 pub use params::{Beyond, check_params, friendly_value};
-pub use plan::{Change, DeleteRequest, DiskLoss, Loss, Plan, Since, UpdateRequest};
+pub use plan::{Change, DeleteRequest, Plan, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest, Subject};
 pub use resource::{
     FoundUse, NODE_VERBS, Naming, NodeVerb, Paths, RESOURCES, Reach, Resource, ResourceOutcome, ResourcePlan,

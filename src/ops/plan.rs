@@ -10,6 +10,7 @@ use super::{
     Claims, MemoryClaim, Moving, Ops, Resolved,
     devices::Device,
     labels::LabelChange,
+    loss::{Loss, disk_losses},
     params::{Beyond, check_params, is_known, unknown_key},
     place::Needs,
     request::{HOW, same_value, settle, update_action},
@@ -17,10 +18,7 @@ use super::{
 };
 use crate::{
     backends::{Action, Backend, Step},
-    model::{
-        Class, ConfigView, Error, GuestConfig, GuestRef, Hint, Params, PropertyString, Result, Size, Snapshot,
-        is_secret_key,
-    },
+    model::{Class, ConfigView, Error, GuestConfig, GuestRef, Hint, Params, Result, Snapshot, is_secret_key},
 };
 
 /// What would be done to one guest. Without steps there is nothing to do, and `notes` say why.
@@ -67,42 +65,6 @@ pub struct Change {
     pub before: Option<String>,
     /// What it will be; `None` if it will be unset.
     pub after: Option<String>,
-}
-
-/// What a delete or a rollback takes with it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Loss {
-    /// Whether the guest is on.
-    pub status: String,
-    /// Its disks.
-    pub disks: Vec<DiskLoss>,
-    /// The names of its snapshots.
-    pub snapshots: Vec<String>,
-    /// Of the disks only what was written since; all of them otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub since: Option<Since>,
-}
-
-/// What is gone back to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Since {
-    /// The snapshot.
-    pub snapshot: String,
-    /// When it was taken, seconds since 1970.
-    pub taken: Option<u64>,
-    /// Whether it has the memory, so that the guest goes on from there.
-    pub memory: bool,
-}
-
-/// A disk that goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DiskLoss {
-    /// The configuration key.
-    pub key: String,
-    /// The volume.
-    pub volume: String,
-    /// Its size, if the configuration says.
-    pub size: Option<Size>,
 }
 
 /// How to change a configuration.
@@ -365,15 +327,6 @@ pub(super) fn refuse_locked(plan: &Plan, config: &GuestConfig) -> Result<()> {
 
 fn names(snapshots: &[Snapshot]) -> Vec<String> {
     snapshots.iter().map(|snapshot| snapshot.name.clone()).collect()
-}
-
-pub(super) fn disk_losses(config: &GuestConfig) -> Vec<DiskLoss> {
-    let loss = |(key, disk): (String, PropertyString)| DiskLoss {
-        key,
-        volume: disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default().to_owned(),
-        size: disk.get("size").and_then(|size| size.parse().ok()),
-    };
-    config.disks().into_iter().map(loss).collect()
 }
 
 pub(super) fn shown(key: &str, value: Option<String>) -> Option<String> {

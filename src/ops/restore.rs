@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 
 use super::{
     MemoryClaim, Ops, Power,
+    loss::disk_losses,
     params::{Beyond, check_params},
     place::content_of,
-    plan::{Plan, disk_losses, refuse_locked},
+    plan::{Plan, refuse_locked},
     stored::{Stored, choose},
     verbs::RESTORE,
 };

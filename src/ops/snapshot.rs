@@ -6,8 +6,9 @@ use futures_util::future::{try_join, try_join3};
 
 use super::{
     Ops, Resolved, Words, closest,
+    loss::{Loss, Since, disk_losses},
     params::{Beyond, check_params},
-    plan::{Change, Loss, Plan, Since, disk_losses, shown},
+    plan::{Change, Plan, shown},
     verbs::{DELETE_SNAPSHOT, Power, ROLLBACK, SNAPSHOT, UPDATE_SNAPSHOT},
 };
 use crate::{

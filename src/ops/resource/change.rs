@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Naming, Sort,
+    Naming, ResourceOutcome, Sort,
     uses::{Found, Tie},
     value::{friendly, plain, same},
 };
 use crate::{
     contract::{Endpoint, Kind, embedded},
-    model::{Class, Error, Hint, Method, NodeName, Params, Result, Upid, is_secret_at},
+    model::{Class, Error, Hint, Method, Params, Result, is_secret_at},
     ops::{CallOutcome, CallPlan, CallRequest, Change, Interrupt, Observer, Ops, RunOptions, Status, raw::Subject},
 };
 
@@ -48,38 +47,6 @@ pub struct ResourcePlan {
     pub risks: Vec<String>,
     /// How it was found, to tell what changed if somebody was faster.
     before: Option<(Sort, String, Map<String, Value>)>,
-}
-
-/// What became of one: a row of the output of every change.
-#[derive(Debug, Serialize)]
-pub struct ResourceOutcome {
-    /// `pool`.
-    pub kind: &'static str,
-    /// What it is called.
-    pub name: String,
-    /// The node that does it, where there is one.
-    pub node: Option<NodeName>,
-    /// The verb.
-    pub verb: &'static str,
-    /// How it went.
-    pub status: Status,
-    /// The task.
-    pub upid: Option<Upid>,
-    /// How that ended, in the server's words.
-    pub exit_status: Option<String>,
-    /// Whether anything was sent and taken.
-    pub changed: bool,
-    /// The context.
-    pub context: String,
-    /// What the server answered.
-    #[serde(skip)]
-    pub data: Option<Value>,
-    /// Why it failed, or was not waited for.
-    #[serde(skip)]
-    pub error: Option<Error>,
-    /// The end of a failed task's log.
-    #[serde(skip)]
-    pub log: Vec<String>,
 }
 
 impl ResourcePlan {

@@ -9,6 +9,7 @@ mod lockout;
 mod mentions;
 mod network;
 mod node;
+mod outcome;
 mod scope;
 mod table;
 mod uses;
@@ -23,8 +24,9 @@ use crate::{
     model::{Class, Error, Hint, Method, Node, Params, Result, closest},
 };
 
-pub use change::{ResourceOutcome, ResourcePlan, ResourceRequest};
+pub use change::{ResourcePlan, ResourceRequest};
 pub use node::{NODE_VERBS, NodeVerb, SERVICE_VERBS};
+pub use outcome::ResourceOutcome;
 pub use scope::{Naming, Paths, Reach, Scope, Sort};
 pub use table::{RESOURCES, resource};
 pub use uses::{Found as FoundUse, Tie};

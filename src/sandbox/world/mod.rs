@@ -3,6 +3,7 @@
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
 pub(crate) mod access;
+mod act;
 pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod carry;

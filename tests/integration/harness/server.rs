@@ -95,6 +95,7 @@ impl Server {
 }
 
 /// Starts a server, and gives what it says of itself with `-o json` once it listens.
+#[expect(clippy::zombie_processes, reason = "who asked for it waits for it")]
 pub(crate) fn begin(home: &Env, line: &str) -> (Child, Value) {
     let mut command = home.command(line);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

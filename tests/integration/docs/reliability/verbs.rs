@@ -335,6 +335,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("node console", SITS),
     ("vm ssh", "only asks for an address; the rest is the system's ssh"),
     ("container ssh", "only asks for an address; the rest is the system's ssh"),
+    ("serve", HERE),
     ("host", HERE),
     ("check", HERE),
     ("queue", HERE),
