@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use super::{BACKUPS, Ops, ResourcePlan, closest};
-use crate::model::{Away, Error, Hint, Method, Node, NodeName, Params, Result, Storage, Volume, node_status};
+use crate::model::{Away, Class, Error, Hint, Method, Node, NodeName, Params, Result, Storage, Volume, node_status};
 
 /// A volume and where it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +131,10 @@ impl Ops {
         for (Place { node, storage }, read) in join_all(looks).await {
             let volumes = match read {
                 Ok(volumes) => volumes,
+                // The whole server is gone, and not a storage or a node.
+                Err(error) if error.class() == Class::Unreachable && node_status(&error).is_none() => {
+                    return Err(error);
+                }
                 Err(error) => {
                     found.unread.push(format!("storage `{}` of {node} was not read: {error}", storage.storage));
                     continue;

@@ -10,12 +10,15 @@ use crate::{
 /// Where the guests of this host are.
 const GUESTS: &str = "/nodes/{node}/qemu";
 
-/// The action that a request asks for; of two at one place it is the one whose fixed parameters were given.
+/// The action that a request asks for; of two at one place it is the one whose fixed parameters were given, or the first.
+/// What is made of an archive is restored.
 fn action(request: &Request) -> Option<&'static ActionSpec> {
     let path = request.template.strip_prefix(GUESTS)?;
     let given = |spec: &&ActionSpec| spec.fixed.iter().all(|(key, value)| request.params.get(key) == Some(*value));
     let here = ACTIONS.iter().filter(|spec| spec.method == request.method && spec.path == path);
-    here.filter(given).max_by_key(|spec| spec.fixed.len())
+    let found = here.filter(given).rev().max_by_key(|spec| spec.fixed.len())?;
+    let restores = found.action == Action::Create && request.params.get("archive").is_some();
+    Some(if restores { Action::Restore.spec() } else { found })
 }
 
 impl Host {

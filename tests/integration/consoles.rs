@@ -41,6 +41,7 @@ fn people_sit_at_a_console_whose_size_changes() {
 
     let mut terminal = Terminal::run(&env, VARS, &["container", "console", "proxy", "--escape", "^o"]);
     terminal.until("Ctrl-O leaves");
+    terminal.until("root@proxy:~# ");
     terminal.type_in(b"poweroff\r");
     terminal.until("the console of container/110 (proxy) ended");
     assert_eq!(terminal.ends(), Some(0));

@@ -181,7 +181,13 @@ fn table(group: &str, rows: &[Vec<Cell>]) -> String {
     let faults: Vec<usize> = (0..FAULTS.len()).filter(|at| FAULTS[*at].group == group).collect();
     let mut same: Vec<(Vec<String>, Vec<&Verb>)> = Vec::new();
     for (verb, cells) in VERBS.iter().zip(rows) {
-        let shown = |at: &usize| if FAULTS[*at].is_about(&cells[0]) { cells[*at].short() } else { "–".to_owned() };
+        let shown = |at: &usize| match (&FAULTS[*at], &cells[*at]) {
+            (fault, _) if !fault.is_about(&cells[0]) => "–".to_owned(),
+            (Fault { is_luck: true, .. }, cell) if cell.statuses.iter().all(|status| status == "failed") => {
+                format!("{} {}× failed, or –", cell.code, cell.changes.len())
+            }
+            (_, cell) => cell.short(),
+        };
         let line: Vec<String> = faults.iter().map(shown).collect();
         match same.iter_mut().find(|(have, _)| *have == line) {
             Some((_, verbs)) => verbs.push(verb),

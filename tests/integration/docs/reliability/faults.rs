@@ -24,6 +24,8 @@ pub(super) struct Fault {
     pub(super) is_plain: bool,
     /// Whether it is only about changes that start a task.
     pub(super) of_tasks: bool,
+    /// Whether it may strike before the change is planned or after it: of reads that go side by side any may be the last.
+    pub(super) is_luck: bool,
 }
 
 /// What must be known in the end.
@@ -68,6 +70,7 @@ const FAULT: Fault = Fault {
     asks_again: false,
     is_plain: false,
     of_tasks: false,
+    is_luck: false,
 };
 
 const fn fault(group: &'static str, title: &'static str, rules: &'static [&'static str], told: Told) -> Fault {
@@ -100,7 +103,10 @@ pub(super) const FAULTS: &[Fault] = &[
     fault("reach", "no server", &[], NotDone).from(From::Nowhere),
     fault("reach", "the first of two endpoints is down", &[], Done).from(From::Twice),
     fault("reach", "down before the change, for a moment", &[EARLIER, "GET {read}:down-after=1ms*1"], Done),
-    fault("reach", "down before the change, for good", &[EARLIER, "GET {read}:down-after=1000s*1"], NotDone),
+    Fault {
+        is_luck: true,
+        ..fault("reach", "down before the change, for good", &[EARLIER, "GET {read}:down-after=1000s*1"], NotDone)
+    },
     fault("answer", "cut off, not done", &["CHANGE /**:reset-before*1"], Nobody),
     fault("answer", "cut off, done", &["CHANGE /**:reset-after*1"], DoneUnseen),
     fault("answer", "half an answer, done", &["CHANGE /**:truncate-after*1"], DoneUnseen),
