@@ -29,6 +29,7 @@ pub(crate) struct Opened {
     pub(crate) port: String,
     pub(crate) ticket: String,
     pub(crate) user: String,
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only those who show screens ask for it"))]
     pub(crate) password: Option<String>,
 }
 

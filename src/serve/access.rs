@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    model::{Class, Error, Result},
+    model::{Class, Error, Hint, Result},
     server::roles::role,
     sqlite::{self, Found, Layout},
 };
@@ -213,7 +213,10 @@ fn unhashed(error: argon2::password_hash::Error) -> Error {
 }
 
 fn failed(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(Class::Failed, format!("cannot use {}", path.display())).with_source(cause.into())
+    let cause = cause.into();
+    let full = sqlite::no_room(&*cause);
+    let error = Error::new(Class::Failed, format!("cannot use {}", path.display())).with_source(cause);
+    if full { error.with_hint(Hint::Text(sqlite::MAKE_ROOM.to_owned())) } else { error }
 }
 
 #[cfg(test)]

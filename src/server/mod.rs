@@ -12,7 +12,7 @@ mod login;
 mod permit;
 mod request;
 mod response;
-pub(crate) mod roles;
+pub mod roles;
 mod service;
 mod ticket;
 mod tls;

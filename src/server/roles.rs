@@ -4,7 +4,7 @@
 //! Who has which role where is for a service to say.
 
 /// A role's name and its privileges.
-pub(crate) const ROLES: &[(&str, &[&str])] = &[
+pub const ROLES: &[(&str, &[&str])] = &[
     (
         "Administrator",
         &[
@@ -175,12 +175,12 @@ pub(crate) const ROLES: &[(&str, &[&str])] = &[
 ];
 
 /// The role that has every privilege.
-pub(crate) const ADMINISTRATOR: &str = "Administrator";
+pub const ADMINISTRATOR: &str = "Administrator";
 
 /// The role that takes every privilege away.
-pub(crate) const NO_ACCESS: &str = "NoAccess";
+pub const NO_ACCESS: &str = "NoAccess";
 
 /// The privileges of a role, if there is such a role.
-pub(crate) fn role(name: &str) -> Option<&'static [&'static str]> {
+pub fn role(name: &str) -> Option<&'static [&'static str]> {
     ROLES.iter().find(|(have, _)| *have == name).map(|(_, privileges)| *privileges)
 }
