@@ -49,7 +49,7 @@ pub struct ImageRequest {
 /// The sort of content of a file, by the end of its name.
 ///
 /// # Errors
-/// [`Class::Usage`](crate::model::Class::Usage) for an end that no sort has.
+/// [`Class::Usage`] for an end that no sort has.
 pub fn content_of_file(name: &str) -> Result<&'static str> {
     let lower = name.to_ascii_lowercase();
     let fits = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
@@ -96,7 +96,7 @@ impl Ops {
     /// Plans to let a node fetch an image from an address.
     ///
     /// # Errors
-    /// [`Class::Conflict`](crate::model::Class::Conflict) for a name that is taken or an image without room; see
+    /// [`Class::Conflict`] for a name that is taken or an image without room; see
     /// [`place_for`](Self::place_for) for the storage.
     pub async fn plan_pull_url(&self, url: &str, request: &ImageRequest) -> Result<ResourcePlan> {
         let bare = url.split(['?', '#']).next().unwrap_or(url);
@@ -136,7 +136,7 @@ impl Ops {
     /// Plans to let a node fetch a template of containers by its name.
     ///
     /// # Errors
-    /// [`Class::NotFound`](crate::model::Class::NotFound) for a name that is none; as [`plan_pull_url`](Self::plan_pull_url).
+    /// [`Class::NotFound`] for a name that is none; as [`plan_pull_url`](Self::plan_pull_url).
     pub async fn plan_pull_template(&self, name: &str, request: &ImageRequest) -> Result<ResourcePlan> {
         if request.content.as_deref().is_some_and(|content| content != "vztmpl") || request.checksum.is_some() {
             return Err(Error::usage(format!(
@@ -158,7 +158,7 @@ impl Ops {
     /// Plans to send a file.
     ///
     /// # Errors
-    /// [`Class::Usage`](crate::model::Class::Usage) for what is no file, or no image by its name; as
+    /// [`Class::Usage`] for what is no file, or no image by its name; as
     /// [`plan_pull_url`](Self::plan_pull_url).
     pub async fn plan_upload(&self, file: PathBuf, request: &ImageRequest) -> Result<ResourcePlan> {
         let unreadable = |error| Error::usage(format!("cannot read {}", file.display())).with_source(error);
@@ -224,8 +224,8 @@ fn refuse_full(place: &Place, size: Option<u64>) -> Result<()> {
 /// The newest template of a name: a whole one, a package, or what a package begins with (`debian-12`).
 ///
 /// # Errors
-/// [`Class::NotFound`](crate::model::Class::NotFound) for a name that is none,
-/// [`Class::Usage`](crate::model::Class::Usage) for one that several packages have.
+/// [`Class::NotFound`] for a name that is none,
+/// [`Class::Usage`] for one that several packages have.
 pub fn family_of(name: &str, rows: &[Value]) -> Result<String> {
     let text = |row: &Value, key: &str| row.get(key).and_then(plain).unwrap_or_default();
     let mut packages: BTreeMap<String, Vec<String>> = BTreeMap::new();

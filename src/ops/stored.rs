@@ -65,8 +65,8 @@ impl Ops {
     /// The storages that take one of these sorts of content (`backup`, `iso`, …), each once where the nodes share it.
     ///
     /// # Errors
-    /// [`Class::NotFound`](crate::model::Class::NotFound) for a node or a storage that is not there,
-    /// [`Class::Usage`](crate::model::Class::Usage) for a storage that takes nothing of the kind, and on this host.
+    /// [`Class::NotFound`] for a node or a storage that is not there,
+    /// [`Class::Usage`] for a storage that takes nothing of the kind, and on this host.
     pub async fn storage_places(&self, contents: &[&str], within: &Within) -> Result<(Vec<Place>, Away)> {
         self.require_server(&format!("storages for `{}`", contents.join("`, `")))?;
         let nodes = self.nodes().await?;
@@ -156,8 +156,8 @@ impl Ops {
     /// One volume by its whole name, or by the name of its file.
     ///
     /// # Errors
-    /// [`Class::NotFound`](crate::model::Class::NotFound) with names that are like it,
-    /// [`Class::Usage`](crate::model::Class::Usage) for a name that several have.
+    /// [`Class::NotFound`] with names that are like it,
+    /// [`Class::Usage`] for a name that several have.
     pub async fn stored_one(&self, noun: &str, name: &str, contents: &[&str], within: &Within) -> Result<Stored> {
         let mut within = within.clone();
         if let (Some((storage, _)), None) = (name.split_once(':'), &within.storage) {
@@ -212,8 +212,8 @@ impl Ops {
     /// The storage of a node for new things of a sort: the one that is named, or the only one there is.
     ///
     /// # Errors
-    /// [`Class::Usage`](crate::model::Class::Usage) where there are several, or the one that is named takes nothing of the
-    /// kind; [`Class::NotFound`](crate::model::Class::NotFound) where there is none.
+    /// [`Class::Usage`] where there are several, or the one that is named takes nothing of the
+    /// kind; [`Class::NotFound`] where there is none.
     pub async fn storage_for(&self, node: &NodeName, content: &str, named: Option<&str>) -> Result<Storage> {
         let storages = self.backend().storages(node).await?;
         choose(node, storages, content, named)

@@ -13,7 +13,7 @@ impl Ops {
     /// Asks a VM's agent something that changes nothing, and gives its answer.
     ///
     /// # Errors
-    /// [`Class::Usage`] for guests that have no agent; what the server says, with what can be done about it.
+    /// [`Class::Usage`](crate::model::Class::Usage) for guests that have no agent; what the server says, with what can be done about it.
     pub async fn ask_agent(&self, guest: &Guest, method: Method, command: &str) -> Result<Value> {
         self.require_agent(guest)?;
         let call = agent(method, &guest.reference(), command, Params::new());
