@@ -176,7 +176,9 @@ pub struct Capabilities {
     /// Whether its guests are on the very host that this runs on: paths of this host mean something to them, they have
     /// keys of pvectl's own (`x-…`), and changes can be queued.
     pub here: bool,
-    /// What it cannot do.
+    /// Kinds of guests that it has none of: it can do nothing to them.
+    pub without: &'static [(GuestKind, Support)],
+    /// What it cannot do to others.
     pub exceptions: &'static [(GuestKind, Action, Support)],
     /// Verbs that change nothing and that it does not have, each with the reason.
     pub absent: &'static [(&'static str, &'static str)],
@@ -185,8 +187,9 @@ pub struct Capabilities {
 impl Capabilities {
     /// Whether an action on this kind of guest can be done.
     pub fn support(&self, kind: GuestKind, action: Action) -> Support {
-        let exception = self.exceptions.iter().find(|(k, a, _)| *k == kind && *a == action);
-        exception.map_or(Support::Yes, |(_, _, support)| *support)
+        let without = self.without.iter().find(|(k, _)| *k == kind).map(|(_, support)| *support);
+        let exception = || self.exceptions.iter().find(|(k, a, _)| *k == kind && *a == action);
+        without.or_else(|| exception().map(|(.., support)| *support)).unwrap_or(Support::Yes)
     }
 
     /// Why a verb that changes nothing is not there, if it is not.

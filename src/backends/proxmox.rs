@@ -90,7 +90,7 @@ pub struct Proxmox {
 impl Proxmox {
     /// What every Proxmox VE cluster can do.
     pub const CAPABILITIES: Capabilities =
-        Capabilities { backend: "proxmox", here: false, exceptions: EXCEPTIONS, absent: ABSENT };
+        Capabilities { backend: "proxmox", here: false, without: &[], exceptions: EXCEPTIONS, absent: ABSENT };
 
     /// The cluster that this client talks to.
     pub fn new(client: Client) -> Self {

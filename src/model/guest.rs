@@ -203,6 +203,21 @@ impl Guest {
         !matches!(self.status.as_str(), "stopped" | "unknown" | "suspended")
     }
 
+    /// What HA says of it, if HA knows it.
+    pub fn ha_state(&self) -> Option<&str> {
+        self.other.get("hastate")?.as_str()
+    }
+
+    /// Whether HA does with it what it is asked for, in its own way.
+    pub fn is_under_ha(&self) -> bool {
+        self.ha_state().is_some_and(|state| state != "ignored")
+    }
+
+    /// The memory in bytes that those of them may use which are on and on this node.
+    pub fn claimed(guests: &[Self], node: &NodeName) -> u64 {
+        guests.iter().filter(|guest| guest.node == *node && guest.is_powered()).filter_map(|guest| guest.maxmem).sum()
+    }
+
     /// Leaves only what is so whether or not its node can be asked. For minutes after a node was lost, the cluster
     /// repeats how its guests were, as if it still knew.
     pub fn lose_sight(&mut self) {
@@ -287,7 +302,7 @@ impl GuestConfig {
             .filter(|(key, _)| is_disk_key(key))
             .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.parse::<PropertyString>().ok()?)))
             .filter(|(_, disk)| {
-                let volume = disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or("none");
+                let volume = disk.volume().unwrap_or("none");
                 let foreign = disk.get("media") == Some("cdrom") && !volume.contains("cloudinit");
                 volume.contains(':') && !foreign
             })
@@ -306,27 +321,9 @@ pub fn is_disk_key(key: &str) -> bool {
         && digits.is_empty() == matches!(bus, "rootfs" | "vmstate")
 }
 
-/// A key of a configuration with the change that waits for it: `GET …/pending`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pending {
-    /// The configuration key.
-    pub key: String,
-    /// What runs now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<Value>,
-    /// What the next start will use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pending: Option<Value>,
-    /// 1: will be deleted at the next start; 2: by force.
-    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
-    pub delete: Option<u64>,
-}
-
-impl Pending {
-    /// Whether a change waits here.
-    pub fn waits(&self) -> bool {
-        self.pending.is_some() || self.delete.is_some_and(|how| how > 0)
-    }
+/// Whether a key is one of a family and its number: `net0` of `net`.
+pub fn is_numbered(key: &str, family: &str) -> bool {
+    key.strip_prefix(family).is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A snapshot: `GET …/snapshot`; the server's pseudo-entry `current` is one of the rows.

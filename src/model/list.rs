@@ -25,7 +25,12 @@ impl List {
 
     /// The members, without what is between them.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split(is_between).filter(|member| !member.is_empty())
+        Self::members(&self.0)
+    }
+
+    /// The same of a text that is looked at and left.
+    pub fn members(text: &str) -> impl Iterator<Item = &str> {
+        text.split(is_between).filter(|member| !member.is_empty())
     }
 
     /// Whether this very member is there.

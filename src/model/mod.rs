@@ -39,13 +39,13 @@ pub use clock::{Clock, SystemClock};
 pub use close::closest;
 pub use config_value::config_value;
 pub use error::{Class, Error, Result, Sent, classify, classify_text};
-pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Pending, Snapshot, is_disk_key};
+pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, is_disk_key, is_numbered};
 pub use hint::{Hint, Meanwhile};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use inside::{INPUT_AT_ONCE, JOIN_PIECES, RUN_WITH_PIECES, WRITTEN_AT_ONCE, bytes_of_text, text_of_bytes};
 pub use list::List;
 pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
-pub use pending::{ConfigTexts, PendingChanges, apply_pending, config_to_come};
+pub use pending::{ConfigTexts, Pending, PendingChanges, apply_pending, config_to_come};
 #[cfg(feature = "sandbox")]
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{NodeName, Size, Vmid, rows::rows, tolerant};
+use super::{Error, NodeName, Result, Size, Vmid, closest, rows::rows, tolerant};
 
 /// A row of `GET /nodes`. Figures are missing where the caller lacks `Sys.Audit`, or the node is offline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,18 @@ pub struct Node {
 }
 
 impl Node {
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`](super::Class::NotFound) if there is none, with names that are like it.
+    pub fn named<'n>(nodes: &'n [Self], name: &str) -> Result<&'n Self> {
+        let found = nodes.iter().find(|node| node.node.as_str() == name);
+        found.ok_or_else(|| {
+            let close = closest(name, nodes.iter().map(|node| node.node.to_string()));
+            Error::not_found(format!("no such node: `{name}`")).did_you_mean(close)
+        })
+    }
+
     /// Whether it can be worked with.
     pub fn is_online(&self) -> bool {
         self.status == "online"

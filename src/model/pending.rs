@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::tolerant;
+
 /// Keys and values as they stand in a configuration file.
 pub type ConfigTexts = BTreeMap<String, String>;
 
@@ -24,6 +29,29 @@ pub fn config_to_come(config: &ConfigTexts, pending: &PendingChanges) -> ConfigT
 pub fn apply_pending(config: &mut ConfigTexts, pending: &mut PendingChanges) {
     *config = config_to_come(config, pending);
     pending.clear();
+}
+
+/// A key of a configuration with the change that waits for it: `GET …/pending`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The configuration key.
+    pub key: String,
+    /// What runs now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// What the next start will use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Value>,
+    /// 1: will be deleted at the next start; 2: by force.
+    #[serde(default, deserialize_with = "tolerant::u64::option", skip_serializing_if = "Option::is_none")]
+    pub delete: Option<u64>,
+}
+
+impl Pending {
+    /// Whether a change waits here.
+    pub fn waits(&self) -> bool {
+        self.pending.is_some() || self.delete.is_some_and(|how| how > 0)
+    }
 }
 
 #[cfg(test)]

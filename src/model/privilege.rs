@@ -2,7 +2,7 @@
 //!
 //! The table only; who has which privilege is for whoever keeps the access control list.
 
-use super::is_disk_key;
+use super::{is_disk_key, is_numbered};
 
 /// Which privilege a key's change needs. The first match counts; without one it is `VM.Config.Options`.
 const PRIVILEGES: &[(&str, &[&str])] = &[
@@ -48,9 +48,7 @@ pub fn is_root_only_key(key: &str) -> bool {
 fn is_named(pattern: &str, key: &str) -> bool {
     match pattern.strip_suffix('#') {
         None => pattern == key,
-        Some(stem) => key
-            .strip_prefix(stem)
-            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())),
+        Some(stem) => is_numbered(key, stem),
     }
 }
 

@@ -62,6 +62,11 @@ impl PropertyString {
         self.get(key).or_else(|| self.bare())
     }
 
+    /// The volume that a disk of a guest names: `file`, which may stand bare, or `volume`.
+    pub fn volume(&self) -> Option<&str> {
+        self.get_or_bare("file").or_else(|| self.get("volume"))
+    }
+
     /// Replaces the value of a key where it stands, or adds it at the end.
     pub fn set(&mut self, key: &str, value: impl AsRef<str>) -> &mut Self {
         let at = self.position(|have, _| have == Some(key));

@@ -3,6 +3,8 @@
 //! Nothing here destroys data: a disk that is taken from its guest stays as unused, and a copy that is left behind is
 //! only removed where somebody asks for that.
 
+use futures_util::future::try_join_all;
+
 use super::{
     Ops, Resolved, UpdateRequest,
     devices::{Device, number},
@@ -48,7 +50,7 @@ pub struct ImportRequest {
 }
 
 fn volume(disk: &PropertyString) -> &str {
-    disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default()
+    disk.volume().unwrap_or_default()
 }
 
 fn size_of(disk: &PropertyString) -> Option<u64> {
@@ -78,15 +80,13 @@ fn disk(plan: &Plan, config: &GuestConfig, key: &str) -> Result<PropertyString> 
 impl Ops {
     /// The snapshots that have this disk too.
     async fn snapshots_of(&self, guest: &GuestRef, key: &str, volume_id: &str) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for snapshot in self.backend().snapshots(guest).await? {
+        let snapshots = self.backend().snapshots(guest).await?;
+        let looks = snapshots.into_iter().map(async |snapshot| {
             let config = self.backend().snapshot_config(guest, &snapshot.name).await?;
-            let has = |other: &PropertyString| volume(other) == volume_id;
-            if config.disks().iter().any(|(other, disk)| other == key && has(disk)) {
-                names.push(snapshot.name);
-            }
-        }
-        Ok(names)
+            let has = config.disks().iter().any(|(other, disk)| other == key && volume(disk) == volume_id);
+            Ok::<_, Error>(has.then_some(snapshot.name))
+        });
+        Ok(try_join_all(looks).await?.into_iter().flatten().collect())
     }
 
     /// Plans to put a disk into another storage. One that is there already needs nothing.

@@ -81,7 +81,7 @@ impl Ops {
             }
             let text = |size: Size| Some(format!("size={}", size.to_config()));
             plan.changes.push(Change { key: disk.to_owned(), before: text(now), after: text(then) });
-            let volume = drive.get_or_bare("file").or_else(|| drive.get("volume")).unwrap_or_default();
+            let volume = drive.volume().unwrap_or_default();
             let storage = volume.split_once(':').map(|(storage, _)| storage.to_owned());
             plan.claims.room.extend(storage.map(|storage| (storage, then.0 - now.0)));
         }

@@ -71,8 +71,7 @@ impl Seeking {
 impl Evacuation {
     fn request(&self, guest: &Guest, to: &NodeName) -> MigrateRequest {
         // HA takes the node alone, and copies disks by itself.
-        let by_ha = guest.other.get("hastate").is_some_and(|state| state != "ignored");
-        let own = !by_ha;
+        let own = !guest.is_under_ha();
         MigrateRequest {
             to: to.clone(),
             storages: if own { self.storages.clone() } else { StorageMap::default() },
@@ -147,11 +146,7 @@ impl Ops {
         let nodes = self.nodes().await?;
         let nodes = nodes.iter().filter(|node| node.is_online() && meant(&node.node));
         let free = nodes.map(|node| {
-            let claimed: u64 = guests
-                .iter()
-                .filter(|guest| guest.node == node.node && guest.is_powered())
-                .filter_map(|guest| guest.maxmem)
-                .sum();
+            let claimed = Guest::claimed(guests, &node.node);
             // Who may not see a node's memory holds nothing against it.
             let all = node.maxmem.and_then(|all| i64::try_from(all).ok()).unwrap_or(i64::MAX / 2);
             (node.node.clone(), all.saturating_sub(i64::try_from(claimed).unwrap_or(i64::MAX / 2)))

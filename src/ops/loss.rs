@@ -43,7 +43,7 @@ pub struct DiskLoss {
 pub(super) fn disk_losses(config: &GuestConfig) -> Vec<DiskLoss> {
     let loss = |(key, disk): (String, PropertyString)| DiskLoss {
         key,
-        volume: disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default().to_owned(),
+        volume: disk.volume().unwrap_or_default().to_owned(),
         size: disk.get("size").and_then(|size| size.parse().ok()),
     };
     config.disks().into_iter().map(loss).collect()

@@ -15,7 +15,7 @@ use crate::{
     client::path,
     model::{
         Call, Class, ConfigView, Error, GuestConfig, GuestKind, GuestRef, Hint, Method, NodeName, Params,
-        PropertyString, Result, Size,
+        PropertyString, Result, Size, is_numbered,
     },
 };
 
@@ -304,9 +304,7 @@ fn change(key: &str, before: &str, after: &str) -> Change {
 }
 
 fn bridges(config: &GuestConfig) -> Vec<(String, String)> {
-    let cards = config.0.keys().filter(|key| {
-        key.strip_prefix("net").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty())
-    });
+    let cards = config.0.keys().filter(|key| is_numbered(key, "net"));
     let bridge = |key: &String| {
         let card = PropertyString::lenient(&config.text(key)?);
         Some((key.clone(), card.get("bridge")?.to_owned()))

@@ -56,7 +56,7 @@ impl Needs {
         let content = content_of(kind);
         for (key, value) in params.iter().filter(|(key, _)| is_disk_key(key)) {
             let Ok(disk) = value.parse::<PropertyString>() else { continue };
-            let volume = disk.get_or_bare("file").or_else(|| disk.get("volume")).unwrap_or_default();
+            let volume = disk.volume().unwrap_or_default();
             let Some((storage, size)) = volume.split_once(':') else { continue };
             // `storage:32` asks for 32 GiB; everything else names a volume that exists, or is tiny (`cloudinit`).
             let new = size.parse::<f64>().map_or(Size(0), |gib| Size((gib * Size::gib(1).0 as f64) as u64));
@@ -153,14 +153,10 @@ impl Ops {
     ) -> Result<NodeName> {
         let nodes = self.backend().nodes().await?;
         if let Some(wanted) = wanted {
-            let Some(node) = nodes.iter().find(|node| node.node == *wanted) else {
-                let names = nodes.iter().map(|node| node.node.to_string());
-                let close: Vec<String> = super::closest(wanted.as_str(), names.clone());
-                let known = format!("nodes here: {}", names.collect::<Vec<_>>().join(", "));
-                let error = Error::not_found(format!("no such node: `{wanted}`"));
-                let error = error.did_you_mean(close);
-                return Err(error.with_hint(Hint::Text(known)));
-            };
+            let node = Node::named(&nodes, wanted.as_str()).map_err(|error| {
+                let names: Vec<&str> = nodes.iter().map(|node| node.node.as_str()).collect();
+                error.with_hint(Hint::Text(format!("nodes here: {}", names.join(", "))))
+            })?;
             if !node.is_online() {
                 let why = format!("node {wanted} is {}", node.status);
                 return Err(Error::new(Class::Unreachable, why).with_hint(Hint::NodeAway(wanted.to_string())));

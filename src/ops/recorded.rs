@@ -102,9 +102,9 @@ impl<'a> Recorded<'a> {
         Ok(())
     }
 
-    /// Whether the next step was written down as sent already.
-    pub(super) fn is_announced(&self) -> bool {
-        self.announced.is_some()
+    /// Whether somebody wishes that nothing more is sent. What was written down as sent is sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.interrupt.is_raised() && self.announced.is_none()
     }
 
     /// Notes how what was done ended, where that is no task's word.

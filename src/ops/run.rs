@@ -234,7 +234,7 @@ impl Run<'_> {
         let id = at as StepId + 1;
         let mut waiting = Waiting::new(self.wait_lock);
         for attempt in 1.. {
-            if self.recorded.interrupt.is_raised() && !self.recorded.is_announced() {
+            if self.recorded.is_over() {
                 return Err(Halt::Cancelled);
             }
             let ended = self.send(at, id).await;

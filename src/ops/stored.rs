@@ -72,11 +72,7 @@ impl Ops {
         let nodes = self.nodes().await?;
         let mut away = Away::of(&nodes);
         if let Some(name) = &within.node {
-            let close = || closest(name, nodes.iter().map(|node| node.node.to_string()));
-            let there = nodes.iter().any(|node| node.node.as_str() == name);
-            if !there {
-                return Err(Error::not_found(format!("no such node: `{name}`")).did_you_mean(close()));
-            }
+            Node::named(&nodes, name)?;
             away.narrow(name);
         }
         let wanted =

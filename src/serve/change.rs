@@ -1,10 +1,11 @@
 //! Changes of guests: the backends' table of actions, read from the API's side.
 
-use super::{Host, fault};
+use super::Host;
 use crate::{
     backends::{ACTIONS, Action, ActionSpec, Step, Support},
-    model::{GuestKind, GuestRef, Params, Submitted},
+    model::{GuestKind, GuestRef, Params, Submitted, Upid},
     server::{Fault, Reply, Request},
+    tasks::{Limits, NoWatch},
 };
 
 /// Where the guests of this host are.
@@ -33,10 +34,11 @@ impl Host {
             return Err(not_there(&format!(": {reason}")));
         }
         let step = Step { action: spec.action, guest: self.guest(request)?, params: self.params_of(spec, request) };
-        if spec.action == Action::Create {
-            self.refuse_taken(&step.guest).await?;
+        if spec.action == Action::Create && self.is_taken(&step.guest).await? {
+            let GuestRef { vmid, node, .. } = &step.guest;
+            return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
         }
-        match self.backend.submit(&step).await.map_err(|error| fault(&error))? {
+        match self.backend.submit(&step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.
                 self.done(&upid).await.map(|()| Reply::null())
@@ -53,27 +55,11 @@ impl Host {
         params.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    async fn refuse_taken(&self, guest: &GuestRef) -> Result<(), Fault> {
-        let guests = self.backend.guests().await.map_err(|error| fault(&error))?;
-        match guests.iter().any(|have| have.vmid == guest.vmid) {
-            true => Err(Fault::die(format!(
-                "unable to create VM {}: VM {0} already exists on node '{}'",
-                guest.vmid, guest.node
-            ))),
-            false => Ok(()),
-        }
-    }
-
     /// Waits for the end of a task.
-    async fn done(&self, upid: &crate::model::Upid) -> Result<(), Fault> {
-        loop {
-            self.backend.noticed_end(upid).await;
-            let status = self.backend.task_status(upid).await.map_err(|error| fault(&error))?;
-            match status.ended() {
-                Some(end) if end.is_success() => return Ok(()),
-                Some(end) => return Err(Fault::die(end.to_string())),
-                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            }
+    async fn done(&self, upid: &Upid) -> Result<(), Fault> {
+        match self.follower.wait(upid, &Limits::default(), &mut NoWatch).await? {
+            end if end.is_success() => Ok(()),
+            end => Err(Fault::die(end.to_string())),
         }
     }
 }

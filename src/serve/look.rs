@@ -1,12 +1,14 @@
 //! The reads: what the backend knows, in the rows that a node has.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Host, fault};
+use super::Host;
 use crate::{
     backends::TaskQuery,
-    model::{ConfigView, Guest, GuestKind, GuestRef, NodeName, TaskEntry, Upid, Vmid},
+    model::{Class, ConfigView, Guest, GuestKind, GuestRef, NodeName, TaskEntry, Upid, Vmid},
     server::{Fault, Identity, Reply, Request},
 };
 
@@ -39,25 +41,39 @@ impl Host {
         request.params.get(key).ok_or_else(|| Fault::parameter(key, "property is missing and it is not optional"))
     }
 
+    /// The privileges of whoever asks.
+    fn privileges_of(&self, who: Option<&Identity>) -> BTreeSet<String> {
+        who.map(|who| self.access.privileges(&who.authid())).unwrap_or_default()
+    }
+
     /// Whether whoever asks has one of these privileges.
     pub(super) fn may(&self, who: Option<&Identity>, any: &[&str]) -> bool {
-        let has = who.map(|who| self.access.privileges(&who.authid())).unwrap_or_default();
+        let has = self.privileges_of(who);
         any.iter().any(|privilege| has.contains(*privilege))
+    }
+
+    /// Whether there is a guest of this number.
+    pub(super) async fn is_taken(&self, guest: &GuestRef) -> Result<bool, Fault> {
+        match self.backend.guest_config(guest, ConfigView::Current).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.class() == Class::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn visible(&self, request: &Request) -> Result<Vec<Guest>, Fault> {
         if !self.may(request.identity.as_ref(), &["VM.Audit"]) {
             return Ok(Vec::new());
         }
-        self.backend.guests().await.map_err(|error| fault(&error))
+        self.backend.guests().await.map_err(Fault::from)
     }
 
     pub(super) async fn version(&self, _: &Request) -> Answer {
-        Ok(Reply::data(Value::from(self.backend.version().await.map_err(|error| fault(&error))?)))
+        Ok(Reply::data(Value::from(self.backend.version().await?)))
     }
 
     pub(super) async fn permissions(&self, request: &Request) -> Answer {
-        let has = request.identity.as_ref().map(|who| self.access.privileges(&who.authid())).unwrap_or_default();
+        let has = self.privileges_of(request.identity.as_ref());
         let has: Map<String, Value> = has.into_iter().map(|privilege| (privilege, 1.into())).collect();
         let path = request.params.get("path").unwrap_or("/");
         Ok(Reply::data(json!({path: has})))
@@ -75,7 +91,7 @@ impl Host {
             all.extend(self.node_rows().await?);
         }
         if wants("storage") && self.may(request.identity.as_ref(), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
-            for storage in self.backend.storages(&self.node).await.map_err(|error| fault(&error))? {
+            for storage in self.backend.storages(&self.node).await? {
                 let (node, name) = (&self.node, &storage.storage);
                 let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
                 let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
@@ -95,7 +111,7 @@ impl Host {
     }
 
     async fn node_rows(&self) -> Result<Vec<Value>, Fault> {
-        let nodes = self.backend.nodes().await.map_err(|error| fault(&error))?;
+        let nodes = self.backend.nodes().await?;
         nodes.iter().map(|node| Ok(with_id(value(node)?, format!("node/{}", node.node), "node"))).collect()
     }
 
@@ -112,11 +128,10 @@ impl Host {
 
     pub(super) async fn next_id(&self, request: &Request) -> Answer {
         let Some(wanted) = request.params.get("vmid") else {
-            let free = self.backend.next_vmid().await.map_err(|error| fault(&error))?;
+            let free = self.backend.next_vmid().await?;
             return Ok(Reply::data(free.to_string()));
         };
-        let guests = self.backend.guests().await.map_err(|error| fault(&error))?;
-        match guests.iter().any(|guest| guest.vmid.to_string() == wanted) {
+        match self.is_taken(&self.guest(request)?).await? {
             true => Err(Fault::parameter("vmid", format!("VM {wanted} already exists"))),
             false => Ok(Reply::data(wanted)),
         }
@@ -150,7 +165,7 @@ impl Host {
     }
 
     pub(super) async fn guest_status(&self, request: &Request) -> Answer {
-        let status = self.backend.guest_status(&self.guest(request)?).await.map_err(|error| fault(&error))?;
+        let status = self.backend.guest_status(&self.guest(request)?).await?;
         Ok(Reply::data(Value::from(status)))
     }
 
@@ -164,19 +179,19 @@ impl Host {
                 self.backend.guest_config(&guest, view).await
             }
         };
-        Ok(Reply::data(value(config.map_err(|error| fault(&error))?)?))
+        Ok(Reply::data(value(config?)?))
     }
 
     pub(super) async fn guest_pending(&self, request: &Request) -> Answer {
-        rows(self.backend.guest_pending(&self.guest(request)?).await.map_err(|error| fault(&error))?)
+        rows(self.backend.guest_pending(&self.guest(request)?).await?)
     }
 
     /// With the entry that stands for the present, as a node lists it.
     pub(super) async fn snapshots(&self, request: &Request) -> Answer {
         let guest = self.guest(request)?;
-        let snapshots = self.backend.snapshots(&guest).await.map_err(|error| fault(&error))?;
-        let config = self.backend.guest_config(&guest, ConfigView::Current).await.map_err(|error| fault(&error))?;
-        let status = self.backend.guest_status(&guest).await.map_err(|error| fault(&error))?;
+        let snapshots = self.backend.snapshots(&guest).await?;
+        let config = self.backend.guest_config(&guest, ConfigView::Current).await?;
+        let status = self.backend.guest_status(&guest).await?;
         let running = u8::from(status.get("status").is_some_and(|status| status == "running"));
         let mut present = json!({"name": "current", "description": "You are here!", "running": running});
         for key in ["parent", "digest"] {
@@ -192,11 +207,11 @@ impl Host {
     pub(super) async fn snapshot_config(&self, request: &Request) -> Answer {
         let name = self.need(request, "snapname")?;
         let config = self.backend.snapshot_config(&self.guest(request)?, name).await;
-        Ok(Reply::data(value(config.map_err(|error| fault(&error))?)?))
+        Ok(Reply::data(value(config?)?))
     }
 
     pub(super) async fn storages(&self, request: &Request) -> Answer {
-        let storages = self.backend.storages(&self.node).await.map_err(|error| fault(&error))?;
+        let storages = self.backend.storages(&self.node).await?;
         let params = &request.params;
         let wanted = storages.into_iter().filter(|storage| {
             params.get("storage").is_none_or(|name| name == storage.storage)
@@ -216,7 +231,7 @@ impl Host {
 
     pub(super) async fn volumes(&self, request: &Request) -> Answer {
         let (storage, content) = (self.need(request, "storage")?, request.params.get("content"));
-        let volumes = self.backend.volumes(&self.node, storage, content).await.map_err(|error| fault(&error))?;
+        let volumes = self.backend.volumes(&self.node, storage, content).await?;
         let of = number(request, "vmid");
         rows(
             volumes
@@ -232,7 +247,7 @@ impl Host {
 
     pub(super) async fn cluster_tasks(&self, _: &Request) -> Answer {
         let query = TaskQuery { limit: LIMIT, ..TaskQuery::default() };
-        let found = self.backend.tasks(&query).await.map_err(|error| fault(&error))?;
+        let found = self.backend.tasks(&query).await?;
         rows(found.into_iter().map(|mut row| {
             // Which one is at work is told by what is missing.
             row.status = row.status.filter(|status| status != "RUNNING");
@@ -253,7 +268,7 @@ impl Host {
             errors: request.params.get("errors") == Some("1"),
             limit: start.saturating_add(limit).saturating_add(LIMIT),
         };
-        let found = self.backend.tasks(&query).await.map_err(|error| fault(&error))?;
+        let found = self.backend.tasks(&query).await?;
         let wanted = |row: &TaskEntry| {
             (source != "archive" || row.ended().is_some())
                 && row.starttime >= since
@@ -273,12 +288,12 @@ impl Host {
     pub(super) async fn task_log(&self, request: &Request) -> Answer {
         let (start, limit) = (number(request, "start").unwrap_or(0), number(request, "limit").unwrap_or(LIMIT));
         let limit = if limit == 0 { u64::MAX } else { limit };
-        let page = self.backend.task_log(&self.upid(request)?, start, limit).await.map_err(|error| fault(&error))?;
+        let page = self.backend.task_log(&self.upid(request)?, start, limit).await?;
         Ok(Reply { total: Some(page.total), ..rows(page.lines)? })
     }
 
     pub(super) async fn stop_task(&self, request: &Request) -> Answer {
-        self.backend.stop_task(&self.upid(request)?).await.map_err(|error| fault(&error))?;
+        self.backend.stop_task(&self.upid(request)?).await?;
         Ok(Reply::null())
     }
 }

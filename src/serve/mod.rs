@@ -19,19 +19,21 @@ use crate::{
     backends::Backend,
     model::{Error, NodeName},
     server::{Fault, Identity, Reply, Request, Service},
+    tasks::Follower,
 };
 
 /// A backend with one node, and who may do what there.
 pub struct Host {
     backend: Arc<dyn Backend>,
+    follower: Follower,
     node: NodeName,
     access: Arc<Access>,
 }
 
 impl Host {
     /// Serves this backend as a node of this name.
-    pub fn new(backend: Arc<dyn Backend>, node: NodeName, access: Arc<Access>) -> Self {
-        Self { backend, node, access }
+    pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Self {
+        Self { follower: Follower::new(backend.clone()), backend, node, access }
     }
 }
 
@@ -76,7 +78,9 @@ impl Service for Host {
     }
 }
 
-/// An error of the backend in the shape in which a node tells its own.
-fn fault(error: &Error) -> Fault {
-    Fault::die(error.to_string())
+/// In the shape in which a node tells its own.
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::die(error.to_string())
+    }
 }

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 
-use super::{Grant, Host, fault};
+use super::{Grant, Host};
 use crate::{
     model::Class,
     server::{Fault, Reply, Request},
@@ -24,7 +24,7 @@ impl Host {
 
     pub(super) async fn tokens(&self, request: &Request) -> Result<Reply, Fault> {
         let prefix = format!("{}!", self.need(request, "userid")?);
-        let grants = self.access.grants().map_err(|error| fault(&error))?;
+        let grants = self.access.grants()?;
         let own = grants.iter().filter_map(|grant| Some((grant.id.strip_prefix(&prefix)?, grant)));
         let rows = own.map(|(name, grant)| {
             let mut row = row(grant);
@@ -48,7 +48,7 @@ impl Host {
         let grant = Grant { id: self.token_id(request)?, role, expire, comment };
         let issued = self.access.issue(&grant).map_err(|error| match error.class() {
             Class::Conflict => Fault::parameter("tokenid", "Token already exists."),
-            _ => fault(&error),
+            _ => error.into(),
         })?;
         // Here, and only here, a node gives `privsep` as text.
         Ok(Reply::data(json!({
@@ -58,7 +58,7 @@ impl Host {
 
     pub(super) async fn remove_token(&self, request: &Request) -> Result<Reply, Fault> {
         let id = self.token_id(request)?;
-        match self.access.revoke(&id).map_err(|error| fault(&error))? {
+        match self.access.revoke(&id)? {
             true => Ok(Reply::null()),
             false => Err(Fault::die(format!("no such token '{}' for user", self.need(request, "tokenid")?))),
         }

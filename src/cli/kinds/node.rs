@@ -20,8 +20,7 @@ use crate::{
         session::Access,
         verb::{Entry, Exit, Kind, Of},
     },
-    model::{Error, Node, Result},
-    ops::closest,
+    model::{Node, Result},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -115,11 +114,7 @@ async fn show(cx: &Cx, names: Vec<String>) -> Result<Exit> {
     let context = session.ops.context();
     let mut nodes = session.ops.backend().nodes().await?;
     nodes.sort_by(|a, b| a.node.cmp(&b.node));
-    if let Some(unknown) = names.iter().find(|name| nodes.iter().all(|node| node.node.as_str() != **name)) {
-        let close = closest(unknown, nodes.iter().map(|node| node.node.to_string()));
-        let error = Error::not_found(format!("no such node: `{unknown}`"));
-        return Err(error.did_you_mean(close));
-    }
+    names.iter().try_for_each(|name| Node::named(&nodes, name).map(drop))?;
     nodes.retain(|node| names.is_empty() || names.iter().any(|name| name == node.node.as_str()));
     let mut rows: Vec<NodeRow> = nodes.into_iter().map(|node| NodeRow { node, context: context.to_owned() }).collect();
     match (rows.as_slice(), names.as_slice()) {

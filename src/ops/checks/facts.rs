@@ -112,7 +112,7 @@ impl Facts {
         }
         let disks = plan.config_before.as_ref().map(|config| config.disks()).unwrap_or_default();
         let storage = |disk: &PropertyString| {
-            let volume = disk.get_or_bare("file").or_else(|| disk.get("volume"))?;
+            let volume = disk.volume()?;
             Some(volume.split_once(':')?.0.to_owned())
         };
         let (node, content) = (&plan.guest.node, content_of(plan.guest.kind));
@@ -130,7 +130,7 @@ impl Facts {
 
     /// What HA says of a guest that it looks after.
     pub(super) fn ha(&self, guest: &GuestRef) -> Option<&str> {
-        self.guest(guest)?.other.get("hastate")?.as_str()
+        self.guest(guest)?.ha_state()
     }
 
     /// A node's memory.
@@ -140,7 +140,7 @@ impl Facts {
 
     /// The memory that the guests of a node may use which are on.
     pub(super) fn claimed(&self, node: &NodeName) -> u64 {
-        self.guests.iter().filter(|row| row.node == *node && row.is_powered()).filter_map(|row| row.maxmem).sum()
+        Guest::claimed(&self.guests, node)
     }
 
     /// What all plans together want more of a node's memory, if this plan is the first of them.

@@ -10,7 +10,7 @@ use super::{
     facts::Facts,
     table::refuse,
 };
-use crate::model::{GuestKind, Size};
+use crate::model::{Guest, GuestKind, Size};
 
 use Finding::{Note, Warning};
 
@@ -47,7 +47,7 @@ impl Way<'_> {
 
     /// Whether HA does it, in its own way.
     fn by_ha(&self) -> bool {
-        self.facts.ha(&self.plan.guest).is_some_and(|state| state != "ignored")
+        self.facts.guest(&self.plan.guest).is_some_and(Guest::is_under_ha)
     }
 
     /// The volumes that have to be copied.

@@ -8,7 +8,10 @@ use serde_json::Value;
 use super::about;
 use crate::{
     backends::agent::explain,
-    model::{Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, Hint, Method, PropertyString, Result},
+    model::{
+        Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, Hint, Method, PropertyString, Result,
+        is_numbered,
+    },
     ops::Ops,
 };
 
@@ -150,9 +153,7 @@ fn told(data: &Value, from: Origin) -> Vec<Address> {
 /// The addresses that a configuration gives.
 fn configured(kind: GuestKind, config: &GuestConfig) -> Vec<Address> {
     let prefix = if kind == GuestKind::Qemu { "ipconfig" } else { "net" };
-    let keys = config.0.keys().filter(|key| {
-        key.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
-    });
+    let keys = config.0.keys().filter(|key| is_numbered(key, prefix));
     let mut found = Vec::new();
     for key in keys {
         let parts = PropertyString::lenient(&config.text(key).unwrap_or_default());

@@ -50,8 +50,7 @@ impl Ops {
             user: self.backend().user(),
             ..intent
         };
-        let operation = self.recorder.plan(&intent)?;
-        self.recorder.event(operation, &Event::Sent { step: 1 })?;
+        let operation = self.recorder.begin(&intent, &[Event::Sent { step: 1 }])?;
         let opened = opening.await;
         let (verdict, error) = match &opened {
             Ok(_) => (Verdict::Ok, None),

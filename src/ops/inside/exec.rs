@@ -117,7 +117,7 @@ impl Run<'_> {
     async fn all(&mut self, plan: &Plan, executed: &mut Option<Executed>) -> Result<(), Halt> {
         let Some((last, before)) = plan.steps.split_last() else { return Ok(()) };
         for (at, step) in before.iter().enumerate() {
-            let ended = match self.interrupt.is_raised() && !self.recorded.is_announced() {
+            let ended = match self.recorded.is_over() {
                 true => Err(Halt::Cancelled),
                 false => self.prepare(at as StepId + 1, step).await,
             };
@@ -126,7 +126,7 @@ impl Run<'_> {
                 return ended;
             }
         }
-        if self.interrupt.is_raised() && !self.recorded.is_announced() {
+        if self.recorded.is_over() {
             self.clean_up(before).await;
             return Err(Halt::Cancelled);
         }

@@ -21,7 +21,7 @@ use super::{CallPlan, CallRequest, Ops};
 use crate::{
     client::Reply,
     contract::{Endpoint, embedded},
-    model::{Class, Error, Hint, Method, Node, Params, Result, closest},
+    model::{Class, Error, Hint, Method, Node, Params, Result},
 };
 
 pub use change::{ResourcePlan, ResourceRequest};
@@ -183,10 +183,7 @@ impl Ops {
     /// # Errors
     /// [`Class::NotFound`] for one that there is not, with names that are like it.
     pub async fn require_node(&self, name: &str) -> Result<Node> {
-        let nodes = self.backend().nodes().await?;
-        let close = closest(name, nodes.iter().map(|node| node.node.to_string()));
-        let found = nodes.into_iter().find(|node| node.node.as_str() == name);
-        found.ok_or_else(|| Error::not_found(format!("no such node: `{name}`")).did_you_mean(close))
+        Node::named(&self.backend().nodes().await?, name).cloned()
     }
 
     /// All of a sort that the user may see, by name; what is named by its position, in its order.

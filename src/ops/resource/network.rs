@@ -9,7 +9,7 @@ use super::{
     uses::{Found, Tie},
 };
 use crate::{
-    model::{Guest, Method, NodeName, Params, Result},
+    model::{Guest, Method, NodeName, Params, Result, is_numbered},
     ops::Ops,
 };
 
@@ -176,13 +176,10 @@ fn stands_on(row: &Value) -> Vec<String> {
 
 /// The network cards in a configuration that are on a bridge.
 fn cards_on<'c>(config: &'c Map<String, Value>, bridge: &'c str) -> impl Iterator<Item = &'c str> {
-    let is_card = |key: &str| {
-        key.strip_prefix("net").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
-    };
     let is_on = move |value: &Value| {
         plain(value).is_some_and(|text| text.split(',').any(|part| part.strip_prefix("bridge=") == Some(bridge)))
     };
-    config.iter().filter(move |(key, value)| is_card(key) && is_on(value)).map(|(key, _)| key.as_str())
+    config.iter().filter(move |(key, value)| is_numbered(key, "net") && is_on(value)).map(|(key, _)| key.as_str())
 }
 
 /// Whether a line of a difference is about an interface: one that is in it, or in whose part it stands cannot be told.

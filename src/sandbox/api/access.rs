@@ -32,8 +32,7 @@ fn change_grants(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if !is_acl_path(path) {
         return Err(Fault::parameter("path", format!("invalid ACL path '{path}'")));
     }
-    let list =
-        |name: &str| context.param(name).unwrap_or_default().split([',', ';', ' ']).filter(|word| !word.is_empty());
+    let list = |name: &str| context.list(name);
     let failed = |text: String| Fault::die(format!("ACL update failed: {text}"));
     let propagate = context.param("propagate") != Some("0");
     let mut changes = Vec::new();

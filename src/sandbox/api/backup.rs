@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Context, Reply, Route};
 use crate::{
     model::{
-        GuestKind,
+        GuestKind, List,
         Method::{Delete, Get, Post, Put},
     },
     sandbox::world::{
@@ -36,7 +36,7 @@ pub(super) const TABLE: &[Route] = &[
 const STEPS: u64 = 5;
 
 fn words(list: &str) -> Vec<&str> {
-    list.split([',', ';', ' ']).filter(|word| !word.is_empty()).collect()
+    List::members(list).collect()
 }
 
 /// Whether somebody may see an archive, restore it and change what is noted of it.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Context, Reply, Route};
 use crate::{
     model::{
-        GuestKind,
+        GuestKind, List,
         Method::{Get, Post, Put},
         config_privilege, config_value, is_root_only_key,
     },
@@ -102,8 +102,7 @@ fn post(context: &mut Context<'_>) -> Result<Reply, Fault> {
 /// Every word of the list parameters of this name.
 fn words(context: &Context<'_>, name: &str) -> BTreeSet<String> {
     let values = context.request.params.iter().filter(|(key, _)| *key == name).map(|(_, value)| value);
-    let words = values.flat_map(|value| value.split([',', ';', ' ']));
-    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    values.flat_map(List::members).map(str::to_owned).collect()
 }
 
 /// What is asked for, checked as far as it can be without the guest's lock.
@@ -165,8 +164,7 @@ pub(super) fn may_set<'v>(
             return Err(Fault::die("Only root can pass arbitrary filesystem paths."));
         }
         if is_drive(key)
-            && let Some((storage, _)) =
-                parts.get_or_bare("file").or(parts.get("volume")).and_then(|v| v.split_once(':'))
+            && let Some((storage, _)) = parts.volume().and_then(|v| v.split_once(':'))
         {
             if !context.world.storages.has(storage) {
                 return Err(Fault::die(format!("storage '{storage}' does not exist")));

@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::{Context, Reply, Route};
 use crate::{
-    model::Method::{Delete, Post, Put},
+    model::{
+        List,
+        Method::{Delete, Post, Put},
+    },
     sandbox::world::node::{GIB, Storage},
     server::Fault,
 };
@@ -22,8 +25,8 @@ const OTHER: &[&str] = &["storage", "type", "content", "delete", "digest", "pass
 
 /// How a request says what may be in a storage.
 fn content_of(context: &Context<'_>) -> Option<Vec<String>> {
-    let list = context.param("content")?.split([',', ';', ' ']);
-    Some(list.filter(|content| !content.is_empty() && *content != "none").map(str::to_owned).collect())
+    let list = List::members(context.param("content")?);
+    Some(list.filter(|content| *content != "none").map(str::to_owned).collect())
 }
 
 /// Takes over what a request says.
@@ -35,7 +38,7 @@ fn take_over(context: &Context<'_>, storage: &mut Storage) {
         storage.keys.retain(|(have, _)| have != key);
         storage.keys.push((key.to_owned(), value.to_owned()));
     }
-    for gone in context.param("delete").unwrap_or_default().split([',', ';', ' ']) {
+    for gone in context.list("delete") {
         storage.keys.retain(|(have, _)| have != gone);
     }
 }

@@ -96,6 +96,17 @@ pub(super) fn file(context: &Context<'_>) -> Result<(String, Firewall), Fault> {
     Ok((owner, file))
 }
 
+/// Changes the file of the request's owner, or leaves it as it is.
+pub(super) fn edit(
+    context: &mut Context<'_>,
+    change: impl FnOnce(&Context<'_>, &mut Firewall) -> Result<(), Fault>,
+) -> Result<Reply, Fault> {
+    let (owner, mut file) = file(context)?;
+    change(context, &mut file)?;
+    context.world.firewalls.insert(owner, file);
+    Ok(Reply::null())
+}
+
 /// Refuses where the part that somebody saw is another by now.
 pub(super) fn unchanged(context: &Context<'_>, now: &str) -> Result<(), Fault> {
     match context.param("digest") {
@@ -164,7 +175,7 @@ fn rule(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn take_over(context: &Context<'_>, keys: &mut Keys) {
     let given = context.request.params.iter().filter(|(key, _)| !OTHER.contains(key));
     keys.extend(given.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    for gone in context.param("delete").unwrap_or_default().split([',', ';', ' ']) {
+    for gone in context.list("delete") {
         keys.remove(gone);
     }
 }
@@ -195,47 +206,47 @@ fn check(context: &Context<'_>, rule: &Keys) -> Result<(), Fault> {
 }
 
 fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let rules = rules_in(context, &mut file)?;
-    let mut rule = Keys::new();
-    take_over(context, &mut rule);
-    check(context, &rule)?;
-    // A new rule is the first, and off, whatever was said of its position.
-    rule.entry("enable".into()).or_insert_with(|| "0".into());
-    rules.insert(0, rule);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let rules = rules_in(context, file)?;
+        let mut rule = Keys::new();
+        take_over(context, &mut rule);
+        check(context, &rule)?;
+        // A new rule is the first, and off, whatever was said of its position.
+        rule.entry("enable".into()).or_insert_with(|| "0".into());
+        rules.insert(0, rule);
+        Ok(())
+    })
 }
 
 fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let rules = rules_in(context, &mut file)?;
-    unchanged(context, &digest(rules))?;
-    let at = position(context, rules)?;
-    match context.number("moveto").and_then(|to| usize::try_from(to).ok()) {
-        // It is put before the one that stands there now, and at the end where none does.
-        Some(to) if to != at => {
-            let rule = rules.remove(at);
-            let place = if to > at { to - 1 } else { to };
-            rules.insert(place.min(rules.len()), rule);
+    edit(context, |context, file| {
+        let rules = rules_in(context, file)?;
+        unchanged(context, &digest(rules))?;
+        let at = position(context, rules)?;
+        match context.number("moveto").and_then(|to| usize::try_from(to).ok()) {
+            // It is put before the one that stands there now, and at the end where none does.
+            Some(to) if to != at => {
+                let rule = rules.remove(at);
+                let place = if to > at { to - 1 } else { to };
+                rules.insert(place.min(rules.len()), rule);
+            }
+            _ => {
+                take_over(context, &mut rules[at]);
+                check(context, &rules[at])?;
+            }
         }
-        _ => {
-            take_over(context, &mut rules[at]);
-            check(context, &rules[at])?;
-        }
-    }
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+        Ok(())
+    })
 }
 
 fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let rules = rules_in(context, &mut file)?;
-    unchanged(context, &digest(rules))?;
-    let at = position(context, rules)?;
-    rules.remove(at);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let rules = rules_in(context, file)?;
+        unchanged(context, &digest(rules))?;
+        let at = position(context, rules)?;
+        rules.remove(at);
+        Ok(())
+    })
 }
 
 fn options(context: &mut Context<'_>) -> Result<Reply, Fault> {
@@ -246,11 +257,11 @@ fn options(context: &mut Context<'_>) -> Result<Reply, Fault> {
 }
 
 fn set_options(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    unchanged(context, &digest(&file.options))?;
-    take_over(context, &mut file.options);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        unchanged(context, &digest(&file.options))?;
+        take_over(context, &mut file.options);
+        Ok(())
+    })
 }
 
 fn macros(_: &mut Context<'_>) -> Result<Reply, Fault> {
@@ -280,36 +291,36 @@ fn groups(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 /// Makes a group, or renames one and changes what is said of it.
 fn create_group(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let name = context.need("group")?;
-    let mut group = match context.param("rename") {
-        None if file.groups.contains_key(name) => {
-            return Err(Fault::parameter("group", format!("Security group '{name}' already exists")));
-        }
-        None => Group::default(),
-        Some(old) => {
-            unchanged(context, &digest(&file.groups))?;
-            if old != name && file.groups.contains_key(name) {
-                return Err(Fault::parameter("group", format!("Security group '{name}' does already exist")));
+    edit(context, |context, file| {
+        let name = context.need("group")?;
+        let mut group = match context.param("rename") {
+            None if file.groups.contains_key(name) => {
+                return Err(Fault::parameter("group", format!("Security group '{name}' already exists")));
             }
-            let gone = file.groups.remove(old);
-            gone.ok_or_else(|| Fault::parameter("group", format!("Security group '{old}' does not exists")))?
+            None => Group::default(),
+            Some(old) => {
+                unchanged(context, &digest(&file.groups))?;
+                if old != name && file.groups.contains_key(name) {
+                    return Err(Fault::parameter("group", format!("Security group '{name}' does already exist")));
+                }
+                let gone = file.groups.remove(old);
+                gone.ok_or_else(|| Fault::parameter("group", format!("Security group '{old}' does not exists")))?
+            }
+        };
+        if let Some(comment) = context.param("comment") {
+            group.comment = Some(comment.to_owned());
         }
-    };
-    if let Some(comment) = context.param("comment") {
-        group.comment = Some(comment.to_owned());
-    }
-    file.groups.insert(name.to_owned(), group);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+        file.groups.insert(name.to_owned(), group);
+        Ok(())
+    })
 }
 
 fn remove_group(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    if !rules_in(context, &mut file)?.is_empty() {
-        return Err(Fault::die(format!("Security group '{}' is not empty", context.need("group")?)));
-    }
-    file.groups.remove(context.need("group")?);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        if !rules_in(context, file)?.is_empty() {
+            return Err(Fault::die(format!("Security group '{}' is not empty", context.need("group")?)));
+        }
+        file.groups.remove(context.need("group")?);
+        Ok(())
+    })
 }

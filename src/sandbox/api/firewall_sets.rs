@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Reply, Route,
-    firewall::{file, unchanged, wire},
+    firewall::{edit, file, unchanged, wire},
 };
 use crate::{
     model::Method::{Delete, Get, Post, Put},
@@ -78,40 +78,40 @@ fn said(context: &Context<'_>, keys: &mut Keys, of: &[&str]) {
 }
 
 fn create_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let name = context.need("name")?;
-    if file.aliases.contains_key(name) {
-        return Err(Fault::parameter("name", format!("alias '{name}' already exists")));
-    }
-    let mut keys = Keys::new();
-    said(context, &mut keys, &["cidr", "comment"]);
-    file.aliases.insert(name.to_owned(), keys);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let name = context.need("name")?;
+        if file.aliases.contains_key(name) {
+            return Err(Fault::parameter("name", format!("alias '{name}' already exists")));
+        }
+        let mut keys = Keys::new();
+        said(context, &mut keys, &["cidr", "comment"]);
+        file.aliases.insert(name.to_owned(), keys);
+        Ok(())
+    })
 }
 
 fn update_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    unchanged(context, &digest(&file.aliases))?;
-    let name = context.need("name")?;
-    let mut keys = file.aliases.remove(name).ok_or_else(|| no_alias(name))?;
-    said(context, &mut keys, &["cidr", "comment"]);
-    let new = context.param("rename").unwrap_or(name);
-    if file.aliases.contains_key(new) {
-        return Err(Fault::parameter("name", format!("alias '{new}' already exists")));
-    }
-    file.aliases.insert(new.to_owned(), keys);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        unchanged(context, &digest(&file.aliases))?;
+        let name = context.need("name")?;
+        let mut keys = file.aliases.remove(name).ok_or_else(|| no_alias(name))?;
+        said(context, &mut keys, &["cidr", "comment"]);
+        let new = context.param("rename").unwrap_or(name);
+        if file.aliases.contains_key(new) {
+            return Err(Fault::parameter("name", format!("alias '{new}' already exists")));
+        }
+        file.aliases.insert(new.to_owned(), keys);
+        Ok(())
+    })
 }
 
 fn remove_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    unchanged(context, &digest(&file.aliases))?;
-    let name = context.need("name")?;
-    file.aliases.remove(name).ok_or_else(|| no_alias(name))?;
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        unchanged(context, &digest(&file.aliases))?;
+        let name = context.need("name")?;
+        file.aliases.remove(name).ok_or_else(|| no_alias(name))?;
+        Ok(())
+    })
 }
 
 fn sets(context: &mut Context<'_>) -> Result<Reply, Fault> {
@@ -126,28 +126,28 @@ fn sets(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 /// Makes a set, or renames one and changes what is said of it.
 fn create_set(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let name = context.need("name")?;
-    let mut set = match context.param("rename") {
-        None if file.ipsets.contains_key(name) => {
-            return Err(Fault::parameter("name", format!("IPSet '{name}' already exists")));
-        }
-        None => IpSet::default(),
-        Some(old) => {
-            unchanged(context, &digest(&file.ipsets))?;
-            if old != name && file.ipsets.contains_key(name) {
+    edit(context, |context, file| {
+        let name = context.need("name")?;
+        let mut set = match context.param("rename") {
+            None if file.ipsets.contains_key(name) => {
                 return Err(Fault::parameter("name", format!("IPSet '{name}' already exists")));
             }
-            let gone = file.ipsets.remove(old);
-            gone.ok_or_else(|| Fault::parameter("name", format!("IPSet '{old}' does not exist")))?
+            None => IpSet::default(),
+            Some(old) => {
+                unchanged(context, &digest(&file.ipsets))?;
+                if old != name && file.ipsets.contains_key(name) {
+                    return Err(Fault::parameter("name", format!("IPSet '{name}' already exists")));
+                }
+                let gone = file.ipsets.remove(old);
+                gone.ok_or_else(|| Fault::parameter("name", format!("IPSet '{old}' does not exist")))?
+            }
+        };
+        if let Some(comment) = context.param("comment") {
+            set.comment = Some(comment.to_owned());
         }
-    };
-    if let Some(comment) = context.param("comment") {
-        set.comment = Some(comment.to_owned());
-    }
-    file.ipsets.insert(name.to_owned(), set);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+        file.ipsets.insert(name.to_owned(), set);
+        Ok(())
+    })
 }
 
 /// The set in the path.
@@ -157,14 +157,14 @@ fn set_in<'f>(context: &Context<'_>, file: &'f mut Firewall) -> Result<&'f mut I
 }
 
 fn remove_set(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let name = context.need("name")?;
-    if !set_in(context, &mut file)?.entries.is_empty() && !context.flag("force") {
-        return Err(Fault::die(format!("IPSet '{name}' is not empty")));
-    }
-    file.ipsets.remove(name);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let name = context.need("name")?;
+        if !set_in(context, file)?.entries.is_empty() && !context.flag("force") {
+            return Err(Fault::die(format!("IPSet '{name}' is not empty")));
+        }
+        file.ipsets.remove(name);
+        Ok(())
+    })
 }
 
 fn entries(context: &mut Context<'_>) -> Result<Reply, Fault> {
@@ -188,38 +188,38 @@ fn entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
 }
 
 fn create_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let set = set_in(context, &mut file)?;
-    let cidr = context.need("cidr")?;
-    if set.entries.contains_key(cidr) {
-        return Err(Fault::parameter("cidr", format!("address '{cidr}' already exists")));
-    }
-    let mut keys = Keys::new();
-    said(context, &mut keys, &["nomatch", "comment"]);
-    set.entries.insert(cidr.to_owned(), keys);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let set = set_in(context, file)?;
+        let cidr = context.need("cidr")?;
+        if set.entries.contains_key(cidr) {
+            return Err(Fault::parameter("cidr", format!("address '{cidr}' already exists")));
+        }
+        let mut keys = Keys::new();
+        said(context, &mut keys, &["nomatch", "comment"]);
+        set.entries.insert(cidr.to_owned(), keys);
+        Ok(())
+    })
 }
 
 fn update_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let set = set_in(context, &mut file)?;
-    unchanged(context, &digest(&set.entries))?;
-    let cidr = context.need("cidr")?;
-    let keys = set.entries.get_mut(cidr).ok_or_else(|| no_entry(cidr))?;
-    said(context, keys, &["nomatch", "comment"]);
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let set = set_in(context, file)?;
+        unchanged(context, &digest(&set.entries))?;
+        let cidr = context.need("cidr")?;
+        let keys = set.entries.get_mut(cidr).ok_or_else(|| no_entry(cidr))?;
+        said(context, keys, &["nomatch", "comment"]);
+        Ok(())
+    })
 }
 
 fn remove_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (owner, mut file) = file(context)?;
-    let set = set_in(context, &mut file)?;
-    unchanged(context, &digest(&set.entries))?;
-    let cidr = context.need("cidr")?;
-    set.entries.remove(cidr).ok_or_else(|| no_entry(cidr))?;
-    context.world.firewalls.insert(owner, file);
-    Ok(Reply::null())
+    edit(context, |context, file| {
+        let set = set_in(context, file)?;
+        unchanged(context, &digest(&set.entries))?;
+        let cidr = context.need("cidr")?;
+        set.entries.remove(cidr).ok_or_else(|| no_entry(cidr))?;
+        Ok(())
+    })
 }
 
 /// What a rule of the owner may name: the cluster's, and a guest's own.

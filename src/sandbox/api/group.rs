@@ -108,7 +108,7 @@ fn one_role(context: &mut Context<'_>) -> Result<Reply, Fault> {
 /// The privileges in the request, each one that there is.
 fn privileges(context: &Context<'_>, act: &str) -> Result<Vec<String>, Fault> {
     let known = role(ADMINISTRATOR).unwrap_or_default();
-    let named = context.param("privs").unwrap_or_default().split([',', ';', ' ']).filter(|name| !name.is_empty());
+    let named = context.list("privs");
     let check = |name: &str| match known.contains(&name) {
         true => Ok(name.to_owned()),
         false => Err(Fault::die(format!("{act}: invalid privilege '{name}'"))),

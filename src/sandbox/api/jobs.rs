@@ -113,7 +113,7 @@ fn backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn take_over(context: &Context<'_>, keys: &mut Keys) {
     let given = given(context).into_iter().filter(|(key, _)| !["delete", "digest"].contains(&key.as_str()));
     keys.extend(given);
-    for gone in context.param("delete").unwrap_or_default().split([',', ';', ' ']) {
+    for gone in context.list("delete") {
         keys.remove(gone);
     }
 }

@@ -44,7 +44,7 @@ use super::world::{
     task::Order,
 };
 use crate::{
-    model::{GuestKind, Method},
+    model::{GuestKind, List, Method},
     server::{Fault, Reply, Request},
 };
 
@@ -124,6 +124,11 @@ impl<'a> Context<'a> {
 
     fn param(&self, key: &str) -> Option<&'a str> {
         self.request.params.get(key)
+    }
+
+    /// The members of a parameter that is a list; none where it is not given.
+    fn list(&self, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        List::members(self.param(key).unwrap_or_default())
     }
 
     fn need(&self, key: &str) -> Result<&'a str, Fault> {

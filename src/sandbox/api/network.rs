@@ -85,7 +85,7 @@ fn one(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 /// Takes over what a request says.
 fn take_over(context: &Context<'_>, keys: &mut std::collections::BTreeMap<String, String>) {
-    for gone in context.param("delete").unwrap_or_default().split([',', ';', ' ']) {
+    for gone in context.list("delete") {
         keys.remove(gone);
         if gone == "cidr" {
             keys.remove("address");

@@ -10,7 +10,10 @@ use super::{
     figures, vmid,
 };
 use crate::{
-    model::Method::{Delete, Get, Post, Put},
+    model::{
+        List,
+        Method::{Delete, Get, Post, Put},
+    },
     sandbox::world::node::Pool,
     server::Fault,
 };
@@ -79,9 +82,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if comment.is_some() {
         pool.comment = comment;
     }
-    for storage in
-        context.request.params.get("storage").unwrap_or_default().split([',', ';', ' ']).filter(|text| !text.is_empty())
-    {
+    for storage in List::members(context.request.params.get("storage").unwrap_or_default()) {
         let has = pool.storages.iter().any(|have| have == storage);
         let wrong = match (context.request.params.get("delete") == Some("1"), has) {
             (true, false) => Some(format!("Storage '{storage}' is not a pool member")),
@@ -96,7 +97,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
             false => pool.storages.push(storage.to_owned()),
         }
     }
-    for text in context.param("vms").unwrap_or_default().split([',', ';', ' ']).filter(|text| !text.is_empty()) {
+    for text in context.list("vms") {
         let number = vmid("vms", text)?;
         let delete = context.flag("delete");
         let Some(guest) = context.world.guests.edit(&number) else {

@@ -160,7 +160,7 @@ fn take_over(context: &Context<'_>, area: &Area, thing: &mut Thing) {
         }
     }
     thing.extend(given);
-    for gone in context.param("delete").unwrap_or_default().split([',', ';', ' ']) {
+    for gone in context.list("delete") {
         thing.remove(gone);
     }
 }

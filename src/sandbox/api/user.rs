@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Context, Reply, Route};
 use crate::{
-    model::Method::{Delete, Get, Post, Put},
+    model::{
+        List,
+        Method::{Delete, Get, Post, Put},
+    },
     sandbox::world::access::{Token, User},
     server::Fault,
 };
@@ -111,7 +114,7 @@ fn take_over(context: &Context<'_>, user: &mut User) {
         user.enable = enable == "1";
     }
     if let Some(groups) = context.param("groups") {
-        let groups = groups.split([',', ';', ' ']).filter(|group| !group.is_empty()).map(str::to_owned);
+        let groups = List::members(groups).map(str::to_owned);
         if !context.flag("append") {
             user.groups.clear();
         }
@@ -121,7 +124,7 @@ fn take_over(context: &Context<'_>, user: &mut User) {
 
 /// Refuses a group that there is not.
 fn require_groups(context: &Context<'_>, act: &str) -> Result<(), Fault> {
-    let mut named = context.param("groups").unwrap_or_default().split([',', ';', ' ']).filter(|name| !name.is_empty());
+    let mut named = context.list("groups");
     match named.find(|name| !context.world.groups.has(*name)) {
         Some(unknown) => Err(Fault::die(format!("{act}: no such group '{unknown}'"))),
         None => Ok(()),

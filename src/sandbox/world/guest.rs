@@ -261,7 +261,7 @@ pub(crate) fn word(kind: GuestKind) -> &'static str {
 /// The volume in a drive's or mount point's value.
 pub(crate) fn volid_in(value: &str) -> Option<String> {
     let parts: PropertyString = value.parse().ok()?;
-    let volume = parts.get_or_bare("file").or_else(|| parts.get("volume"))?;
+    let volume = parts.volume()?;
     volume.contains(':').then(|| volume.to_owned())
 }
 

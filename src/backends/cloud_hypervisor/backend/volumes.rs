@@ -293,7 +293,7 @@ fn length(path: &Path) -> Result<u64> {
 
 /// The volume of a drive.
 pub(super) fn volume_of(drive: &PropertyString) -> &str {
-    drive.get_or_bare("file").or_else(|| drive.get("volume")).unwrap_or_default()
+    drive.volume().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -20,10 +20,6 @@ const NO_STORAGE: Support = Support::No {
     instead: "make a copy of the machine (`pvectl vm clone`), or add the file to another (`pvectl vm add disk --path`)",
 };
 
-const fn container(action: Action) -> (GuestKind, Action, Support) {
-    (GuestKind::Lxc, action, NO_CONTAINERS)
-}
-
 /// `vzdump` and its archives are Proxmox's.
 const NO_BACKUPS: Support = Support::No {
     reason: "backups (vzdump) are made by Proxmox, and this host is none",
@@ -50,44 +46,13 @@ pub const CAPABILITIES: Capabilities = Capabilities {
         ("sendkey", "Cloud Hypervisor has no keyboard"),
         ("monitor", "Cloud Hypervisor has no monitor"),
     ],
+    without: &[(GuestKind::Lxc, NO_CONTAINERS)],
     exceptions: &[
-        container(Action::Create),
-        container(Action::Clone),
-        container(Action::Configure),
-        container(Action::ConfigureInTask),
-        container(Action::Destroy),
-        container(Action::Start),
-        container(Action::Stop),
-        container(Action::Shutdown),
-        container(Action::Reboot),
-        container(Action::Reset),
-        container(Action::Pause),
-        container(Action::Suspend),
-        container(Action::Resume),
-        container(Action::Template),
-        container(Action::ResizeDisk),
-        container(Action::Snapshot),
-        container(Action::SnapshotUpdate),
-        container(Action::Rollback),
-        container(Action::SnapshotDelete),
-        container(Action::Backup),
-        container(Action::Restore),
         (GuestKind::Qemu, Action::Backup, NO_BACKUPS),
         (GuestKind::Qemu, Action::Restore, NO_BACKUPS),
-        container(Action::Migrate),
-        container(Action::MoveDisk),
-        container(Action::MoveVolume),
         (GuestKind::Qemu, Action::Migrate, NO_OTHER_NODE),
         (GuestKind::Qemu, Action::MoveDisk, NO_STORAGE),
         (GuestKind::Qemu, Action::MoveVolume, NO_STORAGE),
-        container(Action::AgentExec),
-        container(Action::AgentWrite),
-        container(Action::AgentFreeze),
-        container(Action::AgentThaw),
-        container(Action::AgentTrim),
-        container(Action::AgentPassword),
-        container(Action::SendKey),
-        container(Action::CloudInit),
         no_agent(Action::AgentExec),
         no_agent(Action::AgentWrite),
         no_agent(Action::AgentFreeze),

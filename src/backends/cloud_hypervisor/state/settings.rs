@@ -217,7 +217,7 @@ impl Settings {
 
 /// The volume of a drive.
 fn volume_of(drive: &PropertyString) -> &str {
-    drive.get_or_bare("file").or_else(|| drive.get("volume")).unwrap_or_default()
+    drive.volume().unwrap_or_default()
 }
 
 /// A configuration as JSON, as the server types it.

@@ -16,7 +16,7 @@ use crate::{
         ui::{style, styled},
         verb::{Entry, Exit, value},
     },
-    model::{Error, Hint, Params, Result},
+    model::{Error, Hint, Params, Result, is_numbered},
     ops::{Reach, Sort, plain},
 };
 
@@ -185,10 +185,7 @@ async fn status(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 async fn cards(session: &Session, sort: &Sort) -> Result<Vec<(String, bool)>> {
     let path = sort.paths().one.replace("/firewall/options", "/config");
     let config = session.ops.read_at(&path, sort.scoped()).await?;
-    let cards = config.as_object().into_iter().flatten().filter(|(key, _)| {
-        key.strip_prefix("net")
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    });
+    let cards = config.as_object().into_iter().flatten().filter(|(key, _)| is_numbered(key, "net"));
     let is_on = |value: &Value| plain(value).is_some_and(|text| text.split(',').any(|part| part == "firewall=1"));
     Ok(cards.map(|(key, value)| (key.clone(), is_on(value))).collect())
 }

@@ -21,7 +21,7 @@ use crate::{
         ui::{style, styled},
         verb::{Entry, Exit, value},
     },
-    model::{Class, Error, NodeName, Params, Result, closest},
+    model::{Class, Node, NodeName, Params, Result},
     ops::plain,
 };
 
@@ -244,14 +244,8 @@ async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let session = cx.session(Access::Read).await?;
     let names = texts(matches, "targets");
     let nodes = session.ops.backend().nodes().await?;
-    for name in &names {
-        if !nodes.iter().any(|node| node.node.as_str() == name) {
-            let close = closest(name, nodes.iter().map(|node| node.node.to_string()));
-            return Err(Error::not_found(format!("no such node: `{name}`")).did_you_mean(close));
-        }
-    }
-    let wanted = names.iter().filter_map(|name| nodes.iter().find(|node| node.node.as_str() == name));
-    let data = try_join_all(wanted.map(|node| read(&session, node))).await?;
+    let wanted = names.iter().map(|name| Node::named(&nodes, name)).collect::<Result<Vec<_>>>()?;
+    let data = try_join_all(wanted.into_iter().map(|node| read(&session, node))).await?;
     let paths: Vec<String> = names.iter().map(|name| format!("node/{name}")).collect();
     print::each(&cx.ui, &session.style, Shape::of(data.len()), &data, &paths, |out, places| {
         for (at, place) in places.iter().enumerate() {
@@ -266,7 +260,7 @@ async fn describe(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 }
 
 /// All that is said about a node. Of one that is off only the cluster's row is.
-async fn read(session: &Session, node: &crate::model::Node) -> Result<Value> {
+async fn read(session: &Session, node: &Node) -> Result<Value> {
     let backend = session.ops.backend();
     let mut data = match print::to_value(node)? {
         Value::Object(map) => map,
