@@ -205,6 +205,12 @@ pub trait Backend: TaskSource {
     /// All guests that the user may see.
     async fn guests(&self) -> Result<Vec<Guest>>;
 
+    /// The same, and which nodes cannot be asked about theirs. Where nobody says, none are: whoever needs one will hear of
+    /// it.
+    async fn survey(&self) -> Result<(Vec<Guest>, Away)> {
+        Ok((self.guests().await?, Away::default()))
+    }
+
     /// A guest's status, exact and fresh (`GET …/status/current`).
     async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>>;
 

@@ -155,6 +155,10 @@ impl Backend for Proxmox {
         self.client.guests().await
     }
 
+    async fn survey(&self) -> Result<(Vec<Guest>, Away)> {
+        self.client.survey().await
+    }
+
     async fn guest_status(&self, guest: &GuestRef) -> Result<Map<String, Value>> {
         self.client.guest_status(guest).await
     }

@@ -2,7 +2,7 @@
 //!
 //! Only the shape is here; what a command does is in its own file.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 
 use clap::{
     Arg, ArgAction, Command,
@@ -14,7 +14,7 @@ use super::{
     commands::COMMANDS,
     kinds::KINDS,
     print::known_formats,
-    verb::{Kind, Verb, with_examples},
+    verb::{Kind, Verb, named, with_examples, words_for},
 };
 use crate::config::OPTIONS;
 
@@ -30,16 +30,28 @@ More: pvectl help exit-codes, pvectl help environment";
 
 /// The whole command line.
 pub(crate) fn command() -> Command {
-    command_of(&|_| true)
+    command_of(&|_| true, Rest::Nothing)
 }
 
 /// As much of the command line as these words speak of. What it takes, the whole one takes in the same way; what it
 /// refuses, the whole one has to be asked about. To build all verbs of all kinds takes longer than most of them do.
-pub(crate) fn command_for(words: &[OsString]) -> Command {
-    command_of(&|name| words.iter().any(|word| word == name))
+pub(crate) fn command_for<W: AsRef<OsStr>>(words: &[W]) -> Command {
+    command_of(&|name| words.iter().any(|word| word.as_ref() == name), Rest::Nothing)
 }
 
-fn command_of(is_wanted: &dyn Fn(&str) -> bool) -> Command {
+/// The same among everything else in name alone, of which help on these words tells no more.
+pub(crate) fn outline_for<W: AsRef<OsStr>>(words: &[W]) -> Command {
+    command_of(&|name| words.iter().any(|word| word.as_ref() == name), Rest::Names)
+}
+
+/// What is made of commands that are not wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Nothing,
+    Names,
+}
+
+fn command_of(is_wanted: &dyn Fn(&str) -> bool, rest: Rest) -> Command {
     let mut app = Command::new("pvectl")
         .about(ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
@@ -49,11 +61,19 @@ fn command_of(is_wanted: &dyn Fn(&str) -> bool) -> Command {
         .disable_help_subcommand(true)
         .max_term_width(120)
         .args(global_args());
-    for kind in KINDS.iter().filter(|kind| kind.names().any(is_wanted)) {
-        app = app.subcommand(noun(kind, is_wanted));
+    for kind in KINDS {
+        if kind.names().any(is_wanted) {
+            app = app.subcommand(noun(kind, is_wanted, rest));
+        } else if rest == Rest::Names {
+            app = app.subcommand(noun_named(kind));
+        }
     }
-    for command in COMMANDS.iter().filter(|command| is_wanted(command.name)) {
-        app = app.subcommand(command.command());
+    for command in COMMANDS {
+        if is_wanted(command.name) {
+            app = app.subcommand(command.command());
+        } else if rest == Rest::Names {
+            app = app.subcommand(named(command.name, command.about));
+        }
     }
     app
 }
@@ -87,23 +107,26 @@ pub(crate) fn help(app: &mut Command, all: bool) -> StyledStr {
 }
 
 /// `pvectl vm …`.
-fn noun(kind: &'static Kind, is_wanted: &dyn Fn(&str) -> bool) -> Command {
-    let mut noun = Command::new(kind.noun)
-        .about(kind.about)
-        .visible_alias(kind.plural)
-        .aliases(kind.aliases)
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .disable_help_subcommand(true);
-    for verb in (kind.verbs)().into_iter().filter(|verb| is_wanted(verb.name())) {
-        noun = noun.subcommand(verb_command(kind, &*verb));
+fn noun(kind: &'static Kind, is_wanted: &dyn Fn(&str) -> bool, rest: Rest) -> Command {
+    let mut noun =
+        noun_named(kind).subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true);
+    for verb in (kind.verbs)() {
+        if words_for(verb.name()).any(is_wanted) {
+            noun = noun.subcommand(verb_command(kind, &*verb));
+        } else if rest == Rest::Names {
+            noun = noun.subcommand(named(verb.name(), verb.about(kind)));
+        }
     }
     noun
 }
 
+fn noun_named(kind: &'static Kind) -> Command {
+    named(kind.noun, kind.about).visible_alias(kind.plural).aliases(kind.aliases)
+}
+
 /// `pvectl vm start …`.
 fn verb_command(kind: &Kind, verb: &dyn Verb) -> Command {
-    let mut built = verb.args(Command::new(verb.name()).about(verb.about(kind)), kind);
+    let mut built = verb.args(named(verb.name(), verb.about(kind)), kind);
     if !kind.has_labels() && ["list", "get"].contains(&verb.name()) {
         // Known, so that the answer can be why there is none.
         built = built.arg(selector_arg().hide(true));
@@ -145,6 +168,8 @@ fn global_args() -> Vec<Arg> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use clap::ArgMatches;
 
     use super::*;
@@ -176,5 +201,23 @@ mod tests {
             }
         }
         assert!(taken > 100, "{taken}");
+    }
+
+    #[test]
+    fn the_outline_tells_what_the_whole_tells() {
+        let mut lines = vec![vec!["pvectl", "--help"]];
+        lines.extend(KINDS.iter().map(|kind| vec!["pvectl", kind.noun, "--help"]));
+        lines.extend(COMMANDS.iter().map(|command| vec!["pvectl", command.name, "--help"]));
+        for kind in KINDS {
+            lines.extend((kind.verbs)().iter().map(|verb| vec!["pvectl", kind.plural, verb.name(), "-h"]));
+        }
+        let whole = command();
+        for line in lines {
+            let told = |mut app: Command| {
+                let asked = app.try_get_matches_from_mut(&line).map(drop);
+                (asked.map_err(|error| error.kind()), help(&mut app, true).to_string())
+            };
+            assert_eq!(told(outline_for(&line)), told(whole.clone()), "{line:?}");
+        }
     }
 }

@@ -47,8 +47,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: Env) -> ExitCode {
     }
     let matches = match app::command_for(&args).try_get_matches_from(&args) {
         Ok(matches) => matches,
-        Err(_) => {
-            let mut app = app::command();
+        Err(refused) => {
+            let mut app = match is_help(&refused) {
+                true => app::outline_for(&args),
+                false => app::command(),
+            };
             match app.try_get_matches_from_mut(&args) {
                 Ok(matches) => matches,
                 Err(error) => return ExitCode::from(not_parsed(error, app, &args, &env)),
@@ -112,6 +115,11 @@ async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let (name, matches) = matches.subcommand().ok_or_else(missing)?;
     kind.refuse_labels(matches)?;
     kind.verb(name).ok_or_else(missing)?.run(cx, kind, matches).await
+}
+
+/// Whether it is no mistake, or one that help answers.
+fn is_help(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
 /// Help and version go to stdout; mistakes to stderr, as JSON where that is asked for.

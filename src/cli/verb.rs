@@ -2,7 +2,7 @@
 //! (`vm list`, `get vms`) come.
 
 use async_trait::async_trait;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::StyledStr};
 use futures_util::future::LocalBoxFuture;
 
 use super::{
@@ -145,7 +145,7 @@ impl Verb for Group {
     fn args(&self, command: Command, kind: &Kind) -> Command {
         let group = command.subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true);
         self.verbs.iter().fold(group, |group, verb| {
-            let command = verb.args(Command::new(verb.name()).about(verb.about(kind)), kind);
+            let command = verb.args(named(verb.name(), verb.about(kind)), kind);
             group.subcommand(with_examples(command, &verb.examples(kind)))
         })
     }
@@ -179,7 +179,7 @@ impl Entry {
     /// Its parser.
     pub(crate) fn command(&self) -> Command {
         let lines: Vec<String> = self.examples.iter().map(|line| (*line).to_owned()).collect();
-        with_examples((self.args)(Command::new(self.name).about(self.about)), &lines)
+        with_examples((self.args)(named(self.name, self.about)), &lines)
     }
 }
 
@@ -204,6 +204,20 @@ impl Verb for Entry {
     async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {
         (self.run)(cx, matches).await
     }
+}
+
+/// Other words for the commands of a name, wherever they stand.
+const ALIASES: &[(&str, &str)] = &[("list", "ls"), ("logs", "log"), ("show", "get")];
+
+/// The words for a command.
+pub(crate) fn words_for(name: &'static str) -> impl Iterator<Item = &'static str> {
+    let others = ALIASES.iter().filter(move |(of, _)| *of == name).map(|(_, other)| *other);
+    std::iter::once(name).chain(others)
+}
+
+/// A command with what a list of commands tells about it, and nothing that it takes.
+pub(crate) fn named(name: &'static str, about: impl Into<StyledStr>) -> Command {
+    Command::new(name).about(about).visible_aliases(words_for(name).skip(1))
 }
 
 /// A flag with a value.

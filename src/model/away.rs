@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Hint, Node, NodeName};
+use super::{Error, Hint, Node, NodeName, node::OFFLINE};
 
 /// The node is online, and its API does not answer.
 const SILENT: &str = "silent";
@@ -15,7 +15,7 @@ pub struct Away(BTreeMap<NodeName, String>);
 impl Away {
     /// Those of a list of nodes that the cluster has lost.
     pub fn of(nodes: &[Node]) -> Self {
-        Self(nodes.iter().filter(|node| node.is_away()).map(|node| (node.node.clone(), node.status.clone())).collect())
+        nodes.iter().map(|node| (node.node.clone(), node.status.clone())).collect()
     }
 
     /// Adds the node over which a call failed.
@@ -44,10 +44,17 @@ impl Away {
     }
 }
 
+impl FromIterator<(NodeName, String)> for Away {
+    /// Those of all nodes, each with how it is, that the cluster has lost.
+    fn from_iter<I: IntoIterator<Item = (NodeName, String)>>(nodes: I) -> Self {
+        Self(nodes.into_iter().filter(|(_, status)| status == OFFLINE).collect())
+    }
+}
+
 /// How the node is over which a call failed; `None` where no node is to blame.
 pub fn node_status(error: &Error) -> Option<&'static str> {
     error.hints().iter().find_map(|hint| match hint {
-        Hint::NodeAway(_) => Some("offline"),
+        Hint::NodeAway(_) => Some(OFFLINE),
         Hint::NodeSilent(_) => Some(SILENT),
         _ => None,
     })

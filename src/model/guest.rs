@@ -4,6 +4,8 @@ mod row;
 
 use std::{collections::BTreeMap, fmt};
 
+pub(crate) use row::Listed;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 use super::{Error, NodeName, Result, Size, Vmid, closest, rows::rows, tolerant};
 
+/// How a node is that the cluster has lost.
+pub(super) const OFFLINE: &str = "offline";
+
 /// A row of `GET /nodes`. Figures are missing where the caller lacks `Sys.Audit`, or the node is offline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
@@ -58,7 +61,7 @@ impl Node {
 
     /// Whether the cluster has lost it. One that is `unknown` has only not reported yet.
     pub fn is_away(&self) -> bool {
-        self.status == "offline"
+        self.status == OFFLINE
     }
 }
 

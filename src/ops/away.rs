@@ -2,8 +2,6 @@
 //!
 //! It only looks. Why a single call to a node failed is said by the client, where it fails.
 
-use futures_util::future::join;
-
 use super::{Choice, Ops, Resolved, Target, Which, Words};
 use crate::model::{Away, Class, Error, Guest, GuestKind, Hint};
 
@@ -22,8 +20,7 @@ impl Ops {
     /// # Errors
     /// Whatever the backend says; [`Class::NotFound`] if they are to be on a node that there is not.
     pub async fn survey(&self, kind: GuestKind, choice: &Choice) -> Result<(Vec<Resolved>, Away), Error> {
-        let (guests, mut away) = join(self.backend().guests(), self.away()).await;
-        let mut guests = guests?;
+        let (mut guests, mut away) = self.backend().survey().await?;
         if let Some(node) = &choice.node {
             away.narrow(node);
             if !guests.iter().any(|guest| guest.node.as_str() == node) {

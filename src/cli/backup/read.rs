@@ -131,7 +131,7 @@ impl Verb for List {
     fn args(&self, command: Command, _: &Kind) -> Command {
         let guests = Arg::new("guests").value_name("GUEST").num_args(0..);
         let guests = guests.help("Only of these: VMID, name, list or range; also of guests that are gone, by VMID");
-        command.visible_alias("ls").arg(guests).args(within_args())
+        command.arg(guests).args(within_args())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

@@ -52,7 +52,7 @@ impl Verb for List {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        command.visible_alias("ls").args(filter_args())
+        command.args(filter_args())
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

@@ -175,7 +175,7 @@ impl Verb for List {
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        command.visible_alias("ls").arg(targets_arg(true))
+        command.arg(targets_arg(true))
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {

@@ -47,7 +47,7 @@ fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 }
 
 fn command_help(words: &[String]) -> Result<String> {
-    let mut command = app::command();
+    let mut command = app::outline_for(words);
     let mut found = &command;
     for word in words {
         let candidates: Vec<String> = found

@@ -50,9 +50,7 @@ const LIST: Entry = Entry {
     name: "list",
     about: "List what waits, in the order in which it will be done",
     examples: &["pvectl --context local queue list", "pvectl --context local queue list web -o json"],
-    args: |command| {
-        command.visible_alias("ls").arg(Arg::new("target").value_name("VM").help("Only of this VM, by VMID or name"))
-    },
+    args: |command| command.arg(Arg::new("target").value_name("VM").help("Only of this VM, by VMID or name")),
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
 

@@ -48,7 +48,7 @@ const LIST: Entry = Entry {
         "pvectl acl list --path /pool/prod",
         "pvectl acl list --field-selector ugid=ann@pve",
     ],
-    args: |command| command.visible_alias("ls").arg(value("path", "PATH", "Only on this path")),
+    args: |command| command.arg(value("path", "PATH", "Only on this path")),
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
 

@@ -51,7 +51,7 @@ const TFA_LIST: Entry = Entry {
     name: "list",
     about: "List second factors, of one user or of all that you may see",
     examples: &["pvectl user tfa list", "pvectl user tfa list ann@pve"],
-    args: |command| command.visible_alias("ls").arg(user_arg().required(false)),
+    args: |command| command.arg(user_arg().required(false)),
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
 

@@ -97,7 +97,7 @@ const LIST: Entry = Entry {
     name: "list",
     about: "List nodes",
     examples: &["pvectl node list"],
-    args: |command| command.visible_alias("ls"),
+    args: |command| command,
     run: |cx, _| Box::pin(show(cx, Vec::new())),
 };
 

@@ -42,9 +42,7 @@ const LIST: Entry = Entry {
     name: "list",
     about: "List privileges by path",
     examples: &["pvectl permission list -o wide", "pvectl permission list --path /vms/100 --user audit@pve"],
-    args: |command| {
-        command.visible_alias("ls").arg(value("path", "PATH", "On this path: /vms/100, /pool/prod, …")).arg(user_arg())
-    },
+    args: |command| command.arg(value("path", "PATH", "On this path: /vms/100, /pool/prod, …")).arg(user_arg()),
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
 

@@ -75,7 +75,7 @@ const LIST: Entry = Entry {
     name: "list",
     about: "List storages, once for each node that has them, with how full they are",
     examples: &["pvectl storage list", "pvectl storage list --node pve1 --sort-by -used"],
-    args: |command| command.visible_alias("ls").arg(value("node", "NODE", "Only on this node")),
+    args: |command| command.arg(value("node", "NODE", "Only on this node")),
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
 

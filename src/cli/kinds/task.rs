@@ -141,7 +141,6 @@ const LIST: Entry = Entry {
     ],
     args: |command| {
         command
-            .visible_alias("ls")
             .arg(value("node", "NODE", "Only of this node"))
             .arg(value("vmid", "VMID", "Only about this guest"))
             .arg(switch("running", "Only running ones"))
@@ -261,16 +260,9 @@ const LOGS: Entry = Entry {
     about: "Print a task's log",
     examples: &["pvectl task logs UPID:pve1:…:", "pvectl task logs UPID:pve1:…: --tail 20"],
     args: |command| {
-        command
-            .visible_alias("log")
-            .arg(Arg::new("upid").value_name("UPID").required(true).help("The task's name"))
-            .arg(
-                Arg::new("tail")
-                    .long("tail")
-                    .value_name("N")
-                    .value_parser(value_parser!(u64))
-                    .help("Only the last lines"),
-            )
+        command.arg(Arg::new("upid").value_name("UPID").required(true).help("The task's name")).arg(
+            Arg::new("tail").long("tail").value_name("N").value_parser(value_parser!(u64)).help("Only the last lines"),
+        )
     },
     run: |cx, matches| Box::pin(logs(cx, matches)),
 };

@@ -39,7 +39,7 @@ impl Verb for List {
     }
 
     fn args(&self, command: Command, kind: &Kind) -> Command {
-        self.0.owner_args(command.visible_alias("ls"), kind)
+        self.0.owner_args(command, kind)
     }
 
     async fn run(&self, cx: &Cx, _: &Kind, matches: &ArgMatches) -> Result<Exit> {

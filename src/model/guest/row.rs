@@ -7,106 +7,165 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{Error, MapAccess, Visitor, value::CowStrDeserializer},
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 
-use super::Guest;
-use crate::model::{Tags, tolerant};
+use super::{Guest, GuestKind};
+use crate::model::{ClusterResource, NodeName, Tags, Vmid, tolerant};
 
 /// A key, borrowed from the text where it stands there as it is.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct Whole(#[serde(deserialize_with = "tolerant::u64::option")] Option<u64>);
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct Real(#[serde(deserialize_with = "tolerant::f64::option")] Option<f64>);
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(transparent)]
 struct Flag(#[serde(deserialize_with = "tolerant::bool::deserialize")] bool);
 
-struct Row;
+/// A row as far as lists of guests need it, whatever it is about.
+#[derive(Default)]
+struct Row<'a> {
+    vmid: Option<Vmid>,
+    kind: Option<Cow<'a, str>>,
+    node: Option<NodeName>,
+    status: Option<String>,
+    name: Option<String>,
+    pool: Option<String>,
+    lock: Option<String>,
+    id: Option<String>,
+    cpu: Real,
+    maxcpu: Real,
+    mem: Whole,
+    maxmem: Whole,
+    memhost: Whole,
+    disk: Whole,
+    maxdisk: Whole,
+    uptime: Whole,
+    netin: Whole,
+    netout: Whole,
+    diskread: Whole,
+    diskwrite: Whole,
+    template: Flag,
+    tags: Tags,
+    other: Map<String, Value>,
+}
 
-impl<'de> Visitor<'de> for Row {
-    type Value = Guest;
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Row<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a guest")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<Guest, A::Error> {
-        let (mut vmid, mut kind, mut node, mut status) = (None, None, None, None);
-        let (mut name, mut pool, mut lock, mut id) = (None, None, None, None);
-        let (mut cpu, mut maxcpu) = (Real(None), Real(None));
-        let [mut mem, mut maxmem, mut memhost, mut disk, mut maxdisk, mut uptime] = [const { Whole(None) }; 6];
-        let [mut netin, mut netout, mut diskread, mut diskwrite] = [const { Whole(None) }; 4];
-        let (mut template, mut tags) = (Flag(false), Tags::default());
-        let mut other = Map::new();
-        while let Some(Key(key)) = row.next_key()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row<'de>, A::Error> {
+        let mut row = Row::default();
+        while let Some(Key(key)) = map.next_key()? {
             match &*key {
-                "vmid" => vmid = Some(row.next_value()?),
-                "type" => kind = Some(row.next_value()?),
-                "node" => node = Some(row.next_value()?),
-                "status" => status = Some(row.next_value()?),
-                "name" => name = row.next_value()?,
-                "pool" => pool = row.next_value()?,
-                "lock" => lock = row.next_value()?,
-                "cpu" => cpu = row.next_value()?,
-                "maxcpu" => maxcpu = row.next_value()?,
-                "mem" => mem = row.next_value()?,
-                "maxmem" => maxmem = row.next_value()?,
-                "disk" => disk = row.next_value()?,
-                "maxdisk" => maxdisk = row.next_value()?,
-                "memhost" => memhost = row.next_value()?,
-                "netin" => netin = row.next_value()?,
-                "netout" => netout = row.next_value()?,
-                "diskread" => diskread = row.next_value()?,
-                "diskwrite" => diskwrite = row.next_value()?,
-                "id" => id = row.next_value()?,
-                "uptime" => uptime = row.next_value()?,
-                "template" => template = row.next_value()?,
-                "tags" => tags = row.next_value()?,
-                _ => drop(other.insert(key.into_owned(), row.next_value()?)),
+                "vmid" => row.vmid = map.next_value()?,
+                "type" => row.kind = map.next_value::<Option<Key<'_>>>()?.map(|key| key.0),
+                "node" => row.node = map.next_value()?,
+                "status" => row.status = map.next_value()?,
+                "name" => row.name = map.next_value()?,
+                "pool" => row.pool = map.next_value()?,
+                "lock" => row.lock = map.next_value()?,
+                "cpu" => row.cpu = map.next_value()?,
+                "maxcpu" => row.maxcpu = map.next_value()?,
+                "mem" => row.mem = map.next_value()?,
+                "maxmem" => row.maxmem = map.next_value()?,
+                "disk" => row.disk = map.next_value()?,
+                "maxdisk" => row.maxdisk = map.next_value()?,
+                "memhost" => row.memhost = map.next_value()?,
+                "netin" => row.netin = map.next_value()?,
+                "netout" => row.netout = map.next_value()?,
+                "diskread" => row.diskread = map.next_value()?,
+                "diskwrite" => row.diskwrite = map.next_value()?,
+                "id" => row.id = map.next_value()?,
+                "uptime" => row.uptime = map.next_value()?,
+                "template" => row.template = map.next_value()?,
+                "tags" => row.tags = map.next_value()?,
+                _ => drop(row.other.insert(key.into_owned(), map.next_value()?)),
             }
         }
+        Ok(row)
+    }
+}
+
+impl Row<'_> {
+    fn guest<E: Error>(self) -> Result<Guest, E> {
+        let kind = self.kind.ok_or_else(|| E::missing_field("type"))?;
         Ok(Guest {
-            vmid: vmid.ok_or_else(|| A::Error::missing_field("vmid"))?,
-            name,
-            kind: kind.ok_or_else(|| A::Error::missing_field("type"))?,
-            node: node.ok_or_else(|| A::Error::missing_field("node"))?,
+            vmid: self.vmid.ok_or_else(|| E::missing_field("vmid"))?,
+            name: self.name,
+            kind: GuestKind::deserialize(CowStrDeserializer::new(kind))?,
+            node: self.node.ok_or_else(|| E::missing_field("node"))?,
             // A node that has not reported yet.
-            status: status.unwrap_or_else(|| "unknown".to_owned()),
-            cpu: cpu.0,
-            maxcpu: maxcpu.0,
-            mem: mem.0,
-            maxmem: maxmem.0,
-            disk: disk.0,
-            maxdisk: maxdisk.0,
-            uptime: uptime.0,
-            memhost: memhost.0,
-            netin: netin.0,
-            netout: netout.0,
-            diskread: diskread.0,
-            diskwrite: diskwrite.0,
-            template: template.0,
-            tags,
-            pool,
-            lock,
-            id,
-            other,
+            status: self.status.unwrap_or_else(|| "unknown".to_owned()),
+            cpu: self.cpu.0,
+            maxcpu: self.maxcpu.0,
+            mem: self.mem.0,
+            maxmem: self.maxmem.0,
+            disk: self.disk.0,
+            maxdisk: self.maxdisk.0,
+            uptime: self.uptime.0,
+            memhost: self.memhost.0,
+            netin: self.netin.0,
+            netout: self.netout.0,
+            diskread: self.diskread.0,
+            diskwrite: self.diskwrite.0,
+            template: self.template.0,
+            tags: self.tags,
+            pool: self.pool,
+            lock: self.lock,
+            id: self.id,
+            other: self.other,
         })
     }
 }
 
 impl<'de> Deserialize<'de> for Guest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Row)
+        deserializer.deserialize_map(Reader)?.guest()
+    }
+}
+
+/// What a list of guests needs of a row of all resources.
+#[derive(Debug)]
+pub(crate) enum Listed {
+    Guest(Box<Guest>),
+    /// A node, and how it is.
+    Node(NodeName, String),
+    Else,
+}
+
+impl From<ClusterResource> for Listed {
+    fn from(row: ClusterResource) -> Self {
+        match row {
+            ClusterResource::Guest(guest) => Self::Guest(guest),
+            ClusterResource::Node(node) => Self::Node(node.node, node.status),
+            _ => Self::Else,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let row = deserializer.deserialize_map(Reader)?;
+        Ok(match (row.kind.as_deref(), &row.node) {
+            (Some("qemu" | "lxc"), _) => Self::Guest(Box::new(row.guest()?)),
+            (Some("node"), Some(node)) => Self::Node(node.clone(), row.status.unwrap_or_default()),
+            _ => Self::Else,
+        })
     }
 }
 
@@ -144,7 +203,7 @@ mod tests {
     fn a_value_is_read_like_a_text() {
         let json =
             r#"{"vmid":100,"type":"qemu","node":"pve1","status":"running","template":0,"netin":5,"new":{"a":1}}"#;
-        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        let value: Value = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::from_value::<Guest>(value).unwrap(), read(json).unwrap());
     }
 }

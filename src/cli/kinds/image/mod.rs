@@ -69,7 +69,7 @@ const LIST: Entry = Entry {
         "pvectl image list --storage local --content iso",
         "pvectl --context local image list --sort-by size -o wide",
     ],
-    args: |command| command.visible_alias("ls").args(place_args()).arg(content_arg()),
+    args: |command| command.args(place_args()).arg(content_arg()),
     run: |cx, matches| {
         Box::pin(async move {
             #[cfg(target_os = "linux")]

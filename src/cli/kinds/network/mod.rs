@@ -129,7 +129,7 @@ const LIST: Entry = Entry {
         "pvectl network list --node pve1",
         "pvectl --context local network list -o wide",
     ],
-    args: |command| NETWORKS.owner_args(command.visible_alias("ls"), &KIND).arg(type_arg()),
+    args: |command| NETWORKS.owner_args(command, &KIND).arg(type_arg()),
     run: |cx, matches| {
         Box::pin(async move { if is_here(cx, matches)? { here::list(cx).await } else { list(cx, matches).await } })
     },

@@ -107,7 +107,7 @@ const LIST: Entry = Entry {
         "pvectl operation list --status failed --since 7d -o json",
     ],
     args: |command| {
-        filter_args(command.visible_alias("ls"))
+        filter_args(command)
             .arg(value("limit", "N", "At most so many").value_parser(value_parser!(u64)).default_value("50"))
     },
     run: |cx, matches| Box::pin(list(cx, matches)),
@@ -177,7 +177,7 @@ const SHOW: Entry = Entry {
     name: "show",
     about: "Show an operation with its steps, calls and the configuration before it",
     examples: &["pvectl operation show 12", "pvectl operation show 12 -o json"],
-    args: |command| command.visible_alias("get").arg(id_arg()),
+    args: |command| command.arg(id_arg()),
     run: |cx, matches| Box::pin(show(cx, matches)),
 };
 
