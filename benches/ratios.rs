@@ -610,7 +610,7 @@ impl Server {
             .args(more)
             .args(["--silent", "--fail", "--insecure", "--http1.1", "--header"])
             .arg(format!("Authorization: PVEAPIToken={}", self.token))
-            .arg(format!("{}/api2/json/cluster/resources?type=vm", self.url))
+            .arg(format!("{}/api2/json/cluster/resources", self.url))
             .stdin(Stdio::null());
         command
     }

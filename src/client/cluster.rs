@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::Client;
 use crate::model::{
-    Away, Call, Class, ClusterMember, ClusterResource, Error, Guest, Listed, Method, Params, Pool, ResourceKind,
-    Result, Vmid, tolerant,
+    Away, Call, Class, ClusterMember, ClusterResource, Error, Guest, Method, Params, Pool, ResourceKind, Result,
+    Survey, Vmid, tolerant,
 };
 
 /// The server's version.
@@ -45,10 +45,7 @@ impl Client {
     pub async fn guests(&self) -> Result<Vec<Guest>> {
         let call = Call::new(Method::Get, "/cluster/resources").with_params(Params::new().with("type", "vm"));
         match self.read(&call).await {
-            Err(error) if is_odd(&error) => {
-                let guest = |row| if let Listed::Guest(guest) = row { Some(*guest) } else { None };
-                Ok(self.one_by_one(&call, error).await?.into_iter().filter_map(guest).collect())
-            }
+            Err(error) if is_odd(&error) => Ok(self.one_by_one(&call, error).await?.guests),
             other => other,
         }
     }
@@ -59,26 +56,18 @@ impl Client {
     /// As [`Client::send`].
     pub async fn survey(&self) -> Result<(Vec<Guest>, Away)> {
         let call = Call::new(Method::Get, "/cluster/resources");
-        let rows: Vec<Listed> = match self.read(&call).await {
+        let Survey { guests, nodes } = match self.read(&call).await {
             Err(error) if is_odd(&error) => self.one_by_one(&call, error).await?,
             other => other?,
         };
-        let (mut guests, mut nodes) = (Vec::with_capacity(rows.len()), Vec::new());
-        for row in rows {
-            match row {
-                Listed::Guest(guest) => guests.push(*guest),
-                Listed::Node(node, status) => nodes.push((node, status)),
-                Listed::Else => {}
-            }
-        }
         Ok((guests, nodes.into_iter().collect()))
     }
 
     /// The rows of a list that can be read, where one has an odd form, which must not hide all others.
-    async fn one_by_one(&self, call: &Call, error: Error) -> Result<Vec<Listed>> {
+    async fn one_by_one(&self, call: &Call, error: Error) -> Result<Survey> {
         tracing::debug!(target: "pvectl::http", %error, "rows of the list of guests are left out");
         let rows: Vec<ClusterResource> = self.read(call).await.map_err(|_| error)?;
-        Ok(rows.into_iter().map(Listed::from).collect())
+        Ok(rows.into_iter().collect())
     }
 
     /// All resources that the caller may see, or those of one kind. For guests alone [`guests`](Self::guests) is faster.

@@ -4,7 +4,7 @@ mod row;
 
 use std::{collections::BTreeMap, fmt};
 
-pub(crate) use row::Listed;
+pub(crate) use row::Survey;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -39,7 +39,7 @@ pub use clock::{Clock, SystemClock};
 pub use close::closest;
 pub use config_value::config_value;
 pub use error::{Class, Error, Result, Sent, classify, classify_text};
-pub(crate) use guest::Listed;
+pub(crate) use guest::Survey;
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, is_disk_key, is_numbered};
 pub use hint::{Hint, Meanwhile};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};

@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, MapAccess, Visitor, value::CowStrDeserializer},
+    de::{Error, MapAccess, SeqAccess, Visitor, value::CowStrDeserializer},
 };
 use serde_json::{Map, Value};
 
@@ -133,39 +133,64 @@ impl Row<'_> {
     }
 }
 
+impl<'de> Deserialize<'de> for Row<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Reader)
+    }
+}
+
 impl<'de> Deserialize<'de> for Guest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Reader)?.guest()
+        Row::deserialize(deserializer)?.guest()
     }
 }
 
-/// What a list of guests needs of a row of all resources.
-#[derive(Debug)]
-pub(crate) enum Listed {
-    Guest(Box<Guest>),
-    /// A node, and how it is.
-    Node(NodeName, String),
-    Else,
+/// What a list of guests needs of all resources: the guests, and the nodes with how each is.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) guests: Vec<Guest>,
+    pub(crate) nodes: Vec<(NodeName, String)>,
 }
 
-impl From<ClusterResource> for Listed {
-    fn from(row: ClusterResource) -> Self {
-        match row {
-            ClusterResource::Guest(guest) => Self::Guest(guest),
-            ClusterResource::Node(node) => Self::Node(node.node, node.status),
-            _ => Self::Else,
+impl FromIterator<ClusterResource> for Survey {
+    fn from_iter<I: IntoIterator<Item = ClusterResource>>(rows: I) -> Self {
+        let mut survey = Self::default();
+        for row in rows {
+            match row {
+                ClusterResource::Guest(guest) => survey.guests.push(*guest),
+                ClusterResource::Node(node) => survey.nodes.push((node.node, node.status)),
+                _ => {}
+            }
         }
+        survey
     }
 }
 
-impl<'de> Deserialize<'de> for Listed {
+struct Rows;
+
+impl<'de> Visitor<'de> for Rows {
+    type Value = Survey;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of resources")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Survey, A::Error> {
+        let mut survey = Survey::default();
+        while let Some(row) = rows.next_element::<Row<'_>>()? {
+            match (row.kind.as_deref(), &row.node) {
+                (Some("qemu" | "lxc"), _) => survey.guests.push(row.guest()?),
+                (Some("node"), Some(node)) => survey.nodes.push((node.clone(), row.status.unwrap_or_default())),
+                _ => {}
+            }
+        }
+        Ok(survey)
+    }
+}
+
+impl<'de> Deserialize<'de> for Survey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let row = deserializer.deserialize_map(Reader)?;
-        Ok(match (row.kind.as_deref(), &row.node) {
-            (Some("qemu" | "lxc"), _) => Self::Guest(Box::new(row.guest()?)),
-            (Some("node"), Some(node)) => Self::Node(node.clone(), row.status.unwrap_or_default()),
-            _ => Self::Else,
-        })
+        deserializer.deserialize_seq(Rows)
     }
 }
 
@@ -197,6 +222,25 @@ mod tests {
         assert!(guest.template && guest.tags.contains("b") && guest.name.is_none());
         assert_eq!(guest.other.keys().collect::<Vec<_>>(), ["weird"]);
         assert!(read(r#"{"vmid":100,"type":"qemu","node":"pve1","mem":-1}"#).is_err());
+    }
+
+    #[test]
+    fn a_survey_takes_guests_and_nodes_from_what_there_is() {
+        let json = r#"[{"type":"pool","pool":"prod","id":"/pool/prod"},{"type":"lxc","vmid":200,"node":"pve1"},
+                       {"status":"offline","type":"node","node":"pve2","cpu":0.1},{"type":"storage","node":"pve1","disk":1},
+                       {"type":"network","network":"zone"},{"type":"node","node":"pve1"},{"vmid":107}]"#;
+        let survey: Survey = serde_json::from_str(json).unwrap();
+        let same: Vec<ClusterResource> = serde_json::from_str(json).unwrap();
+        let same: Survey = same.into_iter().collect();
+        for Survey { guests, nodes } in [survey, same] {
+            assert_eq!(guests.iter().map(|guest| guest.vmid.get()).collect::<Vec<_>>(), [200]);
+            let nodes: Vec<_> = nodes.iter().map(|(node, status)| (node.as_str(), status.as_str())).collect();
+            assert_eq!(nodes, [("pve2", "offline"), ("pve1", "")]);
+        }
+        assert!(
+            serde_json::from_str::<Survey>(r#"[{"type":"qemu","node":"pve1"}]"#).is_err(),
+            "an odd row is not lost"
+        );
     }
 
     #[test]
