@@ -67,7 +67,7 @@ const SECRET_KEYS: [&str; 17] = [
 ];
 
 /// Parameters, and keys of answers, whose names mean a secret only in some places: part of a path, and the key.
-const SECRET_PLACES: [(&str, &str); 12] = [
+const SECRET_PLACES: [(&str, &str); 13] = [
     ("/access/openid", "code"),
     ("/access/tfa", "challenge"),
     ("/access/tfa", "recovery"),
@@ -75,6 +75,7 @@ const SECRET_PLACES: [(&str, &str); 12] = [
     ("/access/users", "keys"),
     ("/access/users", "value"),
     ("/cluster/acme/plugins", "data"),
+    ("/cluster/metrics/server", "otel-headers"),
     ("/cluster/sdn/dns", "key"),
     ("/certificates/", "key"),
     ("/agent/exec", "input-data"),

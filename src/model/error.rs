@@ -249,6 +249,8 @@ impl StdError for Error {
 /// case does not. Sources: `pve/behaviour.md` and `pve/recordings`.
 const TEXTS: &[(&str, Class)] = &[
     ("already exists", Class::Conflict),
+    ("already defined", Class::Conflict),
+    ("does already exist", Class::Conflict),
     ("already running", Class::Conflict),
     ("already used", Class::Conflict),
     ("is locked (", Class::Conflict),
@@ -264,12 +266,21 @@ const TEXTS: &[(&str, Class)] = &[
     ("is running - cannot destroy", Class::Conflict),
     ("not running", Class::Conflict),
     ("is a template", Class::Conflict),
+    ("' is not empty", Class::Conflict),
+    ("belongs already to pool", Class::Conflict),
+    ("is already a pool member", Class::Conflict),
+    ("exists but 'force' is not set", Class::Conflict),
+    ("auto-generated role '", Class::Conflict),
     ("you can't start a vm if it's a template", Class::Conflict),
     ("does not exist", Class::NotFound),
     ("no such ", Class::NotFound),
     ("hostname lookup ", Class::NotFound),
     ("unable to find configuration file", Class::NotFound),
+    ("not ha managed", Class::NotFound),
     ("permission check failed", Class::Forbidden),
+    ("missing value for required option", Class::Rejected),
+    ("can't change value of fixed parameter", Class::Rejected),
+    ("invalid privilege '", Class::Rejected),
 ];
 
 /// What a text of the server's means on its own: a message, a task's exit status, a log line. `None` if the table has

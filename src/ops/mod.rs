@@ -86,8 +86,8 @@ pub use params::{Beyond, check_params, friendly_value};
 pub use plan::{Change, DeleteRequest, Plan, UpdateRequest};
 pub use raw::{CallOutcome, CallPlan, CallRequest, Subject};
 pub use resource::{
-    FoundUse, NODE_VERBS, Naming, NodeVerb, Paths, RESOURCES, Reach, Resource, ResourceOutcome, ResourcePlan,
-    ResourceRequest, SERVICE_VERBS, Scope, Sort, Tie, plain, resource,
+    FoundUse, NODE_VERBS, Naming, NodeVerb, Paths, PoolMembers, RESOURCES, Reach, Resource, ResourceOutcome,
+    ResourcePlan, ResourceRequest, SERVICE_VERBS, Scope, Sort, Tie, plain, resource,
 };
 pub use restore::RestoreRequest;
 pub use resume::ResumeRequest;

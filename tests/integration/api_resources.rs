@@ -38,6 +38,7 @@ fn the_kinds_are_listed_with_what_backends_do() {
     mappings
     firewall-rules
     clusters
+    metric-servers
     images
     networks
     ");

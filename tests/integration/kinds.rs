@@ -4,6 +4,7 @@ mod firewall;
 mod network;
 mod node;
 mod people;
+mod settings;
 
 use serde_json::{Value, json};
 
@@ -42,7 +43,9 @@ fn a_pool_is_made_filled_emptied_and_removed() {
     let kept = kept.says(&["it is in use by vm/101 (web-2)", "storage/local", "pvectl pool remove dev MEMBER…"]);
     assert!(!kept.stderr.contains("not empty"), "{kept}");
     let _ = env.run("pool remove dev 101 111 --storage local").ok();
-    let _ = env.run("pool remove dev 101").exits(1).says(&["not a pool member"]);
+    // The server refuses to take out who is not in, or to put in who is: to have it so is what was asked for.
+    let out = env.run("pool remove dev 101 -o json").ok().says(&["vm/101 (web-2) is not in it"]);
+    assert_eq!(out.json()["changed"], json!(false), "{out}");
     let _ = env.run("pool delete dev").exits(2).says(&["--confirm"]);
     let _ = env.run("pool delete dev --confirm").ok().says(&["✓ pool dev deleted"]);
     let _ = env.run("pool get dve").exits(3).says(&["no such pool: `dve`"]);
@@ -50,8 +53,31 @@ fn a_pool_is_made_filled_emptied_and_removed() {
 
     let rows = env.json("operation list --target dev");
     let verbs: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["verb"].as_str().unwrap()).collect();
-    assert_eq!(verbs, ["delete", "remove", "remove", "add", "create", "create"], "{rows}");
+    assert_eq!(verbs, ["delete", "remove", "add", "create", "create"], "{rows}");
     assert_eq!(rows[0]["target"], "pool/dev");
+}
+
+#[test]
+fn who_is_in_a_pool_already_is_left_out_and_who_is_in_another_is_told() {
+    let env = Env::new();
+    let _ = env.run("pool create dev").ok();
+    let dry = env.run("pool add dev 103 --storage local --dry-run").ok();
+    for part in ["vm/103 (build-1): not set → dev", "PUT /pools poolid=dev vms=103 storage=local"] {
+        assert!(dry.stdout.contains(part), "`{part}` is missing: {dry}");
+    }
+    let _ = env.run("pool add dev 103 --storage local").ok();
+    let dry = env.run("pool add dev 103 111 --storage local --dry-run").ok();
+    let dry = dry.says(&["vm/103 (build-1) is in it already", "storage/local is in it already"]);
+    assert!(dry.stdout.contains("PUT /pools poolid=dev vms=111\n"), "{dry}");
+    let _ = env.run("pool create other").ok();
+    let _ = env.run("pool add other 103").exits(6).says(&["vm/103 (build-1) is in pool `dev`", "--allow-move"]);
+    let _ = env.run("pool add other 103 --allow-move").ok();
+    let _ = env.run("pool add other --storage lcoal").exits(3).says(&["no such storage: `lcoal`", "local"]);
+    let _ = env.run("pool add nope 103").exits(3).says(&["no such pool: `nope`"]);
+    // What the server says is read as what it is.
+    let _ = env.run("api put /pools -p poolid=other -p vms=103").exits(6).says(&["already a pool member"]);
+    let _ = env.run("pool create other/1").exits(1).says(&["must start with a letter"]);
+    let _ = env.run("pool create gone/x").exits(3).says(&["parent 'gone'"]);
 }
 
 #[test]
@@ -99,6 +125,12 @@ fn storages_are_listed_by_node_and_defined_for_all() {
     let gone = env.run("storage delete local-lvm --dry-run").ok();
     assert!(gone.stdout.contains("stays without it: guest 100 (1 disk)"), "{gone}");
     let _ = env.run("storage delete vms --confirm").ok();
+    let _ = env.run("storage create x1 --type dir").exits(7).says(&["missing value for required option 'path'"]);
+    let _ = env.run("storage create vgs --type lvm --vgname vg --base local-lvm:vm-100-disk-0").ok();
+    let held = env.run("storage delete local-lvm --confirm").exits(6);
+    let _ = held.says(&["in use by storage vgs, which is on a volume of it"]);
+    let _ = env.run("storage content local --content movies").exits(2);
+    let _ = env.run("storage content local --vmid web").exits(2);
     let _ = env.run("storage create x1 --path /srv").exits(2).says(&["`type` is required"]);
     let _ = env.run("storage create x1 --type nsf").exits(2).says(&["`type` `nsf`", "nfs"]);
 }
@@ -140,8 +172,18 @@ fn backup_jobs_run_on_every_node_that_they_are_about() {
     let _ = env.run("backup-job update nightly --schedule '*/6:00' --enabled no").ok();
     let _ = env.run("backup-job update nightly --unset mode").ok();
     assert_eq!(env.json("backup-job get nightly").get("mode"), None);
+    // What takes no `delete` gets its default.
+    let dry = env.run("backup-job update nightly --unset enabled --dry-run").ok();
+    assert!(dry.stdout.contains("PUT /cluster/backup/nightly enabled=1\n"), "{dry}");
+    let _ = env.run("backup-job update nightly --prune-backups keep-last=3,keep-daily=7").ok();
+    let same = env.run("backup-job update nightly --prune-backups keep-daily=7,keep-last=3").ok();
+    let _ = same.says(&["nothing to change"]);
     let dry = env.run("backup-job run nightly --dry-run").ok();
-    assert!(dry.stdout.contains("POST /nodes/pve1/vzdump storage=local vmid=100,101"), "{dry}");
+    assert!(
+        dry.stdout
+            .contains("POST /nodes/pve1/vzdump prune-backups=keep-last=3,keep-daily=7 storage=local vmid=100,101"),
+        "{dry}"
+    );
     let rows = env.json("backup-job run nightly");
     let rows = rows.as_array().unwrap();
     // The third node has none of the guests, and would say OK to nothing.
@@ -153,6 +195,10 @@ fn backup_jobs_run_on_every_node_that_they_are_about() {
     // A job without a name gets one.
     let _ = env.run("backup-job create --all --storage local --schedule daily").ok();
     assert_eq!(env.json("backup-job list").as_array().unwrap().len(), 2);
+    let _ = env.run("backup-job create odd --all --storage local").exits(7).says(&["'schedule' were set"]);
+    let _ = env.run("backup-job create odd --all --vmid 100 --schedule daily").exits(7).says(&["conflicts with"]);
+    let _ = env.run("backup-job update nightly --all").ok();
+    assert_eq!(env.json("backup-job get nightly").get("vmid"), None);
     let _ = env.run("backup-job delete nightly --confirm").ok();
     let _ = env.run("backup-job get nightly").exits(3).says(&["no such backup-job: `nightly`"]);
 }
@@ -167,8 +213,16 @@ fn replication_jobs_run_where_their_guest_is() {
     let _ = env.run("replication run 100-0").ok();
     let _ = env.run("replication update 100-0 --disable --comment later").ok();
     assert_eq!(env.json("replication get 100-0")["disable"], 1);
-    let _ = env.run("replication delete 100-0 --keep --confirm").ok();
+    // It is marked, and its node removes it.
+    let marked = env.run("replication delete 100-0 --keep --confirm").ok();
+    let _ = marked.says(&["its node removes the copies first"]);
+    assert_eq!(env.json("replication get 100-0")["remove_job"], "local");
+    let _ = env.run("replication create 100-0 --target pve2").exits(6).says(&["already exists"]);
+    let forced = env.run("replication delete 100-0 --force --confirm").ok();
+    assert!(!forced.stderr.contains("its node removes"), "{forced}");
     let _ = env.run("replication get 100-0").exits(3);
+    let _ = env.run("replication create 100-0 --target pve1").exits(1).says(&["must not be identical"]);
+    let _ = env.run("replication create 999-0 --target pve1").exits(3).says(&["Guest '999' does not exist"]);
     let _ = env.run("replication create 100 --target pve2").exits(2).says(&["`id` `100`"]);
 }
 
@@ -188,12 +242,30 @@ fn ha_has_resources_rules_and_a_page() {
     // A rule's type is not changed, and has to be said all the same.
     let dry = env.run("ha rule update near --nodes pve1 --dry-run").ok();
     assert!(dry.stdout.contains("type=node-affinity"), "{dry}");
+    // The server does not listen to `disable=0`: a rule is on again once that is unset.
+    let _ = env.run("ha rule update near --disable").ok();
+    let dry = env.run("ha rule update near --disable no --dry-run").ok();
+    assert!(dry.stdout.contains("delete=disable") && !dry.stdout.contains("disable=0"), "{dry}");
+    let _ = env.run("ha rule update near --disable no").ok();
+    assert_eq!(env.json("ha rule get near").get("disable"), None);
+    let unmanaged = "ha rule create odd --type node-affinity --resources vm:101 --nodes pve1";
+    let _ = env.run(unmanaged).exits(1).says(&["cannot use unmanaged resource(s) vm:101."]);
     let status = env.run("ha status").ok();
     assert!(status.stdout.contains("quorum") && status.stdout.contains("vm:100"), "{status}");
-    let gone = env.run("ha resource delete vm:100 --dry-run").ok();
-    assert!(gone.stdout.contains("stays without it: ha-rule near"), "{gone}");
-    let _ = env.run("ha rule delete near --confirm").ok();
-    let _ = env.run("ha resource delete vm:100 --confirm").ok();
+    let _ = env.run("ha resource create 101").ok();
+    let _ = env.run("ha rule create apart --type resource-affinity --resources vm:100,vm:101 --affinity negative").ok();
+    // Whatever it is called, its rules are known: that about it alone goes with it.
+    let gone = env.run("ha resource delete 100 --dry-run").ok();
+    for part in ["goes with it: ha-rule near", "stays without it: ha-rule apart", "DELETE /cluster/ha/resources/vm:100"]
+    {
+        assert!(gone.stdout.contains(part), "`{part}` is missing: {gone}");
+    }
+    let kept = env.run("ha resource delete vm:100 --purge no --dry-run").ok();
+    assert!(kept.stdout.contains("stays without it: ha-rule near"), "{kept}");
+    let _ = env.run("ha resource delete 100 --confirm").ok();
+    let rules = env.json("ha rule list");
+    assert_eq!((rules.as_array().unwrap().len(), &rules[0]["resources"]), (1, &json!("vm:101")), "{rules}");
+    let _ = env.run("ha resource create 101").exits(6).says(&["already defined"]);
     let _ = env.run("ha resource create vm:999").exits(3);
 }
 

@@ -84,6 +84,10 @@ const THINGS: &[Printing] = &[
     reads("firewall macros", "macro"),
     reads("firewall options get --node pve1", "digest"),
     reads("firewall status", "of"),
+    reads("metric-server list", "id"),
+    reads("node config get pve1", "digest"),
+    reads("node dns get pve1", "dns1"),
+    reads("node smart pve1 /dev/nvme0n1", "health"),
 ];
 
 /// A sandbox in which there are two things of each kind.
@@ -109,6 +113,8 @@ fn made() -> Env {
         "firewall entry create 198.51.100.0/24 --ipset office",
         "firewall alias create gate --cidr 192.0.2.1",
         "firewall alias create door --cidr 192.0.2.2",
+        "metric-server create figures --type graphite --server 192.0.2.20 --port 2003",
+        "metric-server create others --type influxdb --server 192.0.2.21 --port 8089",
         "backup create 100,101",
         "vm backup create 100",
     ] {

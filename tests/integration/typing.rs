@@ -163,7 +163,7 @@ fn the_command_line_itself() {
     assert_snapshot!(env.run("get vmz"), @"
     exit 2
     --- stderr
-    error: unknown kind `vmz`, known are vms, containers, tasks, operations, nodes, storages, backups, pools, users, groups, roles, realms, tokens, acls, permissions, backup-jobs, replications, ha-resources, mappings, firewall-rules, clusters, images, networks
+    error: unknown kind `vmz`, known are vms, containers, tasks, operations, nodes, storages, backups, pools, users, groups, roles, realms, tokens, acls, permissions, backup-jobs, replications, ha-resources, mappings, firewall-rules, clusters, metric-servers, images, networks
     hint: did you mean `vm` or `vms`?
     ");
     assert_snapshot!(env.run("vm list --timeout soon"), @"

@@ -10,12 +10,12 @@ use crate::{
             self, Heading, Shape,
             fields::{Field, How, fields, headings_of},
         },
-        resource::people_page,
+        resource::{Update, View, late, people_page},
         session::{Access, Session},
         verb::{Entry, Exit, Kind, Of, value},
     },
     model::{Params, Result},
-    ops::plain,
+    ops::{plain, resource},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -27,7 +27,27 @@ pub(super) const KIND: Kind = Kind {
     paths: &["/cluster/status", "/cluster/resources", "/cluster/log", "/cluster/options", "/cluster/nextid"],
     of: Of::Cluster,
     columns: headings,
-    verbs: || vec![Box::new(STATUS), Box::new(RESOURCES), Box::new(LOG), Box::new(OPTIONS), Box::new(NEXT_ID)],
+    verbs: || {
+        vec![
+            Box::new(STATUS),
+            Box::new(RESOURCES),
+            Box::new(LOG),
+            Box::new(OPTIONS),
+            Box::new(Update(&SETTINGS)),
+            Box::new(NEXT_ID),
+        ]
+    },
+};
+
+/// What `options` shows, to be changed.
+static SETTINGS: View = View {
+    resource: resource("cluster"),
+    columns: &[],
+    example: "",
+    making: "",
+    changing: "--keyboard de",
+    is_named_by_server: false,
+    late: late!(SETTINGS),
 };
 
 fn headings() -> Vec<Heading> {

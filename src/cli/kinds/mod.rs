@@ -9,6 +9,7 @@ mod firewall;
 mod ha;
 mod image;
 mod mapping;
+mod metric;
 mod network;
 mod node;
 mod operation;
@@ -48,6 +49,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &mapping::KIND,
     &firewall::KIND,
     &cluster::KIND,
+    &metric::KIND,
     &image::KIND,
     &network::KIND,
 ];

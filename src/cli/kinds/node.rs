@@ -1,9 +1,12 @@
 //! `node`: the machines of a cluster.
 
+mod certificate;
 mod console;
 mod evacuate;
 mod look;
 mod power;
+mod settings;
+mod smart;
 
 use clap::Arg;
 use serde::Serialize;
@@ -41,13 +44,20 @@ pub(super) const KIND: Kind = Kind {
             Box::new(look::SYSLOG),
             Box::new(look::SERVICES),
             Box::new(look::CERTIFICATES),
+            Box::new(certificate::CERTIFICATE_VERBS),
             Box::new(look::DISKS),
             Box::new(look::PCI),
             Box::new(look::USB),
+            Box::new(smart::SMART),
+            Box::new(settings::CONFIG_VERBS),
+            Box::new(settings::DNS_VERBS),
+            Box::new(settings::TIME_VERBS),
             Box::new(look::UPDATES),
+            Box::new(power::REFRESH_UPDATES),
             Box::new(look::VERSIONS),
             Box::new(power::START_ALL),
             Box::new(power::STOP_ALL),
+            Box::new(power::SUSPEND_ALL),
             Box::new(evacuate::EVACUATE),
             Box::new(evacuate::MIGRATE_ALL),
             Box::new(power::SERVICE),

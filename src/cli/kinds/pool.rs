@@ -10,8 +10,8 @@ use crate::{
         session::Access,
         verb::{Entry, Exit, Kind, Of, switch},
     },
-    model::{Error, Method, Params, Result},
-    ops::{Resource, Target, resolve_either, resource},
+    model::{Error, Result},
+    ops::{PoolMembers, Target, resolve_either, resource},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -31,10 +31,8 @@ pub(super) const KIND: Kind = Kind {
     },
 };
 
-static POOL: &Resource = resource("pool");
-
 static VIEW: View = View {
-    resource: POOL,
+    resource: resource("pool"),
     columns: &[
         Field::text("POOL", "poolid"),
         Field::text("COMMENT", "comment"),
@@ -78,22 +76,13 @@ async fn change(cx: &Cx, matches: &ArgMatches, adds: bool) -> Result<Exit> {
         return Err(Error::usage("name guests, or storages with --storage"));
     }
     let session = cx.session(Access::Write).await?;
-    let mut params = POOL.named(pool)?;
-    if !typed.is_empty() {
-        let guests = session.ops.backend().guests().await?;
-        let mut vmids = Vec::new();
-        for target in Target::parse_all(&typed)? {
-            // A member is a guest of either kind.
-            vmids.extend(resolve_either(&target, &guests)?.into_iter().map(|found| found.guest.vmid.to_string()));
-        }
-        params.push("vms", vmids.join(","));
+    let guests = session.ops.backend().guests().await?;
+    let mut members =
+        PoolMembers { storages, adds, moves: adds && flag(matches, "allow-move"), ..PoolMembers::default() };
+    for target in Target::parse_all(&typed)? {
+        // A member is a guest of either kind.
+        members.guests.extend(resolve_either(&target, &guests)?.into_iter().map(|found| found.guest));
     }
-    if !storages.is_empty() {
-        params.push("storage", storages.join(","));
-    }
-    let params = params.with_flag("delete", !adds).with_flag("allow-move", flag(matches, "allow-move"));
-    let verb = if adds { "add" } else { "remove" };
-    let target = (Method::Put, POOL.one);
-    let plan = session.ops.plan_resource_call(verb, "pool", pool, target, (params, &Params::new())).await?;
+    let plan = session.ops.plan_pool_members(pool, &members).await?;
     carry_out(cx, &session, vec![plan]).await
 }

@@ -88,6 +88,7 @@ static REPLICATIONS: View = View {
         Field::text("TARGET", "target"),
         Field::text("SCHEDULE", "schedule"),
         Field::new("DISABLED", "disable", How::Flag),
+        Field::text("REMOVAL", "remove_job").wide(),
         Field::text("RATE", "rate").wide(),
         Field::text("COMMENT", "comment").wide(),
     ],
@@ -139,7 +140,7 @@ async fn backups_of(session: &Session, name: &str) -> Result<Vec<ResourcePlan>> 
     let params: Params = job
         .iter()
         .filter(|(key, _)| !SCHEDULE.contains(&key.as_str()) && takes(key))
-        .filter_map(|(key, value)| Some((key.clone(), option(value)?)))
+        .filter_map(|(key, value)| Some((key.clone(), plain(value)?)))
         .collect();
     let mut plans = Vec::new();
     for node in up {
@@ -158,17 +159,6 @@ async fn having_some<'n>(session: &Session, job: &Map<String, Value>, nodes: Vec
     let is_named = |vmid: Vmid| named.split(',').any(|word| word.trim() == vmid.to_string());
     let has = |node: &&Node| guests.iter().any(|guest| guest.node == node.node && is_named(guest.vmid));
     Ok(nodes.into_iter().filter(has).collect())
-}
-
-/// A value as a parameter: a property string may come as an object.
-fn option(value: &Value) -> Option<String> {
-    match value {
-        Value::Object(parts) => {
-            let parts = parts.iter().filter_map(|(key, value)| Some(format!("{key}={}", plain(value)?)));
-            Some(parts.collect::<Vec<_>>().join(","))
-        }
-        value => plain(value),
-    }
 }
 
 async fn run_replications(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {

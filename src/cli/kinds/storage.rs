@@ -17,7 +17,7 @@ use crate::{
         session::{Access, Session},
         verb::{Entry, Exit, Kind, Of, value},
     },
-    model::{Error, NodeName, Params, Result, closest},
+    model::{Error, NodeName, Params, Result, Vmid, closest},
     ops::{Resource, plain, resource},
 };
 
@@ -116,6 +116,7 @@ async fn rows(session: &Session) -> Result<Vec<Value>> {
     let (mut rows, defined) =
         futures_util::future::try_join(session.ops.rows_at("/cluster/resources", used), session.ops.resources(STORAGE))
             .await?;
+    rows.retain(|row| row["type"] == "storage");
     for row in &mut rows {
         row["type"] = row["plugintype"].take();
         let number = |key: &str| row[key].as_f64().filter(|number| *number > 0.0);
@@ -145,11 +146,14 @@ const CONTENT: Entry = Entry {
         command
             .arg(Arg::new("storage").value_name("STORAGE").required(true).help("The storage"))
             .arg(value("node", "NODE", "As this node sees it; all nodes that have it if none is given"))
-            .arg(value("content", "CONTENT", "Only images, rootdir, iso, vztmpl, backup, snippets or import"))
-            .arg(value("vmid", "VMID", "Only of this guest"))
+            .arg(value("content", "CONTENT", "Only of this sort").value_parser(SORTS))
+            .arg(value("vmid", "VMID", "Only of this guest").value_parser(|text: &str| text.parse::<Vmid>()))
     },
     run: |cx, matches| Box::pin(content(cx, matches)),
 };
+
+/// What may be in a storage.
+const SORTS: [&str; 7] = ["images", "rootdir", "iso", "vztmpl", "backup", "snippets", "import"];
 
 const VOLUMES: &[Field] = &[
     Field::text("VOLUME", "volid"),
@@ -201,8 +205,8 @@ async fn content(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             volumes.push(row);
         }
     }
-    if let Some(vmid) = text(matches, "vmid") {
-        volumes.retain(|row| plain(&row["vmid"]).as_deref() == Some(vmid));
+    if let Some(vmid) = matches.get_one::<Vmid>("vmid") {
+        volumes.retain(|row| plain(&row["vmid"]) == Some(vmid.to_string()));
     }
     volumes.sort_by_cached_key(|row| (plain(&row["volid"]), plain(&row["node"])));
     let name = |row: &Value| plain(&row["volid"]).unwrap_or_default();

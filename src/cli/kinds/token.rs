@@ -13,6 +13,7 @@ use crate::{
         },
         resource::{
             Create, Delete, Describe, Get, List, Update, View, carry_out, late, params_of, report_outcomes, run,
+            unset_of,
         },
         session::{Access, Session},
         verb::{Entry, Exit, Kind, Of, Verb, switch, value},
@@ -20,7 +21,7 @@ use crate::{
     client::{Permissions, Propagates},
     config::{Connection, Context, Credentials, File, Stored},
     model::{Error, Hint, Method, Params, Result},
-    ops::{ResourceOutcome, ResourceRequest, plain, resource},
+    ops::{ResourceOutcome, plain, resource},
 };
 
 pub(super) const KIND: Kind = Kind {
@@ -121,7 +122,7 @@ async fn create(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 async fn update(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let name = text(matches, "resource-name").unwrap_or_default();
     let mut request = params_of(cx, matches, &VIEW, Method::Put)?;
-    request.unset = crate::cli::cx::texts(matches, "unset");
+    request.unset = unset_of(matches);
     let regenerates = request.set.get("regenerate").is_some_and(|value| !["0", "no", "false"].contains(&value));
     let place = Place::new(cx, matches, name)?;
     if place.is_some() && !regenerates {
@@ -129,21 +130,7 @@ async fn update(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             .with_hint(Hint::Text("--regenerate gives it a new one".into())));
     }
     let session = cx.session(Access::Write).await?;
-    let plan = match regenerates {
-        // Nothing has to differ: the secret does.
-        true => {
-            let ResourceRequest { set, unset, forced } = request;
-            let mut params = VIEW.resource.named(name)?;
-            params.extend(set.iter().filter(|(key, _)| *key != "regenerate"));
-            params.push("regenerate", 1);
-            if !unset.is_empty() {
-                params.push("delete", unset.join(","));
-            }
-            let target = (Method::Put, VIEW.resource.one);
-            session.ops.plan_resource_call("update", "token", name, target, (params, &forced)).await?
-        }
-        false => session.ops.plan_update_resource(VIEW.resource, name, &request).await?,
-    };
+    let plan = session.ops.plan_update_resource(VIEW.resource, name, &request).await?;
     if cx.switches.dry_run || !regenerates {
         return carry_out(cx, &session, vec![plan]).await;
     }

@@ -103,6 +103,8 @@ impl How {
             Self::Count => match value {
                 Some(Value::Array(all)) => all.len().to_string(),
                 Some(Value::Object(all)) => all.len().to_string(),
+                // It is not known where it is not said.
+                None => String::new(),
                 other => {
                     let text = other.and_then(plain).unwrap_or_default();
                     text.split([',', ';', ' ']).filter(|part| !part.is_empty()).count().to_string()

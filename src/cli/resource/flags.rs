@@ -36,7 +36,9 @@ fn parameters(view: &View, method: Method) -> impl Iterator<Item = (&'static str
             // `delete` is how something is unset, except where it takes members away, which has verbs of its own. Who
             // names one by its position may say which list that is in.
             let is_how = name == "delete" || name == "digest" && of.naming != Naming::Position;
-            let is_ours = of.ours.contains(&name.as_str()) || method == Method::Put && is_how;
+            // Of what is numbered there are many: `--set acmedomain0=…`.
+            let is_numbered = name.ends_with("[n]");
+            let is_ours = of.ours.contains(&name.as_str()) || method == Method::Put && is_how || is_numbered;
             if !(is_fixed || is_name || is_ours || all.iter().any(|(have, _)| have == name)) {
                 all.push((name, schema));
             }

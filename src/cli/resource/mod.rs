@@ -18,6 +18,7 @@ pub(crate) use change::{carry_out, carry_out_asking, report_outcomes, run};
 pub(crate) use flags::{flags_of, typed_params as params_of};
 pub(crate) use lines::lines_of;
 pub(crate) use read::people_page;
+pub(crate) use write::unset_of;
 
 use super::{
     print::{

@@ -13,7 +13,7 @@ use crate::{
         cx::Cx,
         print::{
             self, Shape, Style,
-            fields::{Field, fields, section, write_pairs, write_rows},
+            fields::{Field, How, fields, section, write_pairs, write_rows},
             human::capital,
         },
         session::{Access, Session},
@@ -112,7 +112,8 @@ impl Verb for Describe {
         let names = self.0.names(matches, &sort);
         let read = async |name: &String| {
             let thing = session.ops.resource(&sort, name).await?;
-            let (uses, notes) = session.ops.uses_of(&sort, name, &thing).await;
+            let name = self.0.resource.name_of(&Value::Object(thing.clone()));
+            let (uses, notes) = session.ops.uses_of(&sort, &name, &thing).await;
             Ok::<_, crate::model::Error>((thing, uses, notes))
         };
         let found = try_join_all(names.iter().map(read)).await?;
@@ -199,22 +200,30 @@ pub(crate) fn people_page(
     let titled = |key: &str| columns.iter().find(|column| column.field == key);
     // In the order of the columns, then of the alphabet.
     let place = |key: &str| columns.iter().position(|column| column.field == key).unwrap_or(columns.len());
-    let mut simple: Vec<(&String, &Value)> = map.iter().filter(|(_, value)| !is_table(value)).collect();
+    let mut simple: Vec<(&String, &Value)> =
+        map.iter().filter(|(_, value)| !is_table(value) && lines(value).is_none()).collect();
     simple.retain(|(key, value)| !["digest", "used-by"].contains(&key.as_str()) && !value.is_null());
     simple.sort_by_key(|(key, _)| (place(key), (*key).clone()));
     let pairs = simple.into_iter().map(|(key, value)| match (titled(key), value) {
-        (Some(column), _) => (sentence(column.title), column.how.show(Some(value))),
-        (None, Value::Object(map)) => (
+        // Nobody wants to know only how many.
+        (Some(column), _) if !matches!(column.how, How::Count) => {
+            (sentence(column.title), column.how.show(Some(value)))
+        }
+        (_, value) if key == "context" => (sentence(key), plain(value).unwrap_or_default()),
+        (_, Value::Object(map)) => (
             key.clone(),
             map.iter()
                 .map(|(key, value)| format!("{key}={}", plain(value).unwrap_or_default()))
                 .collect::<Vec<_>>()
                 .join(", "),
         ),
-        (None, value) => (key.clone(), plain(value).unwrap_or_default().replace('\n', " ⏎ ")),
+        (_, value) => (key.clone(), plain(value).unwrap_or_default().replace('\n', " ⏎ ")),
     });
     let pairs = pairs.filter(|(_, text)| !text.is_empty());
     write_pairs(out, pairs)?;
+    for (key, lines) in map.iter().filter_map(|(key, value)| Some((key, lines(value)?))) {
+        section(out, &sentence(key), lines.map(|line| (line, String::new())))?;
+    }
     for (key, value) in map.iter().filter(|(key, value)| is_table(value) && *key != "used-by") {
         let rows: Vec<Value> = value.as_array().cloned().unwrap_or_default();
         writeln!(out, "{}", styled(style::HEADER, sentence(key)))?;
@@ -227,6 +236,12 @@ pub(crate) fn people_page(
 /// Whether a value is a list of objects.
 fn is_table(value: &Value) -> bool {
     value.as_array().is_some_and(|rows| rows.iter().any(Value::is_object))
+}
+
+/// Texts that are lists themselves, which each need a line: where a mapping is on each node.
+fn lines(value: &Value) -> Option<impl Iterator<Item = String> + use<>> {
+    let texts = value.as_array()?.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()?;
+    texts.iter().any(|text| text.contains(['=', ','])).then(|| texts.into_iter())
 }
 
 /// The fields of rows of which nothing more is known, those that people look for first.

@@ -50,6 +50,11 @@ impl Verb for Create {
     }
 }
 
+/// What is to be unset, one by one or with commas.
+pub(crate) fn unset_of(matches: &ArgMatches) -> Vec<String> {
+    texts(matches, "unset").iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect()
+}
+
 #[async_trait(?Send)]
 impl Verb for Update {
     fn name(&self) -> &'static str {
@@ -57,7 +62,10 @@ impl Verb for Update {
     }
 
     fn about(&self, _: &Kind) -> String {
-        format!("Change a {}: only what differs is sent", self.0.resource.noun)
+        match self.0.resource.naming {
+            Naming::Single => format!("Change {}: only what differs is sent", self.0.resource.plural),
+            _ => format!("Change a {}: only what differs is sent", self.0.resource.noun),
+        }
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
@@ -79,7 +87,7 @@ impl Verb for Update {
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
         let mut request = typed_params(cx, matches, self.0, Method::Put)?;
-        request.unset = texts(matches, "unset").iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect();
+        request.unset = unset_of(matches);
         if request.set.is_empty() && request.unset.is_empty() && request.forced.is_empty() {
             let words = self.0.words(kind);
             return Err(Error::usage("nothing to change was given")

@@ -8,9 +8,10 @@ use super::{
     Naming, ResourceOutcome, Sort,
     uses::{Found, Tie},
     value::{friendly, plain, same},
+    whole::{complete, dotted, keep, unset_value},
 };
 use crate::{
-    contract::{Endpoint, Kind, embedded},
+    contract::{Kind, embedded},
     model::{Class, Error, Hint, Method, Params, Result, is_secret_at},
     ops::{CallOutcome, CallPlan, CallRequest, Change, Interrupt, Observer, Ops, RunOptions, Status, raw::Subject},
 };
@@ -134,7 +135,10 @@ impl Ops {
         params.extend(of.fixed.iter().copied());
         for (key, value) in request.set.iter() {
             let schema = sort.endpoint(Method::Post).and_then(|endpoint| endpoint.parameters.get(key));
-            params.push(key, friendly(key, value, schema)?);
+            let value = friendly(key, value, schema)?;
+            if !(of.off_unset.contains(&key) && value == "0") {
+                params.push(key, value);
+            }
         }
         // What has a position comes first, whatever is asked for.
         let first = if of.naming == Naming::Position { "0" } else { "" };
@@ -167,7 +171,10 @@ impl Ops {
         let asked = request.set.iter().map(|(key, value)| {
             friendly(key, value, endpoint.parameters.get(key)).map(|value| (key.to_owned(), value))
         });
-        let asked = asked.collect::<Result<Params>>()?;
+        let asked = asked.collect::<Result<Vec<_>>>()?.into_iter();
+        let is_off = |(key, value): &(String, String)| of.off_unset.contains(&key.as_str()) && value == "0";
+        let (off, asked): (Vec<_>, Vec<_>) = asked.partition(is_off);
+        let asked: Params = asked.into_iter().collect();
         let mut whole = sort.named(name)?;
         let (mut unset, by_list) =
             (Vec::new(), endpoint.parameters.get("delete").is_some_and(|s| s.kind == Kind::String));
@@ -189,6 +196,8 @@ impl Ops {
         }
 
         let thing = self.resource(&sort, name).await?;
+        let name = of.name_of(&Value::Object(thing.clone()));
+        let name = name.as_str();
         let shown = |key: &str, value: Option<String>| {
             value.map(|value| if is_secret_at(one, key) { "***".to_owned() } else { value })
         };
@@ -210,30 +219,43 @@ impl Ops {
                 params.push(key, value);
             }
         }
-        let (there, gone): (Vec<&str>, Vec<&str>) = unset.into_iter().partition(|key| thing.contains_key(*key));
+        let takes_no_delete = |key: &str| !by_list || of.undeletable.contains(&key);
+        let default = |key: &str| unset_value(endpoint.parameters.get(key));
+        // What is unset by giving it its default is not there when it has that.
+        let is_there = |key: &&str| {
+            let now = thing.get(*key).and_then(plain);
+            now.is_some_and(|now| !takes_no_delete(key) || now != default(key))
+        };
+        let (mut there, gone): (Vec<&str>, Vec<&str>) = unset.into_iter().partition(is_there);
+        there.extend(off.iter().map(|(key, _)| key.as_str()).filter(|key| thing.contains_key(*key)));
         for key in &there {
             changes.push(Change {
                 key: (*key).into(),
                 before: shown(key, thing.get(*key).and_then(plain)),
                 after: None,
             });
-            if !by_list {
-                params.push(*key, "");
+            let is_left_out = of.kept.iter().any(|whole| whole.contains(key));
+            if takes_no_delete(key) && !is_left_out {
+                params.push(*key, default(key));
             }
         }
-        if by_list && !there.is_empty() {
-            params.push("delete", there.join(","));
+        let deleted = there.iter().filter(|key| !takes_no_delete(key)).copied().collect::<Vec<_>>().join(",");
+        if !deleted.is_empty() {
+            params.push("delete", deleted);
         }
         if !gone.is_empty() {
             notes.push(format!("not set anyway: {}", gone.join(", ")));
         }
-        if changes.is_empty() && request.forced.is_empty() {
+        let acts = of.acts.iter().any(|key| asked.get(key) == Some("1"));
+        if changes.is_empty() && request.forced.is_empty() && !acts {
             notes.push("nothing to change".into());
             return Ok(ResourcePlan { notes, ..ResourcePlan::nothing("update", of.noun, &sort.full_name(name)) });
         }
         let mut risks = self.shut_by(&sort, name, &thing, Some(&params)).await;
-        risks.extend(self.cut_by(&sort, name, Some(&params)).await);
+        risks.extend(self.cut_by(&sort, name, &thing, Some(&params)).await);
         complete(endpoint, &thing, &mut params);
+        keep(of.kept, &thing, &there, &mut params);
+        dotted(&mut params);
         let full = sort.full_name(name);
         let plan =
             self.plan_resource_call("update", of.noun, &full, (Method::Put, one), (params, &request.forced)).await?;
@@ -252,11 +274,24 @@ impl Ops {
     ) -> Result<ResourcePlan> {
         let sort = sort.into();
         let of = sort.of;
+        let schema = |key: &str| sort.endpoint(Method::Delete).and_then(|endpoint| endpoint.parameters.get(key));
+        let plainly =
+            |(key, value): (&str, &str)| friendly(key, value, schema(key)).map(|value| (key.to_owned(), value));
+        let params = params.iter().map(plainly).collect::<Result<Vec<_>>>()?.into_iter().collect::<Params>();
         let thing = self.resource(&sort, name).await?;
-        let (mut uses, notes) = self.uses_of(&sort, name, &thing).await;
-        if params.get("force") == Some("1") {
-            // What is in it goes with it then.
-            uses.iter_mut().filter(|found| found.tie == Tie::Holds).for_each(|found| found.tie = Tie::Goes);
+        // As the server calls it: `vm:100`, whoever typed `100`.
+        let name = of.name_of(&Value::Object(thing.clone()));
+        let name = name.as_str();
+        let (mut uses, mut notes) = self.uses_of(&sort, name, &thing).await;
+        notes.extend(of.goes_later.map(str::to_owned).filter(|_| params.get("force") != Some("1")));
+        // What is in it goes with it if that is asked for, and what else goes stays.
+        let turned = match (params.get("force"), params.get("purge")) {
+            (Some("1"), _) => Some((Tie::Holds, Tie::Goes)),
+            (_, Some("0")) => Some((Tie::Goes, Tie::Stays)),
+            _ => None,
+        };
+        if let Some((from, to)) = turned {
+            uses.iter_mut().filter(|found| found.tie == from).for_each(|found| found.tie = to);
         }
         let held: Vec<&Found> = uses.iter().filter(|found| found.tie == Tie::Holds).collect();
         if !held.is_empty() {
@@ -274,7 +309,7 @@ impl Ops {
             whole.extend(thing.get("digest").and_then(plain).map(|digest| ("digest", digest)));
         }
         let mut risks = self.shut_by(&sort, name, &thing, None).await;
-        risks.extend(self.cut_by(&sort, name, None).await);
+        risks.extend(self.cut_by(&sort, name, &thing, None).await);
         let (full, target) = (sort.full_name(name), (Method::Delete, sort.paths().one));
         let plan = self.plan_resource_call("delete", of.noun, &full, target, (whole, &Params::new())).await?;
         Ok(ResourcePlan { uses, notes, risks, before: Some((sort, name.to_owned(), thing)), ..plan })
@@ -352,20 +387,5 @@ impl Ops {
             format!("meanwhile somebody changed {changed}; look at it, and give the command again")
         };
         error.with_hint(Hint::Text(what))
-    }
-}
-
-/// What a change must say although it does not change it: the digest, and what the method requires.
-fn complete(endpoint: &Endpoint, thing: &Map<String, Value>, params: &mut Params) {
-    for (key, schema) in &endpoint.parameters.properties {
-        let wanted = key == "digest" || !schema.optional;
-        if let (true, None, Some(value)) = (wanted, params.get(key), thing.get(key)) {
-            match value {
-                Value::Array(all) if schema.kind == Kind::Array => {
-                    params.extend(all.iter().filter_map(plain).map(|value| (key.clone(), value)));
-                }
-                value => params.extend(plain(value).map(|value| (key.clone(), value))),
-            }
-        }
     }
 }

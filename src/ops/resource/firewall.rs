@@ -93,6 +93,7 @@ pub(super) const IPSET: Resource = Resource {
 
 pub(super) const ENTRY: Resource = Resource {
     inside: Some(("ipset", "name")),
+    kept: &[&["comment"], &["nomatch"]],
     elsewhere: guests!("/ipset/{name}", "/ipset/{name}", "/ipset/{name}/{cidr}"),
     ..Resource::new(
         "firewall-entry",
@@ -104,6 +105,7 @@ pub(super) const ENTRY: Resource = Resource {
 };
 
 pub(super) const ALIAS: Resource = Resource {
+    kept: &[&["comment"]],
     elsewhere: guests!("/aliases", "/aliases", "/aliases/{name}"),
     ..Resource::new(
         "firewall-alias",

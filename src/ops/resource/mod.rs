@@ -10,10 +10,13 @@ mod mentions;
 mod network;
 mod node;
 mod outcome;
+mod pool;
 mod scope;
+mod settings;
 mod table;
 mod uses;
 mod value;
+mod whole;
 
 use serde_json::{Map, Value};
 
@@ -27,6 +30,7 @@ use crate::{
 pub use change::{ResourcePlan, ResourceRequest};
 pub use node::{NODE_VERBS, NodeVerb, SERVICE_VERBS};
 pub use outcome::ResourceOutcome;
+pub use pool::PoolMembers;
 pub use scope::{Naming, Paths, Reach, Scope, Sort};
 pub use table::{RESOURCES, resource};
 pub use uses::{Found as FoundUse, Tie};
@@ -57,8 +61,18 @@ pub struct Resource {
     pub fixed: &'static [(&'static str, &'static str)],
     /// Parameters of a change that say how, and are nothing that the thing has.
     pub how: &'static [&'static str],
+    /// Those of them that are a change by themselves.
+    pub acts: &'static [&'static str],
     /// Parameters that verbs of its own send.
     pub ours: &'static [&'static str],
+    /// What a change takes away that does not say it again: each the parameter, and others that say the same in parts.
+    pub kept: &'static [&'static [&'static str]],
+    /// What takes no `delete`, only its default.
+    pub undeletable: &'static [&'static str],
+    /// Switches that are off only where they are unset: the server takes any value for on, or does not listen.
+    pub off_unset: &'static [&'static str],
+    /// What is to be said where a removal only begins with the call.
+    pub goes_later: Option<&'static str>,
     /// Who may use one, or be in it.
     pub uses: &'static [uses::Use],
     /// How one is told from its like.
@@ -94,7 +108,12 @@ impl Resource {
             shape: value::itself,
             fixed: &[],
             how: &[],
+            acts: &[],
             ours: &[],
+            kept: &[],
+            undeletable: &[],
+            off_unset: &[],
+            goes_later: None,
             uses: &[],
             naming: Naming::Name,
             home: Reach::Cluster,

@@ -18,6 +18,9 @@ const LIST: &str = "/nodes/{node}/network";
 pub(super) const NETWORK: Resource = Resource {
     home: Reach::Node,
     more: &[(Method::Put, LIST), (Method::Delete, LIST)],
+    // Whatever is changed, an interface of whose address nothing is said is declared to have none.
+    kept: &[&["cidr", "address", "netmask"], &["cidr6", "address6", "netmask6"]],
+    off_unset: &["bridge_vlan_aware"],
     ..Resource::new("network", "networks", LIST, "/nodes/{node}/network/{iface}", &["iface"])
 };
 
@@ -77,53 +80,52 @@ impl Ops {
             plan.notes.push("nothing is changed that does not hold yet".into());
             return Ok((plan, None));
         };
-        let own = rows.iter().map(|row| word(row, "iface"));
-        let own: Vec<String> = own.filter(|iface| changes.lines().any(|line| is_about(line, iface))).collect();
-        if apply {
-            let doors = self.doors(node, &rows).await;
-            plan.risks.extend(own.iter().filter(|iface| doors.iter().any(|(door, _)| door == *iface)).map(|iface| {
-                let address = doors.iter().find(|(door, _)| door == iface).map_or("", |(_, address)| address.as_str());
-                format!(
-                    "{node} is reached at {address} by {iface}, which changes: if it is wrong, only its console is left"
-                )
-            }));
+        if let (true, Some(address)) = (apply, self.address_of(node).await) {
+            let doors = doors(&address, &rows);
+            let touched = touched(&changes);
+            let is_touched = |door: &&String| touched.iter().any(|one| one.as_ref().is_none_or(|one| one == *door));
+            let only = "if it is wrong, only its console is left";
+            if let Some(door) = doors.iter().find(is_touched) {
+                plan.risks.push(format!("{node} is reached at {address} by {door}, which changes: {only}"));
+            } else if doors.is_empty() && loses(&changes, &address) {
+                plan.risks.push(format!("{node} is reached at {address}, which no interface has then: {only}"));
+            }
         }
         Ok((plan, Some(changes)))
     }
 
-    /// What a node is reached by: the interface that has its address, and what that stands on.
-    async fn doors(&self, node: &NodeName, rows: &[Value]) -> Vec<(String, String)> {
+    /// The address at which the cluster knows a node.
+    async fn address_of(&self, node: &NodeName) -> Option<String> {
         let status = self.rows_at("/cluster/status", Params::new()).await.unwrap_or_default();
         let ours = status.iter().find(|row| row["type"] == "node" && row["name"] == node.as_str());
-        let Some(address) = ours.and_then(|row| plain(&row["ip"])) else { return Vec::new() };
-        let bare = |row: &Value, key: &str| word(row, key).split('/').next().unwrap_or_default().to_owned();
-        let has = |row: &&Value| ["address", "cidr", "address6", "cidr6"].iter().any(|key| bare(row, key) == address);
-        let mut found: Vec<String> = rows.iter().filter(has).map(|row| word(row, "iface")).collect();
-        let mut at = 0;
-        // What it stands on, and what that stands on.
-        while at < found.len() {
-            let below = rows.iter().filter(|row| word(row, "iface") == found[at]).flat_map(stands_on);
-            let new: Vec<String> = below.filter(|iface| !found.contains(iface)).collect();
-            found.extend(new);
-            at += 1;
-        }
-        found.into_iter().map(|iface| (iface, address.clone())).collect()
+        ours.and_then(|row| plain(&row["ip"]))
     }
 
     /// What a change or a removal of a network of a node may cut off, in words.
-    pub(super) async fn cut_by(&self, sort: &Sort, name: &str, after: Option<&Params>) -> Vec<String> {
+    pub(super) async fn cut_by(
+        &self,
+        sort: &Sort,
+        name: &str,
+        thing: &Map<String, Value>,
+        after: Option<&Params>,
+    ) -> Vec<String> {
         let Some(node) = sort.scoped().get("node").and_then(|node| NodeName::new(node).ok()) else { return Vec::new() };
         let touches = |params: &Params| {
             let gone = params.get("delete").unwrap_or_default();
             params.iter().map(|(key, _)| key).chain(gone.split(',')).any(|key| REACHED_BY.contains(&key))
         };
-        if sort.of.noun != "network" || after.is_some_and(|after| !touches(after)) {
+        if sort.of.noun != "network" {
             return Vec::new();
         }
-        let Ok((rows, _)) = self.networks_of(&node).await else { return Vec::new() };
-        let doors = self.doors(&node, &rows).await;
-        let door = doors.iter().find(|(iface, _)| iface == name);
-        door.map(|(iface, address)| format!("{node} is reached at {address} by {iface}")).into_iter().collect()
+        let mut risks = after.map(|after| learns(thing, after)).unwrap_or_default();
+        if after.is_some_and(|after| !touches(after)) {
+            return risks;
+        }
+        let Ok((rows, _)) = self.networks_of(&node).await else { return risks };
+        let Some(address) = self.address_of(&node).await else { return risks };
+        let door = doors(&address, &rows).into_iter().find(|iface| iface == name);
+        risks.extend(door.map(|iface| format!("{node} is reached at {address} by {iface}")));
+        risks
     }
 
     /// What stands on a network of a node: other interfaces, and the cards of guests there.
@@ -182,9 +184,60 @@ fn cards_on<'c>(config: &'c Map<String, Value>, bridge: &'c str) -> impl Iterato
     config.iter().filter(move |(key, value)| is_numbered(key, "net") && is_on(value)).map(|(key, _)| key.as_str())
 }
 
-/// Whether a line of a difference is about an interface: one that is in it, or in whose part it stands cannot be told.
-fn is_about(line: &str, iface: &str) -> bool {
-    line.split_whitespace().any(|word| word.trim_start_matches(['+', '-', '@']) == iface)
+/// What a node is reached by: the interface that has its address, and what that stands on.
+fn doors(address: &str, rows: &[Value]) -> Vec<String> {
+    let bare = |row: &Value, key: &str| word(row, key).split('/').next().unwrap_or_default().to_owned();
+    let has = |row: &&Value| ["address", "cidr", "address6", "cidr6"].iter().any(|key| bare(row, key) == address);
+    let mut found: Vec<String> = rows.iter().filter(has).map(|row| word(row, "iface")).collect();
+    let mut at = 0;
+    // What it stands on, and what that stands on.
+    while at < found.len() {
+        let below = rows.iter().filter(|row| word(row, "iface") == found[at]).flat_map(stands_on);
+        let new: Vec<String> = below.filter(|iface| !found.contains(iface)).collect();
+        found.extend(new);
+        at += 1;
+    }
+    found
+}
+
+/// An interface that is told its address by others is declared to have none by any change: the API has no word for it.
+fn learns(thing: &Map<String, Value>, after: &Params) -> Vec<String> {
+    let family = |method: &str, keys: [&str; 2]| {
+        let how =
+            thing.get(method).and_then(plain).filter(|how| !["static", "manual", "loopback"].contains(&how.as_str()));
+        let is_given = keys.iter().any(|key| after.get(key).is_some());
+        how.filter(|_| !is_given).map(|how| format!("it gets its address by `{how}`, which no change by the API keeps"))
+    };
+    let families = [("method", ["cidr", "address"]), ("method6", ["cidr6", "address6"])];
+    families.into_iter().filter_map(|(method, keys)| family(method, keys)).collect()
+}
+
+/// The interfaces whose parts of the file a difference changes; none where a line is changed in whose part it stands
+/// cannot be told.
+fn touched(changes: &str) -> Vec<Option<String>> {
+    let mut found = Vec::new();
+    let mut of = None;
+    for line in changes.lines().filter(|line| !line.starts_with("---") && !line.starts_with("+++")) {
+        if line.starts_with("@@") {
+            of = None;
+            continue;
+        }
+        let is_changed = line.starts_with(['+', '-']);
+        let mut words = line.get(1..).unwrap_or_default().split_whitespace();
+        if let (Some("auto" | "iface" | "allow-hotplug" | "allow-ovs"), Some(iface)) = (words.next(), words.next()) {
+            of = Some(iface.to_owned());
+        }
+        if is_changed && !found.contains(&of) {
+            found.push(of.clone());
+        }
+    }
+    found
+}
+
+/// Whether a difference takes an address away.
+fn loses(changes: &str, address: &str) -> bool {
+    let has = |line: &str| line.split_whitespace().any(|word| word.split('/').next() == Some(address));
+    changes.lines().any(|line| line.starts_with('-') && has(&line[1..]))
 }
 
 #[cfg(test)]
@@ -209,5 +262,24 @@ mod tests {
             "net2": "name=eth0,bridge=vmbr0,ip=dhcp",
         });
         assert_eq!(cards_on(config.as_object().unwrap(), "vmbr0").collect::<Vec<_>>(), ["net0", "net2"]);
+    }
+
+    #[test]
+    fn a_difference_is_about_interfaces_or_nobody_can_tell() {
+        let about = |text: &str| touched(&format!("--- a\n+++ b\n@@ -1,4 +1,5 @@\n{text}"));
+        assert_eq!(about(" auto vmbr0\n iface vmbr0 inet manual\n+\tmtu 9000\n"), [Some("vmbr0".to_owned())]);
+        assert_eq!(about(" \tbridge-stp off\n+\tmtu 9000\n"), [None]);
+        assert_eq!(about(" auto vmbr0\n iface vmbr0 inet manual\n \n+auto vmbr1\n"), [Some("vmbr1".to_owned())]);
+        assert!(loses("-\taddress 192.0.2.1/24", "192.0.2.1") && !loses("-\taddress 192.0.2.10/24", "192.0.2.1"));
+        assert!(!loses(" \taddress 192.0.2.1/24", "192.0.2.1"));
+    }
+
+    #[test]
+    fn what_an_interface_learns_from_others_no_change_keeps() {
+        let thing = |method: &str| json!({"method": method}).as_object().cloned().unwrap();
+        let comments = Params::new().with("comments", "x");
+        assert_eq!(learns(&thing("dhcp"), &comments).len(), 1);
+        assert!(learns(&thing("dhcp"), &Params::new().with("cidr", "192.0.2.1/24")).is_empty());
+        assert!(learns(&thing("static"), &comments).is_empty() && learns(&thing("manual"), &comments).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use super::{
     uses::{Found, Tie},
 };
 use crate::{
-    model::{Error, Guest, Hint, Method, Params, Result, closest},
+    model::{Error, Guest, GuestKind, Hint, Method, Params, Result, closest},
     ops::Ops,
 };
 
@@ -28,6 +28,8 @@ pub struct NodeVerb {
 pub const NODE_VERBS: &[NodeVerb] = &[
     NodeVerb { name: "start-all", path: "/nodes/{node}/startall", fixed: &[], asks: false, up: true },
     NodeVerb { name: "stop-all", path: "/nodes/{node}/stopall", fixed: &[], asks: true, up: true },
+    NodeVerb { name: "suspend-all", path: "/nodes/{node}/suspendall", fixed: &[], asks: true, up: true },
+    NodeVerb { name: "refresh-updates", path: "/nodes/{node}/apt/update", fixed: &[], asks: false, up: true },
     NodeVerb { name: "wake", path: "/nodes/{node}/wakeonlan", fixed: &[], asks: false, up: false },
     NodeVerb { name: "shutdown", path: STATUS, fixed: &[("command", "shutdown")], asks: true, up: true },
     NodeVerb { name: "reboot", path: STATUS, fixed: &[("command", "reboot")], asks: true, up: true },
@@ -64,7 +66,9 @@ impl Ops {
             let chosen = params.get("vms").map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
             let goes = |guest: &&Guest| {
                 let named = chosen.as_ref().is_none_or(|chosen| chosen.contains(&guest.vmid.to_string()));
-                guest.node.as_str() == node && guest.status == "running" && named
+                // Containers cannot be suspended to disk.
+                let meant = verb.name != "suspend-all" || guest.kind == GuestKind::Qemu;
+                guest.node.as_str() == node && guest.status == "running" && named && meant
             };
             let guests = self.backend().guests().await?;
             let found = |guest: &Guest| {

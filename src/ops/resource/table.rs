@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Resource, firewall, network,
+    Resource, firewall, network, settings,
     uses::{Tie, Use},
     value::plain,
 };
@@ -24,6 +24,16 @@ pub static RESOURCES: &[Resource] = &[
     },
     Resource {
         uses: &[
+            Use {
+                read: ("/storage", &[]),
+                tie: Tie::Holds,
+                way_out: "delete what stands on it first",
+                find: |name, all| {
+                    let is_on = |one: &Value| word(one, "base").split(':').next() == Some(name);
+                    let all = all.as_array().into_iter().flatten().filter(|one| is_on(one));
+                    all.map(|one| format!("storage {}, which is on a volume of it", word(one, "storage"))).collect()
+                },
+            },
             Use { read: ("/nodes/{node}/storage/{storage}/content", &[]), tie: Tie::Stays, way_out: "", find: volumes },
             Use {
                 read: ("/cluster/backup", &[]),
@@ -111,6 +121,8 @@ pub static RESOURCES: &[Resource] = &[
         between: '!',
         rows: tokens,
         how: &["regenerate"],
+        acts: &["regenerate"],
+        undeletable: &["expire", "privsep"],
         uses: &[Use {
             read: ("/access/acl", &[]),
             tie: Tie::Goes,
@@ -120,11 +132,15 @@ pub static RESOURCES: &[Resource] = &[
         ..Resource::new("token", "tokens", "", TOKEN, &["userid", "tokenid"])
     },
     Resource {
+        undeletable: &["enabled"],
         more: &[(Method::Post, "/nodes/{node}/vzdump")],
         ..Resource::new("backup-job", "backup jobs", "/cluster/backup", "/cluster/backup/{id}", &["id"])
     },
     Resource {
         fixed: &[("type", "local")],
+        goes_later: Some(
+            "its node removes the copies first, within minutes: until then it is listed, and its name taken",
+        ),
         more: &[
             (Method::Get, "/nodes/{node}/replication"),
             (Method::Post, "/nodes/{node}/replication/{id}/schedule_now"),
@@ -132,22 +148,24 @@ pub static RESOURCES: &[Resource] = &[
         ..Resource::new("replication", "replication jobs", "/cluster/replication", "/cluster/replication/{id}", &["id"])
     },
     Resource {
-        uses: &[Use {
-            read: ("/cluster/ha/rules", &[]),
-            tie: Tie::Stays,
-            way_out: "",
-            find: |name, rules| {
-                let about = |rule: &Value| List::from(word(rule, "resources").as_str()).contains(name);
-                let rules = rules.as_array().into_iter().flatten().filter(|rule| about(rule));
-                rules.map(|rule| format!("ha-rule {}", word(rule, "rule"))).collect()
-            },
-        }],
+        uses: &[
+            Use { read: HA_RULES, tie: Tie::Goes, way_out: "", find: |name, all| rules_about(name, all, true) },
+            Use { read: HA_RULES, tie: Tie::Stays, way_out: "", find: |name, all| rules_about(name, all, false) },
+        ],
         ..Resource::new("ha-resource", "HA resources", "/cluster/ha/resources", "/cluster/ha/resources/{sid}", &["sid"])
     },
-    Resource::new("ha-rule", "HA rules", "/cluster/ha/rules", "/cluster/ha/rules/{rule}", &["rule"]),
+    Resource {
+        off_unset: &["disable"],
+        ..Resource::new("ha-rule", "HA rules", "/cluster/ha/rules", "/cluster/ha/rules/{rule}", &["rule"])
+    },
     Resource::new("mapping-pci", "PCI mappings", "/cluster/mapping/pci", "/cluster/mapping/pci/{id}", &["id"]),
     Resource::new("mapping-usb", "USB mappings", "/cluster/mapping/usb", "/cluster/mapping/usb/{id}", &["id"]),
     Resource::new("mapping-dir", "directory mappings", "/cluster/mapping/dir", "/cluster/mapping/dir/{id}", &["id"]),
+    settings::CLUSTER,
+    settings::NODE_CONFIG,
+    settings::NODE_DNS,
+    settings::NODE_TIME,
+    settings::METRIC,
     network::NETWORK,
     firewall::RULE,
     firewall::OPTIONS,
@@ -156,6 +174,8 @@ pub static RESOURCES: &[Resource] = &[
     firewall::ENTRY,
     firewall::ALIAS,
 ];
+
+const HA_RULES: (&str, &[(&str, &str)]) = ("/cluster/ha/rules", &[]);
 
 const TOKEN: &str = "/access/users/{userid}/token/{tokenid}";
 
@@ -225,6 +245,17 @@ fn volumes(_: &str, content: &Value) -> Vec<String> {
         .iter()
         .map(|(vmid, count)| format!("guest {vmid} ({count} disk{})", if *count == 1 { "" } else { "s" }))
         .collect()
+}
+
+/// The rules of HA that are about a resource: those about it alone go with it, the others go on without it.
+fn rules_about(name: &str, rules: &Value, alone: bool) -> Vec<String> {
+    let about = |rule: &Value| {
+        let named = word(rule, "resources");
+        let named = List::from(named.as_str());
+        named.contains(name) && (named.iter().count() == 1) == alone
+    };
+    let rules = rules.as_array().into_iter().flatten().filter(|rule| about(rule));
+    rules.map(|rule| format!("ha-rule {}", word(rule, "rule"))).collect()
 }
 
 /// What goes with a user: its tokens, and its place in groups.

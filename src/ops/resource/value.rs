@@ -4,7 +4,7 @@ use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use crate::{
-    contract::{Kind, Schema},
+    contract::{Format, Kind, Schema},
     model::{Error, List, Result},
     ops::friendly_value,
 };
@@ -16,6 +16,11 @@ pub fn plain(value: &Value) -> Option<String> {
         Value::Bool(truth) => Some(u8::from(*truth).to_string()),
         Value::String(text) => Some(text.clone()),
         Value::Array(all) => Some(all.iter().filter_map(plain).collect::<Vec<_>>().join(",")),
+        // A property string that the server took apart.
+        Value::Object(parts) if parts.values().all(|part| !part.is_array() && !part.is_object()) => {
+            let parts = parts.iter().filter_map(|(key, part)| Some(format!("{key}={}", plain(part)?)));
+            Some(parts.collect::<Vec<_>>().join(","))
+        }
         other => Some(other.to_string()),
     }
 }
@@ -69,7 +74,8 @@ fn seconds(text: &str, now: Timestamp) -> Result<String> {
 
 /// Whether what is there and what is asked for are the same.
 pub(super) fn same(before: &str, after: &str, schema: Option<&Schema>) -> bool {
-    if before == after {
+    // Comments of interfaces come back with the end of their line.
+    if before.trim_end_matches('\n') == after.trim_end_matches('\n') {
         return true;
     }
     let members = |text: &str| {
@@ -78,7 +84,8 @@ pub(super) fn same(before: &str, after: &str, schema: Option<&Schema>) -> bool {
         all.dedup();
         all
     };
-    schema.is_some_and(Schema::is_list) && members(before) == members(after)
+    let is_property_string = |schema: &Schema| matches!(schema.format, Some(Format::Keys(_)));
+    schema.is_some_and(|schema| schema.is_list() || is_property_string(schema)) && members(before) == members(after)
 }
 
 #[cfg(test)]

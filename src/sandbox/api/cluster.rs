@@ -17,7 +17,6 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/cluster/resources", resources),
     (Get, "/cluster/nextid", nextid),
     (Get, "/cluster/status", status),
-    (Get, "/cluster/options", |_| Ok(options())),
     (Get, "/cluster/log", log),
     (Get, "/cluster", |_| {
         Ok(index(
@@ -29,10 +28,6 @@ pub(super) const TABLE: &[Route] = &[
 
 fn version() -> Reply {
     Reply::data(json!({"version": "9.2.11", "release": "9.2", "repoid": "14a22df35955d97d"}))
-}
-
-fn options() -> Reply {
-    Reply::data(json!({"mac_prefix": "BC:24:11", "description": "", "allowed-tags": []}))
 }
 
 fn resources(context: &mut Context<'_>) -> Result<Reply, Fault> {

@@ -23,6 +23,19 @@ const ROOM: u64 = 200 * GIB;
 /// Parameters that are no keys of a definition, and secrets, which are kept elsewhere.
 const OTHER: &[&str] = &["storage", "type", "content", "delete", "digest", "password", "encryption-key", "keyring"];
 
+/// What a definition of a type cannot be without.
+const REQUIRED: &[(&str, &[&str])] = &[
+    ("dir", &["path"]),
+    ("btrfs", &["path"]),
+    ("nfs", &["server", "export"]),
+    ("cifs", &["server", "share"]),
+    ("pbs", &["server", "datastore"]),
+    ("lvm", &["vgname"]),
+    ("lvmthin", &["vgname", "thinpool"]),
+    ("zfspool", &["pool"]),
+    ("iscsi", &["portal", "target"]),
+];
+
 /// How a request says what may be in a storage.
 fn content_of(context: &Context<'_>) -> Option<Vec<String>> {
     let list = List::members(context.param("content")?);
@@ -47,6 +60,10 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (name, kind) = (context.need("storage")?, context.need("type")?);
     if context.world.storages.has(name) {
         return Err(Fault::die(format!("create storage failed: storage ID '{name}' already defined")));
+    }
+    let needed = REQUIRED.iter().filter(|(of, _)| *of == kind).flat_map(|(_, keys)| keys.iter());
+    if let Some(missing) = needed.into_iter().find(|key| context.param(key).is_none()) {
+        return Err(Fault::die(format!("missing value for required option '{missing}'")));
     }
     let content =
         if kind == "pbs" { vec!["backup".to_owned()] } else { vec!["images".to_owned(), "rootdir".to_owned()] };
@@ -75,6 +92,12 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("storage")?;
+    let is_on = |(key, value): &(String, String)| key == "base" && value.split(':').next() == Some(name);
+    if context.world.storages.values().any(|storage| storage.keys.iter().any(is_on)) {
+        return Err(Fault::die(
+            "delete storage failed: can't remove storage - storage is used as base of another storage",
+        ));
+    }
     if context.world.storages.remove(name).is_none() {
         return Err(Fault::die(format!("delete storage failed: storage '{name}' does not exist")));
     }

@@ -60,14 +60,14 @@ fn aliases(context: &mut Context<'_>) -> Result<Reply, Fault> {
     Ok(Reply::data(rows.collect::<Vec<_>>()))
 }
 
-fn no_alias(name: &str) -> Fault {
-    Fault::die(format!("no such alias '{name}'"))
+fn no_alias() -> Fault {
+    Fault::parameter("name", "no such alias")
 }
 
 fn alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (_, file) = file(context)?;
     let name = context.need("name")?;
-    let keys = file.aliases.get(name).ok_or_else(|| no_alias(name))?;
+    let keys = file.aliases.get(name).ok_or_else(no_alias)?;
     Ok(Reply::data(alias_row(&file, name, keys)))
 }
 
@@ -94,7 +94,9 @@ fn update_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
         unchanged(context, &digest(&file.aliases))?;
         let name = context.need("name")?;
-        let mut keys = file.aliases.remove(name).ok_or_else(|| no_alias(name))?;
+        file.aliases.remove(name).ok_or_else(no_alias)?;
+        // It is made anew: a comment that is not said is gone.
+        let mut keys = Keys::new();
         said(context, &mut keys, &["cidr", "comment"]);
         let new = context.param("rename").unwrap_or(name);
         if file.aliases.contains_key(new) {
@@ -109,7 +111,7 @@ fn remove_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
         unchanged(context, &digest(&file.aliases))?;
         let name = context.need("name")?;
-        file.aliases.remove(name).ok_or_else(|| no_alias(name))?;
+        file.aliases.remove(name).ok_or_else(no_alias)?;
         Ok(())
     })
 }
@@ -175,15 +177,15 @@ fn entries(context: &mut Context<'_>) -> Result<Reply, Fault> {
     Ok(Reply::data(rows.collect::<Vec<_>>()))
 }
 
-fn no_entry(cidr: &str) -> Fault {
-    Fault::parameter("cidr", format!("no such IP/Network: '{cidr}' does not exist"))
+fn no_entry() -> Fault {
+    Fault::parameter("cidr", "no such IP/Network")
 }
 
 fn entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (_, mut file) = file(context)?;
     let set = set_in(context, &mut file)?;
     let cidr = context.need("cidr")?;
-    let keys = set.entries.get(cidr).ok_or_else(|| no_entry(cidr))?;
+    let keys = set.entries.get(cidr).ok_or_else(no_entry)?;
     Ok(Reply::data(row(("cidr", cidr), keys, &digest(&set.entries))))
 }
 
@@ -206,7 +208,9 @@ fn update_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
         let set = set_in(context, file)?;
         unchanged(context, &digest(&set.entries))?;
         let cidr = context.need("cidr")?;
-        let keys = set.entries.get_mut(cidr).ok_or_else(|| no_entry(cidr))?;
+        let keys = set.entries.get_mut(cidr).ok_or_else(no_entry)?;
+        // What is not said is gone.
+        keys.clear();
         said(context, keys, &["nomatch", "comment"]);
         Ok(())
     })
@@ -217,7 +221,7 @@ fn remove_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
         let set = set_in(context, file)?;
         unchanged(context, &digest(&set.entries))?;
         let cidr = context.need("cidr")?;
-        set.entries.remove(cidr).ok_or_else(|| no_entry(cidr))?;
+        set.entries.remove(cidr).ok_or_else(no_entry)?;
         Ok(())
     })
 }

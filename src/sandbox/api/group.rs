@@ -131,14 +131,15 @@ fn own_role(context: &Context<'_>, act: &str, what: &str) -> Result<String, Faul
     let name = context.need("roleid")?;
     match (context.world.roles.has(name), role(name)) {
         (true, _) => Ok(name.to_owned()),
-        (_, Some(_)) => Err(Fault::die(format!("{act}: auto-generated role '{name}' cannot be {what}"))),
+        // Said before the file is looked at, so that nothing stands before it.
+        (_, Some(_)) => Err(Fault::die(format!("auto-generated role '{name}' cannot be {what}"))),
         _ => Err(Fault::die(format!("{act}: role '{name}' does not exist"))),
     }
 }
 
 fn update_role(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let name = own_role(context, "modify role failed", "modified")?;
-    let given = privileges(context, "modify role failed")?;
+    let name = own_role(context, "update role failed", "modified")?;
+    let given = privileges(context, "update role failed")?;
     let adds = context.flag("append");
     if let Some(role) = context.world.roles.edit(name.as_str()) {
         if !adds {

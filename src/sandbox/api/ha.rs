@@ -91,7 +91,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
         return Err(Fault::die(format!("resource '{name}' does not exists in cluster")));
     }
     if context.world.ha.has(&name) {
-        return Err(Fault::die(format!("resource ID '{name}' already defined")));
+        return Err(Fault::die(format!("create resource failed: resource ID '{name}' already defined")));
     }
     let keys = KEYS.iter().filter_map(|key| Some(((*key).to_owned(), context.param(key)?.to_owned())));
     let keys: BTreeMap<String, String> = keys.collect();
@@ -121,8 +121,13 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (name, _) = named(context)?;
-    let gone = context.world.ha.remove(&name);
-    gone.map(|_| Reply::null()).ok_or_else(|| Fault::die(format!("cannot delete service '{name}', not HA managed!")))
+    if context.world.ha.remove(&name).is_none() {
+        return Err(Fault::die(format!("cannot delete service '{name}', not HA managed!")));
+    }
+    if context.param("purge") != Some("0") {
+        super::thing::forget_resource(context, &name);
+    }
+    Ok(Reply::null())
 }
 
 fn current(context: &mut Context<'_>) -> Result<Reply, Fault> {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{Context, Reply, Route};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
+    sandbox::world::GONE,
     server::Fault,
 };
 
@@ -31,11 +32,14 @@ pub(super) const TABLE: &[Route] = &[
 /// Keys that are numbers on the wire.
 const NUMBERS: [&str; 6] = ["enabled", "all", "guest", "jobnum", "disable", "next-run"];
 
+/// How long it takes until a node has removed a job, milliseconds.
+const LOOKS_EVERY: i64 = 60_000;
+
 type Keys = BTreeMap<String, String>;
 
 fn row(id: &str, keys: &Keys) -> Value {
     let mut row = Map::from_iter([("id".to_owned(), id.into())]);
-    for (key, value) in keys {
+    for (key, value) in keys.iter().filter(|(key, _)| *key != GONE) {
         let number = value.parse::<u64>().ok().filter(|_| NUMBERS.contains(&key.as_str()));
         row.insert(key.clone(), number.map_or_else(|| value.as_str().into(), Value::from));
     }
@@ -60,6 +64,13 @@ fn add_backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
         return Err(Fault::die(format!("Job '{id}' already exists")));
     }
     let mut keys = given(context);
+    if !keys.contains_key("schedule") && !keys.contains_key("starttime") {
+        return Err(Fault::parameter("schedule", "neither 'starttime' nor 'schedule' were set"));
+    }
+    exclusive(&keys)?;
+    if !["vmid", "all", "pool", "exclude"].iter().any(|key| keys.contains_key(*key)) {
+        return Err(Fault::parameter("vmid", "property is missing"));
+    }
     keys.insert("type".into(), "vzdump".into());
     keys.entry("enabled".into()).or_insert_with(|| "1".into());
     context.world.backup_jobs.insert(id, keys);
@@ -86,6 +97,18 @@ fn add_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
         return Err(Fault::parameter("id", format!("invalid format - invalid replication job id '{id}'\n")));
     };
     may_replicate(context, guest)?;
+    let source = guest.parse::<u32>().ok().and_then(|vmid| context.world.guests.get(&vmid));
+    let Some(source) = source.map(|guest| guest.node.clone()) else {
+        return Err(Fault::die(format!("Guest '{guest}' does not exist.")));
+    };
+    let target = context.need("target")?;
+    if !context.world.nodes.has(target) {
+        return Err(Fault::die(format!("Target '{target}' does not exist.")));
+    }
+    if target == source {
+        return Err(Fault::die("Source and target must not be identical"));
+    }
+    keys.insert("source".into(), source);
     keys.insert("guest".into(), guest.to_owned());
     keys.insert("jobnum".into(), number.to_owned());
     context.world.replications.insert(id.to_owned(), keys);
@@ -95,8 +118,20 @@ fn add_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn remove_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
     may_replicate(context, guest_of(id))?;
-    let gone = context.world.replications.remove(id);
-    gone.map(|_| Reply::null()).ok_or_else(|| no_replication(id))
+    let (force, keep) = (context.flag("force"), context.flag("keep"));
+    if force && keep {
+        return Err(Fault::parameter("keep", "conflicts with parameter 'force'"));
+    }
+    let mut keys = job(context, id)?.clone();
+    if force {
+        context.world.replications.remove(id);
+        return Ok(Reply::null());
+    }
+    // Its node does the rest, when it next looks.
+    keys.insert("remove_job".into(), if keep { "local" } else { "full" }.to_owned());
+    keys.insert(GONE.into(), (context.now + LOOKS_EVERY).to_string());
+    context.world.replications.insert(id.to_owned(), keys);
+    Ok(Reply::null())
 }
 
 fn no_backup(id: &str) -> Fault {
@@ -107,6 +142,15 @@ fn backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
     let keys = context.world.backup_jobs.get(id).ok_or_else(|| no_backup(id))?;
     Ok(Reply::data(row(id, keys)))
+}
+
+/// Refuses several ways at once of saying which guests are meant.
+fn exclusive(keys: &Keys) -> Result<(), Fault> {
+    let is_set = |key: &str| keys.get(key).is_some_and(|value| !["", "0"].contains(&value.as_str()));
+    match ["all", "exclude", "pool"].into_iter().find(|key| is_set(key) && is_set("vmid")) {
+        Some(key) => Err(Fault::parameter(key, "option conflicts with option 'vmid'")),
+        None => Ok(()),
+    }
 }
 
 /// Takes over what a request says.
@@ -121,7 +165,22 @@ fn take_over(context: &Context<'_>, keys: &mut Keys) {
 fn update_backup(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
     let mut keys = context.world.backup_jobs.get(id).ok_or_else(|| no_backup(id))?.clone();
+    if let Some(unknown) = context.list("delete").find(|key| ["enabled", "schedule", "id", "type"].contains(key)) {
+        return Err(Fault::parameter("delete", format!("unknown option '{unknown}'")));
+    }
+    exclusive(&given(context))?;
     take_over(context, &mut keys);
+    // What says which guests are meant takes the place of what said it before.
+    let gone: &[&str] = if context.param("vmid").is_some() {
+        &["all", "exclude", "pool"]
+    } else if context.flag("all") {
+        &["vmid", "pool"]
+    } else if keys.contains_key("pool") {
+        &["vmid", "all", "exclude"]
+    } else {
+        &[]
+    };
+    keys.retain(|key, _| !gone.contains(&key.as_str()));
     context.world.backup_jobs.insert(id.to_owned(), keys);
     Ok(Reply::null())
 }
@@ -136,20 +195,20 @@ fn may_replicate(context: &Context<'_>, guest: &str) -> Result<(), Fault> {
     context.require(&format!("/vms/{guest}"), &["VM.Replicate"])
 }
 
-fn no_replication(id: &str) -> Fault {
-    Fault::die(format!("no such job '{id}'"))
+fn job<'c>(context: &'c Context<'_>, id: &str) -> Result<&'c Keys, Fault> {
+    context.world.replications.get(id).ok_or_else(|| Fault::die(format!("no such job '{id}'")))
 }
 
 fn replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
-    let keys = context.world.replications.get(id).ok_or_else(|| no_replication(id))?;
+    let keys = job(context, id)?;
     Ok(Reply::data(row(id, keys)))
 }
 
 fn update_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
     may_replicate(context, guest_of(id))?;
-    let mut keys = context.world.replications.get(id).ok_or_else(|| no_replication(id))?.clone();
+    let mut keys = job(context, id)?.clone();
     take_over(context, &mut keys);
     context.world.replications.insert(id.to_owned(), keys);
     Ok(Reply::null())
@@ -162,14 +221,14 @@ fn replications_on(context: &mut Context<'_>) -> Result<Reply, Fault> {
         let vmid = keys.get("guest").and_then(|guest| guest.parse::<u32>().ok());
         vmid.and_then(|vmid| context.world.guests.get(&vmid)).is_some_and(|guest| guest.node == node)
     };
-    let jobs = context.world.replications.iter().filter(|(_, keys)| is_here(keys));
-    Ok(Reply::data(jobs.map(|(id, keys)| row(id, keys)).collect::<Vec<_>>()))
+    let here = context.world.replications.iter().filter(|(_, keys)| is_here(keys));
+    Ok(Reply::data(here.map(|(id, keys)| row(id, keys)).collect::<Vec<_>>()))
 }
 
 /// It is noted; the node's own loop does it, a minute later at most, and not as a task.
 fn run_replication(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let id = context.need("id")?;
     may_replicate(context, guest_of(id))?;
-    context.world.replications.get(id).ok_or_else(|| no_replication(id))?;
+    job(context, id)?;
     Ok(Reply::data("OK"))
 }

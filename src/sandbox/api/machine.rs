@@ -24,6 +24,7 @@ pub(super) const TABLE: &[Route] = &[
     (Post, "/nodes/{node}/wakeonlan", wake),
     (Post, "/nodes/{node}/startall", start_all),
     (Post, "/nodes/{node}/stopall", stop_all),
+    (Post, "/nodes/{node}/suspendall", suspend_all),
     (Get, "/nodes/{node}/services", services),
     (Post, "/nodes/{node}/services/{service}/start", |context| service(context, "srvstart")),
     (Post, "/nodes/{node}/services/{service}/stop", |context| service(context, "srvstop")),
@@ -122,6 +123,16 @@ fn stop_all(context: &mut Context<'_>) -> Result<Reply, Fault> {
     )
 }
 
+fn suspend_all(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    all(
+        context,
+        "suspendall",
+        (["qmsuspend", "vzsuspend"], Act::Suspend("local-lvm".to_owned()), |context, vmid| {
+            context.world.guests.get(&vmid).is_some_and(|guest| guest.is_running() && guest.kind == GuestKind::Qemu)
+        }),
+    )
+}
+
 fn services(context: &mut Context<'_>) -> Result<Reply, Fault> {
     context.node()?;
     let rows = SERVICES.iter().map(|(name, there)| {
@@ -178,10 +189,13 @@ fn certificates(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let node = context.world.nodes.get(name.as_str());
     let fingerprint = node.map(|node| node.fingerprint()).unwrap_or_default();
     let booted = seconds(context.world.meta().booted);
-    Ok(Reply::data(vec![json!({
+    let own = super::settings::certificate(context)?;
+    let mut rows = vec![json!({
         "filename": "pve-ssl.pem", "fingerprint": fingerprint, "issuer": "/CN=Proxmox Virtual Environment/OU=sandbox/O=PVE Cluster Manager CA",
         "subject": format!("/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN={name}.example.org"),
         "san": [name], "notbefore": booted, "notafter": booted + 730 * 86_400, "public-key-bits": 2048,
         "public-key-type": "rsaEncryption",
-    })]))
+    })];
+    rows.extend(own);
+    Ok(Reply::data(rows))
 }

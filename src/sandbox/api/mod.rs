@@ -31,6 +31,7 @@ mod pool;
 mod power;
 mod remove;
 mod restore;
+mod settings;
 mod snapshot;
 mod storage;
 mod task;
@@ -84,6 +85,7 @@ const TABLES: &[&[Route]] = &[
     network::TABLE,
     factor::TABLE,
     hardware::TABLE,
+    settings::TABLE,
     firewall_sets::TABLE,
     backup::TABLE,
     image::TABLE,

@@ -1,6 +1,6 @@
 //! The networks of nodes, read, changed, applied and forgotten.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Context, Reply, Route};
 use crate::{
@@ -43,7 +43,8 @@ fn row(networks: &Networks, iface: &str) -> Option<Map<String, Value>> {
         })
         .collect();
     let place = networks.wanted().keys().position(|name| name == iface).unwrap_or_default();
-    row.insert("families".into(), json!(["inet"]));
+    let six = keys.get("method6").filter(|method| *method == "static").map(|_| "inet6");
+    row.insert("families".into(), std::iter::once("inet").chain(six).collect::<Vec<_>>().into());
     row.insert("priority".into(), (place + 3).into());
     // What does not hold yet is not up.
     if networks.holds.contains_key(iface) {
@@ -83,24 +84,32 @@ fn one(context: &mut Context<'_>) -> Result<Reply, Fault> {
     row(&networks, context.need("iface")?).map(|row| Reply::data(Value::from(row))).ok_or_else(no_such)
 }
 
-/// Takes over what a request says.
+/// Takes over what a request says. One that says nothing of an address declares that there is none, whatever is kept.
 fn take_over(context: &Context<'_>, keys: &mut std::collections::BTreeMap<String, String>) {
     for gone in context.list("delete") {
         keys.remove(gone);
-        if gone == "cidr" {
-            keys.remove("address");
-            keys.remove("netmask");
+        if let Some(family) = gone.strip_prefix("cidr") {
+            keys.remove(&format!("address{family}"));
+            keys.remove(&format!("netmask{family}"));
         }
     }
     let given = context.request.params.iter().filter(|(key, _)| !OTHER.contains(key));
     keys.extend(given.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    if let Some((address, bits)) = context.param("cidr").and_then(|cidr| cidr.split_once('/')) {
-        keys.insert("address".into(), address.to_owned());
-        keys.insert("netmask".into(), bits.to_owned());
+    for family in ["", "6"] {
+        let [cidr, address, netmask, method] =
+            ["cidr", "address", "netmask", "method"].map(|key| format!("{key}{family}"));
+        if let Some((given, bits)) = context.param(&cidr).and_then(|cidr| cidr.split_once('/')) {
+            keys.insert(address.clone(), given.to_owned());
+            keys.insert(netmask.clone(), bits.to_owned());
+        } else if let (Some(given), Some(mask)) = (context.param(&address), context.param(&netmask)) {
+            let four = mask.parse::<std::net::Ipv4Addr>();
+            let bits = four.map_or_else(|_| mask.to_owned(), |mask| u32::from(mask).count_ones().to_string());
+            keys.insert(cidr.clone(), format!("{given}/{bits}"));
+            keys.insert(netmask.clone(), bits);
+        }
+        let is_given = [&cidr, &address].into_iter().any(|key| context.param(key).is_some_and(|text| !text.is_empty()));
+        keys.insert(method, if is_given { "static" } else { "manual" }.to_owned());
     }
-    let method = if keys.contains_key("address") { "static" } else { "manual" };
-    keys.insert("method".into(), method.to_owned());
-    keys.entry("method6".into()).or_insert_with(|| "manual".to_owned());
 }
 
 fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {

@@ -1,4 +1,4 @@
-//! Nodes: the list, the state of one, its time.
+//! Nodes: the list, the state of one.
 //!
 //! Its networks, guests, storages and tasks have files of their own.
 
@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use super::{Context, Reply, Route, figures, index};
 use crate::{
     model::Method::Get,
-    sandbox::world::{
-        node::{GIB, Node},
-        seconds,
-    },
+    sandbox::world::node::{GIB, Node},
     server::Fault,
 };
 
@@ -18,12 +15,16 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/nodes", list),
     (Get, "/nodes/{node}", |context| context.node().map(|_| index("name", NODE))),
     (Get, "/nodes/{node}/status", status),
-    (Get, "/nodes/{node}/time", time),
 ];
 
 /// What there is below a node.
 const NODE: &[&str] = &[
+    "apt",
     "certificates",
+    "config",
+    "disks",
+    "dns",
+    "hardware",
     "lxc",
     "network",
     "qemu",
@@ -33,6 +34,7 @@ const NODE: &[&str] = &[
     "status",
     "stopall",
     "storage",
+    "suspendall",
     "syslog",
     "tasks",
     "time",
@@ -84,10 +86,4 @@ fn status(context: &mut Context<'_>) -> Result<Reply, Fault> {
         "kversion": format!("Linux {kernel} {version}"),
         "pveversion": "pve-manager/9.2.11/14a22df35955d97d",
     })))
-}
-
-fn time(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    context.node()?;
-    let now = seconds(context.now);
-    Ok(Reply::data(json!({"time": now, "localtime": now, "timezone": "UTC"})))
 }

@@ -69,16 +69,27 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if context.world.pools.has(name) {
         return Err(Fault::die(format!("create pool failed: pool '{name}' already exists")));
     }
+    let leaf = name.rsplit_once('/').map(|(parent, leaf)| (Some(parent), leaf)).unwrap_or((None, name));
+    if let Some(parent) = leaf.0.filter(|parent| !context.world.pools.has(*parent)) {
+        return Err(Fault::die(format!("create pool failed: parent '{parent}' of pool '{name}' does not exist")));
+    }
+    if !leaf.1.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return Err(Fault::die("create pool failed: pool name must start with a letter"));
+    }
     let pool = Pool { comment: context.param("comment").map(str::to_owned), storages: Vec::new() };
     context.world.pools.insert(name.to_owned(), pool);
     Ok(Reply::null())
+}
+
+fn failed(what: &str) -> Fault {
+    Fault::die(format!("update pools failed: {what}"))
 }
 
 fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("poolid")?;
     let comment = context.param("comment").map(str::to_owned);
     let pool = context.world.pools.edit(name);
-    let pool = pool.ok_or_else(|| Fault::die(format!("update pool failed: pool '{name}' does not exist")))?;
+    let pool = pool.ok_or_else(|| failed(&format!("pool '{name}' does not exist")))?;
     if comment.is_some() {
         pool.comment = comment;
     }
@@ -90,7 +101,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
             _ => None,
         };
         if let Some(wrong) = wrong {
-            return Err(Fault::die(format!("update pool failed: {wrong}")));
+            return Err(failed(&wrong));
         }
         match has {
             true => pool.storages.retain(|have| have != storage),
@@ -101,15 +112,17 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
         let number = vmid("vms", text)?;
         let delete = context.flag("delete");
         let Some(guest) = context.world.guests.edit(&number) else {
-            return Err(Fault::die(format!("update pool failed: VM {number} does not exist")));
+            return Err(failed(&format!("VM {number} does not exist")));
         };
         match (delete, guest.pool.as_deref()) {
             (true, Some(have)) if have == name => guest.pool = None,
-            (true, _) => {
-                return Err(Fault::die(format!("update pool failed: VM {number} is not a pool member")));
+            (true, _) => return Err(failed(&format!("VM {number} is not a pool member"))),
+            (false, Some(have)) if have == name => {
+                return Err(failed(&format!("VM {number} is already a pool member")));
             }
-            (false, Some(have)) if have != name && context.request.params.get("allow-move") != Some("1") => {
-                return Err(Fault::die(format!("update pool failed: VM {number} belongs already to pool '{have}'")));
+            (false, Some(have)) if context.request.params.get("allow-move") != Some("1") => {
+                let what = format!("VM {number} belongs already to pool '{have}' and 'allow-move' is not set");
+                return Err(failed(&what));
             }
             (false, _) => guest.pool = Some(name.to_owned()),
         }
@@ -121,6 +134,10 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("poolid")?;
     if !context.world.pools.has(name) {
         return Err(Fault::die(format!("delete pool failed: pool '{name}' does not exist")));
+    }
+    let below = format!("{name}/");
+    if let Some(inner) = context.world.pools.keys().find(|pool| pool.starts_with(&below)) {
+        return Err(Fault::die(format!("delete pool failed: pool '{name}' is not empty (contains pool '{inner}')")));
     }
     if let Some(member) = context.world.guests.values().find(|guest| guest.pool.as_deref() == Some(name)) {
         let (word, vmid) = (member.word(), member.vmid);

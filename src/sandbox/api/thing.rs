@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 
 use super::{Context, Reply, Route};
 use crate::{
-    model::Method::{Delete, Get, Post, Put},
+    model::{
+        List,
+        Method::{Delete, Get, Post, Put},
+    },
     sandbox::world::{Thing, access::REALMS, hash},
     server::Fault,
 };
@@ -24,6 +27,11 @@ pub(super) const TABLE: &[Route] = &[
     (Get, "/cluster/ha/rules/{rule}", |context| one(context).map(Reply::data)),
     (Put, "/cluster/ha/rules/{rule}", update),
     (Delete, "/cluster/ha/rules/{rule}", remove),
+    (Get, "/cluster/metrics/server", list),
+    (Post, "/cluster/metrics/server/{id}", create),
+    (Get, "/cluster/metrics/server/{id}", |context| one(context).map(Reply::data)),
+    (Put, "/cluster/metrics/server/{id}", update),
+    (Delete, "/cluster/metrics/server/{id}", remove),
     (Get, "/cluster/mapping/pci", list),
     (Post, "/cluster/mapping/pci", create),
     (Get, "/cluster/mapping/pci/{id}", |context| one(context).map(Reply::data)),
@@ -64,17 +72,25 @@ const AREAS: &[Area] = &[
         fixed: None,
     },
     Area { path: "/cluster/ha/rules", key: "rule", noun: "HA rule", listed: &[], fixed: None },
+    Area {
+        path: "/cluster/metrics/server",
+        key: "id",
+        noun: "Metric server",
+        listed: &["id", "type", "server", "port", "disable"],
+        fixed: None,
+    },
     Area { path: "/cluster/mapping/pci", key: "id", noun: "mapping", listed: &[], fixed: Some(("type", "pci")) },
     Area { path: "/cluster/mapping/usb", key: "id", noun: "mapping", listed: &[], fixed: Some(("type", "usb")) },
     Area { path: "/cluster/mapping/dir", key: "id", noun: "mapping", listed: &[], fixed: Some(("type", "dir")) },
 ];
 
 /// Keys that are numbers on the wire.
-const NUMBERS: [&str; 7] = ["default", "disable", "strict", "mdev", "live-migration-capable", "autocreate", "verify"];
+const NUMBERS: [&str; 8] =
+    ["port", "default", "disable", "strict", "mdev", "live-migration-capable", "autocreate", "verify"];
 /// Keys that are lists on the wire.
 const LISTS: [&str; 1] = ["map"];
 /// Parameters that are nothing a thing has.
-const OTHER: [&str; 5] = ["delete", "digest", "password", "client-key", "check-connection"];
+const OTHER: [&str; 7] = ["delete", "digest", "password", "client-key", "token", "otel-headers", "check-connection"];
 
 fn area(context: &Context<'_>) -> Result<&'static Area, Fault> {
     let template: &str = context.request.template;
@@ -155,7 +171,9 @@ fn one(context: &mut Context<'_>) -> Result<Value, Fault> {
 fn take_over(context: &Context<'_>, area: &Area, thing: &mut Thing) {
     let mut given = Thing::new();
     for (key, value) in context.request.params.iter() {
-        if key != area.key && !OTHER.contains(&key) {
+        // A rule that is off is turned on by unsetting that, and by nothing else.
+        let is_deaf = area.key == "rule" && (key, value) == ("disable", "0");
+        if key != area.key && !OTHER.contains(&key) && !is_deaf {
             given.entry(key.to_owned()).or_default().push(value.to_owned());
         }
     }
@@ -174,6 +192,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     }
     let mut thing = Thing::new();
     take_over(context, area, &mut thing);
+    check_rule(context, area, &thing)?;
     context.world.things.insert(key, thing);
     Ok(Reply::null())
 }
@@ -184,6 +203,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
         return Err(Fault::die("detected modified configuration - file changed by other user? Try again."));
     }
     take_over(context, area, &mut thing);
+    check_rule(context, area, &thing)?;
     context.world.things.insert(kept(area, &name), thing);
     Ok(Reply::null())
 }
@@ -195,4 +215,48 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     }
     context.world.things.remove(kept(area, &name).as_str());
     Ok(Reply::null())
+}
+
+/// Refuses a rule of HA about what is not under HA, or for nodes that there are not.
+fn check_rule(context: &Context<'_>, area: &Area, thing: &Thing) -> Result<(), Fault> {
+    if area.key != "rule" {
+        return Ok(());
+    }
+    let list =
+        |key: &str| thing.get(key).into_iter().flatten().flat_map(|list| List::members(list)).collect::<Vec<_>>();
+    let resources = list("resources");
+    let unmanaged: Vec<&str> = resources.iter().copied().filter(|name| !context.world.ha.has(*name)).collect();
+    if !unmanaged.is_empty() {
+        return Err(Fault::die(format!("cannot use unmanaged resource(s) {}.", unmanaged.join(", "))));
+    }
+    let name = |node: &'_ str| node.split(':').next().unwrap_or_default().to_owned();
+    let missing: Vec<String> =
+        list("nodes").into_iter().map(name).filter(|node| !context.world.nodes.has(node.as_str())).collect();
+    if !missing.is_empty() {
+        return Err(Fault::die(format!("cannot use non-existent node(s) {}.", missing.join(", "))));
+    }
+    Ok(())
+}
+
+/// Takes a resource out of HA's rules; one that was about it alone goes.
+pub(super) fn forget_resource(context: &mut Context<'_>, name: &str) {
+    let prefix = "/cluster/ha/rules ";
+    let rules: Vec<(String, Thing)> = context
+        .world
+        .things
+        .iter()
+        .filter(|(key, _)| key.starts_with(prefix))
+        .map(|(key, thing)| (key.clone(), thing.clone()))
+        .collect();
+    for (key, mut thing) in rules {
+        let named = thing.get("resources").and_then(|list| list.first()).cloned().unwrap_or_default();
+        let left: Vec<&str> = List::members(&named).filter(|one| *one != name).collect();
+        match left.join(",") {
+            left if left.is_empty() => drop(context.world.things.remove(key.as_str())),
+            left => {
+                thing.insert("resources".into(), vec![left]);
+                context.world.things.insert(key, thing);
+            }
+        }
+    }
 }

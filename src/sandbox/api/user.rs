@@ -229,11 +229,10 @@ fn update_token(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if let Some(comment) = context.param("comment") {
         token.comment = Some(comment.to_owned());
     }
-    for gone in context.param("delete").unwrap_or_default().split(',') {
+    for gone in context.list("delete") {
         match gone {
             "comment" => token.comment = None,
-            "expire" => token.expire = 0,
-            _ => {}
+            other => return Err(Fault::parameter("delete", format!("unknown option '{other}'"))),
         }
     }
     let mut answer = about_token(&token);

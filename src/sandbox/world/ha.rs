@@ -132,6 +132,15 @@ impl World {
         service.work = Some(Work { due, act: Some(Ask::Move), upid: None, to: Some(to.to_owned()) });
     }
 
+    /// Takes away the replication jobs whose nodes have removed the copies by now.
+    pub(crate) fn end_replications(&mut self, now: Millis) {
+        let at = |keys: &BTreeMap<String, String>| keys.get(super::GONE).and_then(|at| at.parse::<Millis>().ok());
+        let gone = self.replications.iter().filter(|(_, keys)| at(keys).is_some_and(|at| at <= now));
+        for id in gone.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            self.replications.remove(&id);
+        }
+    }
+
     /// Takes a guest that is gone out of HA, replication and the backup jobs that name it.
     pub(crate) fn purge(&mut self, kind: GuestKind, vmid: u32) {
         self.ha.remove(&sid(kind, vmid));

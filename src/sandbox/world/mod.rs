@@ -44,6 +44,10 @@ use self::{
 /// Milliseconds since 1970.
 pub(crate) type Millis = i64;
 
+/// The key of a replication job that is marked for removal under which stands when its node has done that: told to
+/// nobody.
+pub(crate) const GONE: &str = " gone";
+
 /// A definition: its keys as they were given, each with its values.
 pub(crate) type Thing = BTreeMap<String, Vec<String>>;
 

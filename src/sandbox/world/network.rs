@@ -52,11 +52,14 @@ impl Networks {
             let part = |all: &Interfaces| all.get(name).map(|keys| stanza(name, keys)).unwrap_or_default();
             let (old, new) = (part(&self.holds), part(next));
             text += "@@ @@\n";
-            for line in &old {
-                text += &format!("{}{line}\n", if new.contains(line) { " " } else { "-" });
-            }
-            let added = new.iter().filter(|line| !old.contains(line));
-            added.for_each(|line| text += &format!("+{line}\n"));
+            let kept = old.iter().map(|line| (if new.contains(line) { ' ' } else { '-' }, line));
+            let added = new.iter().filter(|line| !old.contains(line)).map(|line| ('+', line));
+            let lines: Vec<(char, &String)> = kept.chain(added).collect();
+            // As `diff -u` does: of what stays only what is near.
+            let is_near =
+                |place: usize| lines.iter().enumerate().any(|(at, (mark, _))| *mark != ' ' && at.abs_diff(place) <= 3);
+            let shown = lines.iter().enumerate().filter(|(place, _)| is_near(*place));
+            shown.for_each(|(_, (mark, line))| text += &format!("{mark}{line}\n"));
         }
         Some(text)
     }

@@ -149,6 +149,7 @@ impl World {
 
     /// Ends every task whose time has come, in the order of their ends, and begins what HA does then.
     pub(crate) fn settle(&mut self, now: Millis) {
+        self.end_replications(now);
         loop {
             self.end_tasks(now);
             if !self.look_after(now) {

@@ -121,7 +121,18 @@ fn what_rules_name_is_told_before_it_goes() {
         (&rows[1]["nomatch"], &rows[1]["comment"], &rows[1]["ipset"]),
         (&json!(1), &json!("printer"), &json!("office"))
     );
-    let _ = env.run("firewall alias create gate --cidr 192.0.2.1").ok();
+    // What a change of an entry or an alias does not say, the server forgets.
+    let plain = env.run("firewall entry update 192.0.2.9 --ipset office --unset nomatch --dry-run").ok();
+    assert!(plain.stdout.contains(" comment=printer\n") && !plain.stdout.contains("nomatch="), "{plain}");
+    let _ = env.run("firewall entry update 192.0.2.9 --ipset office --unset nomatch").ok();
+    let entry = env.json("firewall entry get 192.0.2.9 --ipset office");
+    assert_eq!((&entry["comment"], entry.get("nomatch")), (&json!("printer"), None), "{entry}");
+    let _ = env.run("firewall alias create gate --cidr 192.0.2.1 --comment door").ok();
+    let _ = env.run("firewall alias update gate --cidr 192.0.2.2").ok();
+    let alias = env.json("firewall alias get gate");
+    assert_eq!((&alias["cidr"], &alias["comment"]), (&json!("192.0.2.2"), &json!("door")), "{alias}");
+    let _ = env.run("firewall alias update gate --unset comment").ok();
+    assert_eq!(env.json("firewall alias get gate").get("comment"), None);
     let _ = env.run("firewall group create web").ok();
     let allow = "--type in --action ACCEPT --macro SSH";
     let _ = env.run(&format!("firewall rule create --guest 100 {allow} --source +office")).ok();

@@ -70,6 +70,34 @@ fn who_stands_on_a_network_and_what_a_node_is_reached_by_is_said_before() {
     let _ = env.run("network update vmbr0 --node pve1 --comments kept").ok();
     let risky = env.run("network apply --node pve1 --dry-run").ok();
     assert!(risky.stdout.contains("careful: pve1 is reached at 10.99.0.1 by vmbr0, which changes"), "{risky}");
+    // Nothing has the address any more: the list alone does not say what the node is reached by.
+    let _ = env.run("network update vmbr0 --node pve1 --unset cidr --confirm").ok();
+    let lost = env.run("network apply --node pve1 --dry-run").ok();
+    assert!(lost.stdout.contains("careful: pve1 is reached at 10.99.0.1, which no interface has then"), "{lost}");
+}
+
+#[test]
+fn a_change_of_an_interface_leaves_its_addresses_and_a_switch_goes_off() {
+    let env = Env::new();
+    let made = "--node pve2 --type bridge --cidr 192.0.2.1/24 --cidr6 2001:db8::1/64 --gateway 192.0.2.254";
+    let aware = env.run(&format!("network create vmbr1 {made} --bridge_vlan_aware no --dry-run")).ok();
+    assert!(!aware.stdout.contains("bridge_vlan_aware"), "{aware}");
+    let _ = env.run(&format!("network create vmbr1 {made} --bridge_vlan_aware")).ok();
+    // The server declares an interface to have no address when a change does not name it.
+    let dry = env.run("network update pve2/vmbr1 --mtu 9000 --dry-run").ok();
+    let put = "PUT /nodes/pve2/network/vmbr1 mtu=9000 type=bridge cidr=192.0.2.1/24 cidr6=2001:db8::1/64";
+    assert!(dry.stdout.contains(put) && dry.stdout.contains("mtu: not set → 9000"), "{dry}");
+    let _ = env.run("network update pve2/vmbr1 --mtu 9000").ok();
+    let now = env.json("network get pve2/vmbr1");
+    assert_eq!((&now["method"], &now["method6"]), (&json!("static"), &json!("static")), "{now}");
+    // `0` is as good as `1` to the server: only without the key the switch is off.
+    let dry = env.run("network update pve2/vmbr1 --bridge_vlan_aware no --dry-run").ok();
+    assert!(dry.stdout.contains("delete=bridge_vlan_aware") && !dry.stdout.contains("vlan_aware=0"), "{dry}");
+    let _ = env.run("network update pve2/vmbr1 --bridge_vlan_aware no").ok();
+    let _ = env.run("network update pve2/vmbr1 --bridge_vlan_aware no").ok().says(&["nothing to change"]);
+    let _ = env.run("network update pve2/vmbr1 --address 192.0.2.9").ok();
+    let now = env.json("network get pve2/vmbr1");
+    assert_eq!((&now["cidr"], &now["cidr6"]), (&json!("192.0.2.9/24"), &json!("2001:db8::1/64")), "{now}");
 }
 
 #[test]

@@ -23,6 +23,9 @@ fn users_are_in_groups_and_end() {
     let _ = env.run("user update ann@pve --groups ops").ok().says(&["nothing to change"]);
     let _ = env.run("user update ann@pve --enable no --expire never").ok();
     assert_eq!(env.json("user get ann@pve")["enable"], 0);
+    // What counts is unset by its default: the server takes no empty number.
+    let dry = env.run("user update ann@pve --unset enable,expire --dry-run").ok().says(&["not set anyway: expire"]);
+    assert!(dry.stdout.contains("PUT /access/users/ann@pve enable=1\n"), "{dry}");
     let _ = env.run("group create admins").ok();
     let _ = env.run("user update ann@pve --groups admins --append").ok();
     assert_eq!(env.json("user get ann@pve")["groups"], json!(["ops", "admins"]));
@@ -63,7 +66,7 @@ fn what_goes_with_somebody_is_told_before() {
     let _ = env.run("user delete ann@pve --confirm").ok();
     assert_eq!(names(&env, "acl list --path /vms"), [""; 0]);
     assert_eq!(names(&env, "token list --field-selector userid=ann@pve"), [""; 0]);
-    let _ = env.run("role delete Administrator --confirm").exits(1).says(&["cannot be deleted"]);
+    let _ = env.run("role delete Administrator --confirm").exits(6).says(&["cannot be deleted"]);
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn roles_are_sets_of_privileges() {
     let _ = env.run("role update Operator --privs VM.PowerMgmt,VM.Audit").ok().says(&["nothing to change"]);
     let _ = env.run("role update Operator --privs VM.Console --append").ok();
     assert_eq!(env.json("role get Operator")["privs"], "VM.Audit,VM.Console,VM.PowerMgmt");
-    let _ = env.run("role create Bad --privs VM.Audti").exits(1).says(&["invalid privilege 'VM.Audti'"]);
+    let _ = env.run("role create Bad --privs VM.Audti").exits(7).says(&["invalid privilege 'VM.Audti'"]);
 }
 
 #[test]
@@ -98,10 +101,13 @@ fn a_tokens_secret_is_printed_once() {
     assert_eq!((&made["full-tokenid"], &made["status"]), (&json!("ann@pve!all"), &json!("ok")));
     assert_eq!(made["value"].as_str().unwrap().len(), 36);
 
-    let again = env.run("token update ann@pve!laptop --regenerate").ok();
+    let again = env.run("token update ann@pve!laptop --regenerate --expire 90d").ok();
     let (_, other) = again.raw.trim().split_once('=').unwrap();
     assert!(other.len() == 36 && other != secret, "{again}");
-    let _ = env.run("token update ann@pve!laptop --expire never --unset comment").ok();
+    let _ = env.run("token update ann@pve!laptop --privsep no").ok();
+    let dry = env.run("token update ann@pve!laptop --unset expire,privsep,comment --dry-run").ok();
+    assert!(dry.stdout.contains("laptop expire=0 privsep=1 delete=comment\n"), "{dry}");
+    let _ = env.run("token update ann@pve!laptop --unset expire,comment").ok();
     let token = env.json("token get ann@pve!laptop");
     assert_eq!((&token["expire"], token.get("comment")), (&json!(0), None));
     let _ = env.run("token create ann@pve").exits(2).says(&["needs a name of its own"]);

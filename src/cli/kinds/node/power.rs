@@ -31,9 +31,27 @@ pub(super) const STOP_ALL: Entry = Entry {
     examples: &["pvectl node stop-all pve1 --confirm", "pvectl node stop-all pve1 --vms 100,101 --dry-run"],
     args: |command| {
         let wait = value("shutdown-timeout", "SECONDS", "How long each may take until it is stopped");
-        guests_arg(command.arg(node_arg())).arg(wait.value_parser(value_parser!(u64).range(0..=7200)))
+        guests_arg(command.arg(node_arg()))
+            .arg(wait.value_parser(value_parser!(u64).range(0..=7200)))
+            .arg(switch("no-force-stop", "Leave those running that are not off by then"))
     },
     run: |cx, matches| Box::pin(change(cx, matches, "stop-all")),
+};
+
+pub(super) const SUSPEND_ALL: Entry = Entry {
+    name: "suspend-all",
+    about: "Suspend the VMs of a node to disk; asks",
+    examples: &["pvectl node suspend-all pve1 --dry-run"],
+    args: |command| guests_arg(command.arg(node_arg())),
+    run: |cx, matches| Box::pin(change(cx, matches, "suspend-all")),
+};
+
+pub(super) const REFRESH_UPDATES: Entry = Entry {
+    name: "refresh-updates",
+    about: "Let a node look for newer packages; `node updates` lists them afterwards",
+    examples: &["pvectl node refresh-updates pve1"],
+    args: |command| command.arg(node_arg()),
+    run: |cx, matches| Box::pin(change(cx, matches, "refresh-updates")),
 };
 
 pub(super) const WAKE: Entry = Entry {
@@ -96,6 +114,7 @@ async fn change(cx: &Cx, matches: &ArgMatches, name: &str) -> Result<Exit> {
     let seconds = matches.try_get_one::<u64>("shutdown-timeout").ok().flatten();
     let params = Params::new()
         .with_flag("force", flag(matches, "force"))
+        .with_some("force-stop", flag(matches, "no-force-stop").then_some(0))
         .with_some("vms", (!vms.is_empty()).then(|| vms.join(",")))
         .with_some("timeout", seconds);
     let session = cx.session(Access::Write).await?;
@@ -109,6 +128,7 @@ async fn change(cx: &Cx, matches: &ArgMatches, name: &str) -> Result<Exit> {
 fn sentence(name: &str) -> &'static str {
     match name {
         "stop-all" => "Shut down all guests of",
+        "suspend-all" => "Suspend all VMs of",
         "reboot" => "Restart",
         _ => "Shut down",
     }

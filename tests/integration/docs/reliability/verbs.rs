@@ -62,6 +62,8 @@ const SECURITY: &[&str] = &["firewall group create made"];
 const EMPTY_SET: &[&str] = &["firewall ipset create made"];
 const SET: &[&str] = &[EMPTY_SET[0], "firewall entry create 192.0.2.0/24 --ipset made"];
 const ALIAS: &[&str] = &["firewall alias create made --cidr 192.0.2.1"];
+const ACME: &[&str] = &["node config update pve1 --acme domains=pve1.example.org"];
+const METRIC: &[&str] = &["metric-server create made --type graphite --server 192.0.2.20 --port 2003"];
 const NETWORK: &[&str] = &["network create vmbr1 --node pve1 --type bridge"];
 
 // A backup, and its name.
@@ -244,6 +246,20 @@ pub(super) static VERBS: &[Verb] = &[
     verb("network revert", "network revert --node pve1 --confirm").after(NETWORK),
     verb("node start-all", "node start-all pve1"),
     verb("node stop-all", "node stop-all pve1 --confirm"),
+    verb("node suspend-all", "node suspend-all pve1 --confirm"),
+    verb("node refresh-updates", "node refresh-updates pve1"),
+    verb("node certificate upload", "node certificate upload pve1 /etc/passwd"),
+    verb("node certificate delete", "node certificate delete pve1 --confirm"),
+    verb("node certificate order", "node certificate order pve1").after(ACME),
+    verb("node certificate renew", "node certificate renew pve1").after(ACME),
+    verb("node certificate revoke", "node certificate revoke pve1 --confirm").after(ACME),
+    verb("node config update", "node config update pve1 --description made"),
+    verb("node dns update", "node dns update pve1 --dns2 192.0.2.53"),
+    verb("node time update", "node time update pve1 --timezone Europe/Vienna"),
+    verb("cluster update", "cluster update --keyboard de"),
+    verb("metric-server create", METRIC[0]),
+    verb("metric-server update", "metric-server update made --disable").after(METRIC),
+    verb("metric-server delete", "metric-server delete made --confirm").after(METRIC),
     verb("node evacuate", "node evacuate pve3 --to pve1 --confirm").after(ALONE),
     verb("node migrate-all", "node migrate-all pve3 pve1 --confirm").after(ALONE),
     verb("node service", "node service restart pve1 pvestatd"),
@@ -269,6 +285,7 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
 /// Verbs that only read, on whatever kind.
 pub(super) const READS: &[&str] = &[
     "list",
+    "smart",
     "get",
     "describe",
     "history",
