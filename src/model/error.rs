@@ -270,6 +270,8 @@ const TEXTS: &[(&str, Class)] = &[
     ("hostname lookup ", Class::NotFound),
     ("unable to find configuration file", Class::NotFound),
     ("permission check failed", Class::Forbidden),
+    ("only root can ", Class::Forbidden),
+    ("only root may ", Class::Forbidden),
 ];
 
 /// What a text of the server's means on its own: a message, a task's exit status, a log line. `None` if the table has
