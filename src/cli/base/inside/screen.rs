@@ -54,7 +54,7 @@ impl Sight {
             noun: guest.kind.noun(),
             node: guest.node.clone(),
             vmid: Some(guest.vmid),
-            title: guest.label().to_owned(),
+            title: guest.label(),
             opens: ["vncproxy", "spiceproxy"],
         }
     }
