@@ -32,6 +32,8 @@ pub(crate) struct Show {
     /// When the first step of each plan was begun.
     begun: Mutex<HashMap<usize, Instant>>,
     bars: Mutex<HashMap<usize, ProgressBar>>,
+    /// The last that was said of each plan's steps: several of one sort are told once.
+    said: Mutex<HashMap<usize, &'static str>>,
     all: Option<All>,
 }
 
@@ -86,7 +88,7 @@ impl Show {
     /// `count` plans.
     pub(crate) fn new(ui: Arc<Ui>, count: usize) -> Self {
         let all = (count >= MANY && ui.draws()).then(|| All::new(&ui, count));
-        Self { ui, begun: Mutex::default(), bars: Mutex::default(), all }
+        Self { ui, begun: Mutex::default(), bars: Mutex::default(), said: Mutex::default(), all }
     }
 
     fn begun(&self) -> MutexGuard<'_, HashMap<usize, Instant>> {
@@ -149,7 +151,7 @@ impl Observer for Show {
             let bar = self.bar(index);
             bar.set_style(spinner_style());
             bar.set_message(format!("{what} {}", plan.label()));
-        } else {
+        } else if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(index, what) != Some(what) {
             self.ui.say(format_args!("{what} {}", plan.label()));
         }
     }
@@ -197,7 +199,8 @@ impl Observer for Show {
         let Words { name: verb, past, .. } = outcome.verb;
         let (mark, word) = ending(outcome.status, verb, past, outcome.exit_status.as_deref());
         let took = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
-        self.ui.say(format_args!("{mark} {}/{}{name} {word} ({took:.1}s)", outcome.kind, outcome.vmid));
+        let made = outcome.volume.as_ref().map_or_else(String::new, |volume| format!(": {volume}"));
+        self.ui.say(format_args!("{mark} {}/{}{name} {word} ({took:.1}s){made}", outcome.kind, outcome.vmid));
     }
 
     fn waiting(&self, guest: &str, why: &str, limit: Duration) {

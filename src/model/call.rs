@@ -80,6 +80,8 @@ const SECRET_PLACES: [(&str, &str); 13] = [
     ("/certificates/", "key"),
     ("/agent/exec", "input-data"),
     ("/agent/file-write", "content"),
+    // Somebody may type a password.
+    ("/sendkey", "key"),
     ("/subscription", "key"),
 ];
 

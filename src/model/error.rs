@@ -281,6 +281,8 @@ const TEXTS: &[(&str, Class)] = &[
     ("missing value for required option", Class::Rejected),
     ("can't change value of fixed parameter", Class::Rejected),
     ("invalid privilege '", Class::Rejected),
+    ("only root can ", Class::Forbidden),
+    ("only root may ", Class::Forbidden),
 ];
 
 /// What a text of the server's means on its own: a message, a task's exit status, a log line. `None` if the table has

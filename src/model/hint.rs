@@ -71,6 +71,22 @@ const ENDS: &[(&str, &str)] = &[
         "the task is gone without a word, as when its node goes down: look at the guest before it is done again",
     ),
 ];
+/// Refusals of storages, by a part of their words, whether a task ends with them or an answer says so.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "snapshot feature is not available",
+        "a disk of it is where there are no snapshots: `raw` in a directory, LVM without a chain, a path of the node; put it \
+         elsewhere with `move-disk`, or make a backup",
+    ),
+    (
+        "is not most recent snapshot on",
+        "this storage goes back only to the newest snapshot: delete the newer ones first, and what they keep is lost",
+    ),
+    (
+        "There is a max backup limit of",
+        "the storage keeps only so many: delete one (`backup delete`), or give --remove, which prunes as the storage says",
+    ),
+];
 const STOPPED: &str = "somebody stopped the task: look at the guest before it is done again";
 
 /// What the server's words tell a person to do.
@@ -95,8 +111,17 @@ pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, S
     if message.contains("cfs-lock") {
         hints.push(Hint::Text("somebody else changes the same file of the cluster: give the command again".into()));
     }
+    if let Some((_, hint)) = REFUSED.iter().find(|(said, _)| message.contains(said)) {
+        hints.push(Hint::Text((*hint).to_owned()));
+    }
     if let Some((_, hint)) = ENDS.iter().find(|(end, _)| status == 0 && message == *end) {
         hints.push(Hint::Text((*hint).to_owned()));
+    }
+    let is_roots = |text: &str| text.contains("nly root can ") || text.contains("nly root may ");
+    if is_roots(message) || params.values().any(|said| is_roots(said)) {
+        hints.push(Hint::Text(
+            "root@pam logged in with its password may do it; an API token of root is not enough".into(),
+        ));
     }
     if status == 401 {
         hints.push(Hint::Credentials);

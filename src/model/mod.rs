@@ -15,6 +15,7 @@ mod guest;
 mod hint;
 mod id;
 mod inside;
+mod keyboard;
 mod list;
 mod node;
 mod pending;
@@ -44,6 +45,9 @@ pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, i
 pub use hint::{Hint, Meanwhile};
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use inside::{INPUT_AT_ONCE, JOIN_PIECES, RUN_WITH_PIECES, WRITTEN_AT_ONCE, bytes_of_text, text_of_bytes};
+#[cfg(feature = "sandbox")]
+pub(crate) use keyboard::is_key;
+pub use keyboard::{keys_named, keys_of_text};
 pub use list::List;
 pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
 pub use pending::{ConfigTexts, Pending, PendingChanges, apply_pending, config_to_come};

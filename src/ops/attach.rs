@@ -3,9 +3,10 @@
 //! The change itself is an update like any other. A name that somebody gives a device is kept in a key of our own
 //! beside it (`x-virtio1: id=data1`), which only guests of this host have.
 
+mod container;
 mod share;
 
-pub use self::share::NewShare;
+pub use self::{container::NewMount, share::NewShare};
 use super::{
     Beyond, Device, Ops, Plan, Resolved, UpdateRequest,
     plan::{Change, refuse_locked},
@@ -49,6 +50,10 @@ pub struct NewCard {
     pub mac: Option<String>,
     /// The VLAN.
     pub tag: Option<u16>,
+    /// A container's address there, or `dhcp`.
+    pub ip: Option<String>,
+    /// A container's gateway there.
+    pub gateway: Option<String>,
 }
 
 /// What is to be added.
@@ -62,6 +67,10 @@ pub enum Addition {
     Host(String),
     /// A network card.
     Card(NewCard),
+    /// A volume or a directory of the node, at a path of a container.
+    Mount(NewMount),
+    /// A device file of the node, for a container.
+    DeviceFile(String),
 }
 
 /// How to add a device.
@@ -77,7 +86,7 @@ pub struct AddRequest {
 
 impl Addition {
     /// The device as a key without a number.
-    fn device(&self) -> Result<Device> {
+    fn device(&self, kind: GuestKind) -> Result<Device> {
         let plain = |what: &str, text: &str| match text.contains(',') || text.is_empty() {
             true => Err(Error::usage(format!("{what} `{text}`: it cannot be empty or have a comma in it"))),
             false => Ok(text.to_owned()),
@@ -100,6 +109,17 @@ impl Addition {
                 ("virtiofs", value)
             }
             Self::Host(host) => ("hostpci", plain("the device", host)?),
+            Self::Mount(mount) => ("mp", mount.value()?),
+            Self::DeviceFile(path) => ("dev", plain("the device", path)?),
+            Self::Card(card) if kind == GuestKind::Lxc => {
+                let mut value = format!("bridge={}", plain("the bridge", &card.bridge)?);
+                let parts = [("hwaddr", &card.mac), ("ip", &card.ip), ("gw", &card.gateway)];
+                for (part, text) in parts.into_iter().filter_map(|(part, text)| Some((part, text.as_ref()?))) {
+                    value += &format!(",{part}={}", plain(part, text)?);
+                }
+                value += &card.tag.map_or_else(String::new, |tag| format!(",tag={tag}"));
+                ("net", value)
+            }
             Self::Card(card) => {
                 let model = card.model.as_deref().unwrap_or("virtio");
                 let mut value = match &card.mac {
@@ -181,8 +201,9 @@ impl Ops {
             let queued = || waiting.iter().any(|item| item.params.get(key).is_some());
             now.text(key).or_else(|| to_come.text(key)).or_else(|| queued().then(String::new))
         };
-        let device = request.what.device()?;
-        let numbered = super::devices::number(guest.kind, &[device], &Params::new(), taken)?;
+        // A disk of which only the size is said comes into the one storage that there is for it.
+        let devices = self.with_storage(guest.kind, &[request.what.device(guest.kind)?], Some(&guest.node)).await?;
+        let numbered = super::devices::number(guest.kind, &devices, &Params::new(), taken)?;
         let Some((key, _)) = numbered.iter().next() else { return Err(Error::conflict("nothing is to be added")) };
         let key = key.to_owned();
         let mut noted = Vec::new();
@@ -326,10 +347,13 @@ mod tests {
                 "dirid=a,cache=never",
             ),
         ] {
-            assert_eq!(what.device().unwrap(), Device { family: family.into(), value: value.into() });
+            assert_eq!(what.device(GuestKind::Qemu).unwrap(), Device { family: family.into(), value: value.into() });
         }
         let trick = NewDisk { volume: "/srv/a,ro=0".into(), ..NewDisk::default() };
-        assert!(Addition::Disk(trick).device().is_err());
+        assert!(Addition::Disk(trick).device(GuestKind::Qemu).is_err());
+        let card = NewCard { bridge: "vmbr0".into(), tag: Some(7), ip: Some("dhcp".into()), ..NewCard::default() };
+        let device = Addition::Card(card).device(GuestKind::Lxc).unwrap();
+        assert_eq!(device.value, "bridge=vmbr0,ip=dhcp,tag=7");
     }
 
     #[test]

@@ -2,16 +2,17 @@
 //!
 //! Making guests of backups is in [`restore`](super::restore), the archives themselves are volumes of storages.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::{join, join_all};
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{
-    Ops, Power, Resolved,
+    Ops, Power, Resolved, Status,
     params::{Beyond, check_params},
     plan::Plan,
+    recorded::Ending,
     snapshot::{refuse_locked, refused},
     stored::{Stored, choose},
     verbs::BACKUP,
@@ -116,6 +117,38 @@ impl Ops {
     }
 }
 
+/// How many lines of a task's log are looked at for the archive: it is named before its data.
+const LINES: u64 = 500;
+/// How long they are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Ops {
+    /// The volume that a backup has made, if its task's log tells.
+    pub(super) async fn volume_made(&self, plan: &Plan, ending: &Ending) -> Option<String> {
+        let upid = ending.upid.as_ref().filter(|_| plan.words == BACKUP)?;
+        if !matches!(ending.status, Status::Ok | Status::Warning) {
+            return None;
+        }
+        let storage = plan.steps.first()?.params.get("storage")?;
+        let page = timeout(PATIENCE, self.backend().task_log(upid, 0, LINES)).await.ok()?.ok()?;
+        page.lines.iter().find_map(|line| archive_of(&line.t)).map(|name| format!("{storage}:backup/{name}"))
+    }
+}
+
+/// The archive that a line of a backup's log names: `INFO: creating vzdump archive '/var/lib/vz/dump/vzdump-qemu-100-….vma.zst'`,
+/// or `… Proxmox Backup Server archive 'vm/100/2026-11-20T11:37:01Z'`.
+fn archive_of(line: &str) -> Option<&str> {
+    let named = line.strip_prefix("INFO: creating ")?.split_once("archive '")?.1.strip_suffix('\'')?;
+    // A file is a volume by its name alone.
+    let name = if named.starts_with('/') { named.rsplit('/').next()? } else { named };
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// Why a backup failed, as a line of its task's log tells: `ERROR: Backup of VM 100 failed - …`.
+pub(super) fn why_of_backup(line: &str) -> Option<&str> {
+    Some(line.strip_prefix("ERROR: Backup of ")?.split_once(" failed - ")?.1.trim())
+}
+
 /// The disks that are in no backup, in words.
 fn left_out(kind: GuestKind, config: &GuestConfig) -> Option<String> {
     let mut out = Vec::new();
@@ -164,6 +197,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_log_tells_what_was_made_and_why_nothing_was() {
+        for (line, name) in [
+            (
+                "INFO: creating vzdump archive '/var/lib/vz/dump/vzdump-lxc-200-2026_11_20-11_37_06.tar.zst'",
+                Some("vzdump-lxc-200-2026_11_20-11_37_06.tar.zst"),
+            ),
+            (
+                "INFO: creating Proxmox Backup Server archive 'vm/100/2026-11-20T11:37:01Z'",
+                Some("vm/100/2026-11-20T11:37:01Z"),
+            ),
+            ("INFO: creating vzdump archive ''", None),
+            ("INFO: archive file size: 1.00GB", None),
+        ] {
+            assert_eq!(archive_of(line), name, "{line}");
+        }
+        let why = why_of_backup("ERROR: Backup of VM 100 failed - VM is locked (snapshot)");
+        assert_eq!(why, Some("VM is locked (snapshot)"));
+        assert_eq!(why_of_backup("INFO: Failed at 2026-11-20 11:37:01"), None);
+    }
 
     #[test]
     fn disks_that_are_in_no_backup_are_named() {

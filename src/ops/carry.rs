@@ -78,12 +78,12 @@ fn disk(plan: &Plan, config: &GuestConfig, key: &str) -> Result<PropertyString> 
 }
 
 impl Ops {
-    /// The snapshots that have this disk too.
-    async fn snapshots_of(&self, guest: &GuestRef, key: &str, volume_id: &str) -> Result<Vec<String>> {
+    /// The snapshots that have this disk too, under whatever key.
+    async fn snapshots_of(&self, guest: &GuestRef, volume_id: &str) -> Result<Vec<String>> {
         let snapshots = self.backend().snapshots(guest).await?;
         let looks = snapshots.into_iter().map(async |snapshot| {
             let config = self.backend().snapshot_config(guest, &snapshot.name).await?;
-            let has = config.disks().iter().any(|(other, disk)| other == key && volume(disk) == volume_id);
+            let has = config.disks().iter().any(|(_, disk)| volume(disk) == volume_id);
             Ok::<_, Error>(has.then_some(snapshot.name))
         });
         Ok(try_join_all(looks).await?.into_iter().flatten().collect())
@@ -105,6 +105,11 @@ impl Ops {
         refuse_locked(&plan, &config)?;
         let key = request.disk.as_str();
         let found_disk = disk(&plan, &config, key)?;
+        if guest.kind == GuestKind::Lxc && key.starts_with("unused") {
+            let why = format_args!("{key} is not in use, and of containers only volumes move that are");
+            let attach = format!("pvectl container update {} --mp '{},mp=/PATH'", guest.vmid, volume(&found_disk));
+            return Err(refuse(&plan, why).with_hint(Hint::Text(format!("give it a place first: {attach}"))));
+        }
         let volume_id = volume(&found_disk).to_owned();
         let from = volume_id.split_once(':').map_or("", |(storage, _)| storage);
         let same_format = request.format.as_deref().is_none_or(|format| volume_id.ends_with(&format!(".{format}")));
@@ -117,7 +122,7 @@ impl Ops {
                 refuse(&plan, "it runs, and a container's volumes move while it is off").with_hint(shut_down(&guest))
             );
         }
-        let snapshots = self.snapshots_of(&guest, key, &volume_id).await?;
+        let snapshots = self.snapshots_of(&guest, &volume_id).await?;
         match (snapshots.is_empty(), request.delete) {
             (true, _) => {}
             (false, true) => {
@@ -220,7 +225,7 @@ impl Ops {
             return Err(refuse(&plan, format_args!("it runs with {key}")).with_hint(Hint::Text(detach)));
         }
         let volume_id = volume(&found_disk).to_owned();
-        let snapshots = self.snapshots_of(&guest, key, &volume_id).await?;
+        let snapshots = self.snapshots_of(&guest, &volume_id).await?;
         if !snapshots.is_empty() {
             return Err(refuse(&plan, format_args!("{key} has snapshots: {}", snapshots.join(", ")))
                 .with_hint(Hint::Text(format!("pvectl {} snapshot delete {} …", guest.kind, guest.vmid))));
@@ -232,6 +237,14 @@ impl Ops {
             Some(free) => free.to_owned(),
             None => free_key(guest.kind, key, &other)?,
         };
+        if guest.kind == GuestKind::Lxc && then == "rootfs" {
+            return Err(refuse(&plan, "no container's rootfs comes from another"));
+        }
+        if guest.kind == GuestKind::Lxc && key.starts_with("unused") && !then.starts_with("unused") {
+            let why = format_args!("{key} is not in use, and becomes unused with the other too");
+            let out = format!("leave --as out, and put it to use there: pvectl container update {} --mp …", to.vmid);
+            return Err(refuse(&plan, why).with_hint(Hint::Text(out)));
+        }
         plan.changes.push(Change { key: key.to_owned(), before: Some(volume_id), after: None });
         plan.notes.push(format!("it becomes {then} of {} ({})", to.reference(), to.label()));
         let params = Params::new()

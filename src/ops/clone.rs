@@ -10,13 +10,13 @@ use super::{
     params::{Beyond, check_params},
     place::Needs,
     plan::{Plan, refuse_locked},
-    verbs::{CLONE, COPY},
+    verbs::{CLONE, COPY, Power},
 };
 use crate::{
     backends::{Action, Step},
     model::{
         ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, NodeName, Params, PropertyString, Result,
-        Vmid,
+        Vmid, is_disk_key,
     },
 };
 
@@ -78,6 +78,9 @@ impl Ops {
                 source.vmid
             ))));
         }
+        if !self.backend().capabilities().here {
+            self.refuse_clone(&plan, found, request, &config).await?;
+        }
         if let Some(name) = &request.snapshot
             && !self.backend().snapshots(&source).await?.iter().any(|snapshot| snapshot.name == *name)
         {
@@ -131,6 +134,82 @@ impl Ops {
             plan.steps.push(Step::new(Action::Start, plan.guest.clone()));
         }
         Ok(plan)
+    }
+}
+
+impl Ops {
+    /// Refuses what the server would, before it is asked.
+    async fn refuse_clone(
+        &self,
+        plan: &Plan,
+        found: &Resolved,
+        request: &CloneRequest,
+        config: &GuestConfig,
+    ) -> Result<()> {
+        let (source, vmid) = (found.guest.reference(), found.guest.vmid);
+        let full = request.full.unwrap_or(!found.guest.template);
+        let linked = [("storage", &request.storage), ("format", &request.format)];
+        if let Some((param, _)) = linked.iter().find(|(_, value)| !full && value.is_some()) {
+            let text = format!("--{param} is not for linked clones, whose disks stand beside those of their template");
+            return Err(Error::usage(text).with_hint(Hint::Text("give --full to copy all data".into())));
+        }
+        let cannot = |why: String| Error::conflict(format!("cannot clone {}: {why}", plan.label()));
+        if source.kind == GuestKind::Lxc {
+            let bound = config.0.keys().filter(|key| key.starts_with("mp") && is_disk_key(key));
+            let mut bound = bound.filter(|key| config.text(key).is_some_and(|value| value.starts_with('/')));
+            if let Some(key) = bound.next() {
+                let out = format!("take it away first: pvectl container remove {vmid} {key}");
+                return Err(cannot(format!("{key} is a path of its node")).with_hint(Hint::Text(out)));
+            }
+            // The cluster's list lags, so the container itself is asked.
+            if full && request.snapshot.is_none() {
+                let status = self.backend().guest_status(&source).await?;
+                if matches!(Power::of(&status), Power::Running | Power::Paused) {
+                    let out = format!(
+                        "shut it down, or take a snapshot and copy that: pvectl container snapshot create {vmid} copy; \
+                         pvectl container clone {vmid} --full --snapname copy"
+                    );
+                    let why = "it runs, and of a container that runs only a snapshot is copied whole";
+                    return Err(cannot(why.into()).with_hint(Hint::Text(out)));
+                }
+            }
+        }
+        if let Some(target) = request.target.as_ref().filter(|target| **target != source.node) {
+            // That there is such a node is looked at first.
+            self.require_aim(target).await?;
+            self.refuse_far(&source, target, request, config).await.map_err(|why| {
+                let noun = source.kind;
+                let way = format!("pvectl {noun} clone {vmid} NAME; pvectl {noun} migrate NAME {target}");
+                cannot(why).with_hint(Hint::Text(format!("make it on {} and move it then: {way}", source.node)))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Why a copy cannot come to another node: its disks have to be where both nodes see them.
+    async fn refuse_far(
+        &self,
+        source: &GuestRef,
+        target: &NodeName,
+        request: &CloneRequest,
+        config: &GuestConfig,
+    ) -> Result<(), String> {
+        // Who may not read them leaves it to the server.
+        let Ok(storages) = self.backend().storages(&source.node).await else { return Ok(()) };
+        let is_local = |name: &str| storages.iter().any(|storage| storage.storage == name && !storage.shared);
+        if let Some(storage) = request.storage.as_deref().filter(|name| is_local(name)) {
+            return Err(format!("storage `{storage}` is not shared, and {target} cannot see what is in it"));
+        }
+        let keys = config.0.keys().filter(|key| is_disk_key(key) && !key.starts_with("unused"));
+        for key in keys {
+            let value = PropertyString::lenient(&config.text(key).unwrap_or_default());
+            let Some((storage, _)) = value.volume().and_then(|volume| volume.split_once(':')) else { continue };
+            // A container's copy leaves the storage of its source behind.
+            if is_local(storage) && !(source.kind == GuestKind::Lxc && request.storage.is_some()) {
+                return Err(format!("{key} is in `{storage}`, which only {} has", source.node));
+            }
+        }
+        Ok(())
     }
 }
 

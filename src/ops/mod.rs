@@ -57,7 +57,7 @@ use std::{
 };
 
 pub use crate::model::closest;
-pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewShare};
+pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewMount, NewShare};
 pub use away::out_of_reach;
 pub use backup::{BACKUPS, BackupPlaces, BackupRequest};
 pub use bulk::{Together, tally_of};
@@ -96,10 +96,10 @@ pub use run::RunOptions;
 pub use snapshot::{SnapshotRequest, snapshot_tree};
 pub use startup::Turn;
 pub use stored::{CONTENT, Found as FoundVolumes, Place, Stored, Within, file_of};
-pub use tags::{TagRequest, check_tag};
+pub use tags::{TagRequest, check_lock, check_tag};
 pub use targets::{Resolved, Target, Which, resolve, resolve_either};
 pub use verbs::{
-    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE,
+    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, LOCK, MIGRATE,
     MOVE_DISK, POWER_VERBS, Power, PowerVerb, REASSIGN, REMOVE, RENAME, RESIZE_DISK, RESTORE, ROLLBACK, SNAPSHOT, TAG,
     TEMPLATE, UNLOCK, UPDATE, UPDATE_SNAPSHOT, VerbOption, When, Words, action_of, power_verb, words_of,
 };

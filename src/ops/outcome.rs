@@ -43,6 +43,9 @@ pub struct Outcome {
     pub exit_status: Option<String>,
     /// Whether anything was done, or is being done.
     pub changed: bool,
+    /// The volume that a backup made, as far as the task's log tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
     /// The context.
     pub context: String,
     /// VM or container.
@@ -76,6 +79,7 @@ impl Outcome {
             upid: None,
             exit_status: None,
             changed: false,
+            volume: None,
             context: context.to_owned(),
             kind: guest.kind,
             operation: None,

@@ -225,7 +225,7 @@ impl Ops {
                     Submitted::from_answer(answer)
                 };
                 let ended = recorded.send(1, Some(call), request, |upid| observer.call_task(plan, upid)).await;
-                let explain = |error: Error| match &plan.subject {
+                let explain = |error: Error, _: &[String]| match &plan.subject {
                     Some(subject) => error.context(format_args!("cannot {subject}")),
                     None => error.context(format_args!("{} {}", call.method, call.path)),
                 };

@@ -222,8 +222,12 @@ impl<'a> Recorded<'a> {
         }
     }
 
-    /// Notes and tells the end. `explain` puts what was tried before an error.
-    pub(super) async fn end(mut self, ended: Result<(), Halt>, explain: impl FnOnce(Error) -> Error) -> Ending {
+    /// Notes and tells the end. `explain` puts what was tried before an error, and may look at the end of the task's log.
+    pub(super) async fn end(
+        mut self,
+        ended: Result<(), Halt>,
+        explain: impl FnOnce(Error, &[String]) -> Error,
+    ) -> Ending {
         let (verdict, status, error) = match ended {
             Ok(()) if self.warned => (Verdict::Warning, Status::Warning, None),
             Ok(()) => (Verdict::Ok, Status::Ok, None),
@@ -246,7 +250,7 @@ impl<'a> Recorded<'a> {
             let shown = lines.into_iter().map(|line| self.secrets.hide(&line.t).into_owned());
             log = shown.filter(wanted).collect();
         }
-        let error = error.map(explain);
+        let error = error.map(|error| explain(error, &log));
         self.noted.push(Event::Ended {
             verdict,
             exit_status: self.exit_status.clone(),

@@ -67,6 +67,12 @@ impl Ops {
             .backup_kind()
             .ok_or_else(|| Error::usage(format!("{volid} does not tell whether it is of a vm or a container")))?;
         self.backend().capabilities().require(kind, Action::Restore)?;
+        let is_live = request.params.get("live-restore").is_some_and(|live| live == "1");
+        if is_live && !is_of_server(volid) {
+            let text =
+                format!("{volid} is a file, and only from a Proxmox Backup Server a VM runs while it is restored");
+            return Err(Error::usage(text).with_hint(Hint::Text("leave --live-restore out, and give --start".into())));
+        }
         let number = if request.overwrite { request.vmid.or(backup.backup_of()) } else { request.vmid };
         let guests = self.guests().await?;
         let there = guests.iter().find(|guest| Some(guest.vmid) == number);
@@ -181,6 +187,12 @@ impl Ops {
         plan.config_before = Some(config);
         Ok(())
     }
+}
+
+/// Whether a backup is in a Proxmox Backup Server: `STORAGE:backup/vm/100/2026-11-20T11:37:01Z`.
+fn is_of_server(volid: &str) -> bool {
+    let name = volid.split_once(":backup/").map_or("", |(_, name)| name);
+    ["vm/", "ct/"].iter().any(|kind| name.starts_with(kind))
 }
 
 fn taken(there: &Guest, kind: GuestKind, overwrite: bool) -> Error {

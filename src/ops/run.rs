@@ -11,9 +11,11 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Interrupt, Observer, Ops, Outcome, Plan, Status,
+    backup::why_of_backup,
     history::is_outdated,
     locked::{Next, Waiting, is_answer},
     recorded::{Ending, Halt, Recorded},
+    verbs::BACKUP,
 };
 use crate::{
     backends::Action,
@@ -153,8 +155,9 @@ impl Ops {
             Err(Halt::Failed(error)) if is_outdated(&error) => Err(Halt::Failed(self.tell_both(error, &plan).await)),
             ended => ended,
         };
-        let ending = recorded.end(ended, |error| explain(error, &plan, at - 1)).await;
-        self.outcome(plan, ending)
+        let ending = recorded.end(ended, |error, log| explain(error, &plan, at - 1, log)).await;
+        let made = self.volume_made(&plan, &ending).await;
+        Outcome { volume: made, ..self.outcome(plan, ending) }
     }
 
     pub(super) fn intent(&self, plan: &Plan, parent: Option<OperationId>) -> Result<Intent> {
@@ -186,6 +189,7 @@ impl Ops {
             upid: ending.upid,
             exit_status: ending.exit_status,
             changed: ending.changed,
+            volume: None,
             context: self.context.clone(),
             kind: plan.guest.kind,
             operation: ending.operation,
@@ -196,7 +200,10 @@ impl Ops {
 }
 
 /// What was tried goes before the error, what is left behind after it.
-fn explain(error: Error, plan: &Plan, at: usize) -> Error {
+fn explain(error: Error, plan: &Plan, at: usize, log: &[String]) -> Error {
+    // A backup's task says only that something went wrong, and what it was in its log.
+    let why = log.iter().find_map(|line| why_of_backup(line)).filter(|_| plan.words == BACKUP);
+    let error = why.map_or(error, Error::from_exit_status);
     let error = error.context(format_args!("cannot {} {}", plan.words.act(), plan.label()));
     match leftover(plan, at) {
         Some(leftover) => error.with_hint(Hint::Text(leftover)),

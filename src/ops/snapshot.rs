@@ -16,8 +16,15 @@ use crate::{
     model::{Class, ConfigView, Error, GuestConfig, GuestKind, GuestRef, Hint, Params, Result, Snapshot},
 };
 
-/// Names that stand for something else among the sections of a configuration.
-const RESERVED: [&str; 2] = ["current", "pending"];
+/// Whether a name stands for something else: for the guest as it is, for a section of its configuration, or for what a
+/// backup of a container works with.
+fn is_reserved(kind: GuestKind, name: &str) -> bool {
+    name == "current"
+        || match kind {
+            GuestKind::Qemu => name.eq_ignore_ascii_case("pending"),
+            GuestKind::Lxc => name == "vzdump",
+        }
+}
 
 /// How to take a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +47,7 @@ impl SnapshotRequest {
     }
 
     fn params(&self, kind: GuestKind) -> Result<Params> {
-        if RESERVED.contains(&self.name.to_ascii_lowercase().as_str()) {
+        if is_reserved(kind, &self.name) {
             return Err(Error::usage(format!("unable to use snapshot name '{}' (reserved name)", self.name)));
         }
         let params =
@@ -114,7 +121,8 @@ impl Ops {
         let params = named(name).with_flag("start", start);
         let params = check_params(guest.kind, Action::Rollback, params, &Beyond::default())?;
         let backend = self.backend();
-        let snapshot = self.snapshot(&guest, name).await?;
+        let snapshots = backend.snapshots(&guest).await?;
+        let snapshot = named_among(&guest, name, &snapshots)?.clone();
         let (status, config, then) = try_join3(
             backend.guest_status(&guest),
             backend.guest_config(&guest, ConfigView::Current),
@@ -122,6 +130,11 @@ impl Ops {
         )
         .await?;
         refuse_locked(&plan, &config)?;
+        let newer = newer_than(&snapshot, &snapshots);
+        if !newer.is_empty() {
+            self.refuse_beneath(&plan, &then, &newer).await?;
+            plan.notes.push(format!("snapshots that were taken later stay: {}", newer.join(", ")));
+        }
         plan.changes = changes(&config, &then);
         let memory = snapshot.has_memory();
         plan.loss = Some(Loss {
@@ -160,18 +173,27 @@ impl Ops {
     /// # Errors
     /// [`Class::NotFound`], with names like it.
     pub async fn snapshot(&self, guest: &GuestRef, name: &str) -> Result<Snapshot> {
-        let mut snapshots = self.backend().snapshots(guest).await?;
-        match snapshots.iter().position(|snapshot| snapshot.name == name) {
-            Some(at) => Ok(snapshots.swap_remove(at)),
-            None => {
-                let error = Error::not_found(format!("{guest} has no snapshot '{name}'"));
-                let close = closest(name, snapshots.iter().map(|snapshot| snapshot.name.clone()));
-                Err(match snapshots.is_empty() {
-                    true => error.with_hint(Hint::Text("it has none at all".into())),
-                    false => error.did_you_mean(close),
-                })
-            }
-        }
+        named_among(guest, name, &self.backend().snapshots(guest).await?).cloned()
+    }
+
+    /// Refuses to go back beneath newer snapshots where a storage goes back only to the newest.
+    async fn refuse_beneath(&self, plan: &Plan, then: &GuestConfig, newer: &[&str]) -> Result<()> {
+        // Who may not read what storages are leaves it to the server, which refuses it in the task.
+        let Ok(storages) = self.backend().storages(&plan.guest.node).await else { return Ok(()) };
+        let stuck = disk_losses(then).into_iter().find_map(|disk| {
+            let name = disk.volume.split_once(':')?.0;
+            let storage = storages.iter().find(|storage| storage.storage == name)?;
+            NEWEST_ONLY.contains(&storage.kind.as_str()).then(|| (disk.key, name.to_owned(), storage.kind.clone()))
+        });
+        let Some((key, storage, kind)) = stuck else { return Ok(()) };
+        let why = format!(
+            "{key} is in storage `{storage}` ({kind}), which goes back only to the newest snapshot, and later ones are there: {}",
+            newer.join(", ")
+        );
+        let (noun, vmid) = (plan.guest.kind, plan.guest.vmid);
+        let first = newer.first().copied().unwrap_or_default();
+        let out = format!("what they keep is lost with them: pvectl {noun} snapshot delete {vmid} {first}");
+        Err(refused(plan, &why).with_hint(Hint::Text(out)))
     }
 
     pub(super) fn begin(&self, words: Words, action: Action, found: &Resolved) -> Result<(Plan, GuestRef)> {
@@ -179,6 +201,36 @@ impl Ops {
         self.backend().capabilities().require(guest.kind, action)?;
         Ok((Plan::new(words, found.target.clone(), guest.clone(), found.guest.name.clone()), guest))
     }
+}
+
+/// Types of storage that go back only to the newest snapshot of a disk.
+const NEWEST_ONLY: [&str; 3] = ["zfspool", "zfs", "lvm"];
+
+fn named_among<'a>(guest: &GuestRef, name: &str, snapshots: &'a [Snapshot]) -> Result<&'a Snapshot> {
+    snapshots.iter().find(|snapshot| snapshot.name == name).ok_or_else(|| {
+        let error = Error::not_found(format!("{guest} has no snapshot '{name}'"));
+        let close = closest(name, snapshots.iter().map(|snapshot| snapshot.name.clone()));
+        match snapshots.is_empty() {
+            true => error.with_hint(Hint::Text("it has none at all".into())),
+            false => error.did_you_mean(close),
+        }
+    })
+}
+
+/// The names of those taken later than this one, the newest first.
+fn newer_than<'a>(one: &Snapshot, all: &'a [Snapshot]) -> Vec<&'a str> {
+    // Of one second are two where one stands on the other.
+    let stands_on = |other: &Snapshot| {
+        let parent_of = |name: &str| all.iter().find(|one| one.name == name).and_then(|one| one.parent.as_deref());
+        std::iter::successors(other.parent.as_deref(), |name| parent_of(name))
+            .take(all.len())
+            .any(|name| name == one.name)
+    };
+    let is_later =
+        |other: &&Snapshot| other.snaptime > one.snaptime || (other.snaptime == one.snaptime && stands_on(other));
+    let mut newer: Vec<&Snapshot> = all.iter().filter(is_later).collect();
+    newer.sort_by(|a, b| (b.snaptime, &b.name).cmp(&(a.snaptime, &a.name)));
+    newer.into_iter().map(|snapshot| snapshot.name.as_str()).collect()
 }
 
 /// Puts snapshots in the order of their tree: each behind the one it stands on, the older branch first.
@@ -275,6 +327,19 @@ mod tests {
     }
 
     #[test]
+    fn later_is_who_was_taken_later_or_stands_on_it() {
+        let rows = vec![
+            snapshot("a", None, 1),
+            snapshot("b", Some("a"), 1),
+            snapshot("c", Some("b"), 1),
+            snapshot("d", None, 0),
+            snapshot("e", Some("d"), 7),
+        ];
+        assert_eq!(newer_than(&rows[0], &rows), ["e", "c", "b"]);
+        assert_eq!(newer_than(&rows[4], &rows), [""; 0]);
+    }
+
+    #[test]
     fn a_rollback_changes_what_differs_and_shows_no_password() {
         let config = |value: serde_json::Value| -> GuestConfig { serde_json::from_value(value).unwrap() };
         let now = config(json!({"cores": 2, "description": "now", "digest": "a", "cipassword": "x", "unused0": "l:d"}));
@@ -293,6 +358,10 @@ mod tests {
     fn names_are_checked_as_the_server_does() {
         let check = |name: &str| SnapshotRequest { name: name.into(), ..Default::default() }.check(GuestKind::Qemu);
         check("before-upgrade_2").unwrap();
+        let container = |name: &str| SnapshotRequest { name: name.into(), ..Default::default() }.check(GuestKind::Lxc);
+        assert!(container("vzdump").is_err() && container("current").is_err());
+        container("pending").unwrap();
+        check("vzdump").unwrap();
         for wrong in ["current", "Pending", "2nd", "a b", "", "../a", &"a".repeat(41)] {
             assert_eq!(check(wrong).unwrap_err().class(), Class::Usage, "{wrong}");
         }

@@ -1,15 +1,16 @@
-//! Tags of guests, one by one, and locks that are left over.
+//! Tags of guests, one by one, and locks: set by hand, and taken away when they are left over.
 //!
 //! Labels, which stand behind tags with a point in them, are in `labels`.
 
 use super::{
     Ops, Resolved, UpdateRequest,
+    params::{Beyond, check_params, schema},
     plan::{Change, Plan},
-    verbs::{TAG, UNLOCK},
+    verbs::{LOCK, TAG, UNLOCK},
 };
 use crate::{
     backends::{Action, Step, TaskQuery},
-    model::{Class, ConfigView, Error, GuestKind, Hint, Params, Result, Tags},
+    model::{Class, ConfigView, Error, GuestKind, Hint, Params, Result, Tags, closest},
 };
 
 /// Tags to be added and taken away.
@@ -48,6 +49,56 @@ impl Ops {
         self.plan_change(TAG, found, &update).await
     }
 
+    /// Plans to lock a guest, so that nobody starts, changes, moves or removes it. One that has this lock needs nothing.
+    ///
+    /// # Errors
+    /// [`Class::Conflict`] for one that has another lock, [`Class::Forbidden`] for anybody but root@pam by password, which is
+    /// what the server wants.
+    pub async fn plan_lock(&self, found: &Resolved, lock: &str) -> Result<Plan> {
+        let guest = found.guest.reference();
+        let mut plan = Plan::new(LOCK, found.target.clone(), guest.clone(), found.guest.name.clone());
+        if self.backend().capabilities().here {
+            return Err(Error::usage("guests of this host are not locked by hand").with_hint(Hint::Text(format!(
+                "keep it from being removed: pvectl vm update {} --set protection=1",
+                guest.vmid
+            ))));
+        }
+        let config = self.backend().guest_config(&guest, ConfigView::Current).await?;
+        match config.lock() {
+            Some(there) if there == lock => {
+                plan.notes.push(format!("locked already ({lock})"));
+                return Ok(plan);
+            }
+            Some(there) => return Err(plan.locked(there)),
+            None => {}
+        }
+        self.require_root(&plan, "lock it", &format!("{} set {} --lock {lock}", tool(guest.kind), guest.vmid))?;
+        plan.changes.push(Change { key: "lock".to_owned(), before: None, after: Some(lock.to_owned()) });
+        plan.notes.push("while it is locked nobody starts, changes, backs up, moves or removes it".to_owned());
+        if guest.kind == GuestKind::Lxc {
+            plan.warnings.push(format!(
+                "the API cannot unlock a container: on node {}, as root: pct unlock {}",
+                guest.node, guest.vmid
+            ));
+        }
+        let params = Params::new().with("lock", lock).with_some("digest", config.digest().map(|digest| digest.0));
+        let params = check_params(guest.kind, Action::Configure, params, &Beyond::default())?;
+        plan.steps.push(Step::new(Action::Configure, guest).with_params(params));
+        plan.config_before = Some(config);
+        Ok(plan)
+    }
+
+    /// Refuses what only root@pam by password may do: a token of root is not root. `command` is the way out on the node.
+    fn require_root(&self, plan: &Plan, what: &str, command: &str) -> Result<()> {
+        let user = self.backend().user();
+        if user.is_empty() || user == "root@pam" {
+            return Ok(());
+        }
+        let text = format!("{}: only root@pam by password may {what}, and not {user}", plan.label());
+        let way = format!("on node {}, as root: {command}", plan.guest.node);
+        Err(Error::new(Class::Forbidden, text).with_hint(Hint::Text(way)))
+    }
+
     /// Plans to take away a lock that a task left behind. One that is not locked needs nothing.
     ///
     /// # Errors
@@ -61,7 +112,7 @@ impl Ops {
             plan.notes.push("not locked".to_owned());
             return Ok(plan);
         };
-        let on_node = |tool: &str| format!("on node {}, as root: {tool} unlock {}", guest.node, guest.vmid);
+        let command = format!("{} unlock {}", tool(guest.kind), guest.vmid);
         if lock == "suspended" {
             let hint = format!("pvectl {} start {}, or give the memory up: --unset lock", guest.kind, guest.vmid);
             return Err(Error::conflict(format!("{} is suspended to disk, and its memory is there", plan.label()))
@@ -81,14 +132,9 @@ impl Ops {
                 "{} is locked ({lock}), and the API cannot unlock a container",
                 plan.label()
             ))
-            .with_hint(Hint::Text(on_node("pct"))));
+            .with_hint(Hint::Text(format!("on node {}, as root: {command}", guest.node))));
         }
-        let user = self.backend().user();
-        if !user.is_empty() && user != "root@pam" {
-            let text =
-                format!("{} is locked ({lock}): only root@pam by password may unlock it, and not {user}", plan.label());
-            return Err(Error::new(Class::Forbidden, text).with_hint(Hint::Text(on_node("qm"))));
-        }
+        self.require_root(&plan, &format!("unlock it ({lock})"), &command)?;
         plan.changes.push(Change { key: "lock".to_owned(), before: Some(lock), after: None });
         plan.warnings.push("what was locked may be half done: look at the guest before it is used".to_owned());
         let params = Params::new()
@@ -98,6 +144,30 @@ impl Ops {
         plan.steps.push(Step::new(Action::Configure, guest).with_params(params));
         plan.config_before = Some(config);
         Ok(plan)
+    }
+}
+
+/// Proxmox's own command for guests of a kind.
+const fn tool(kind: GuestKind) -> &'static str {
+    match kind {
+        GuestKind::Qemu => "qm",
+        GuestKind::Lxc => "pct",
+    }
+}
+
+/// Whether somebody may set this lock by hand: one of the contract, but none by which a guest's own state is told.
+///
+/// # Errors
+/// [`Class::Usage`], with those that there are.
+pub fn check_lock(kind: GuestKind, lock: &str) -> Result<()> {
+    const STATES: [&str; 4] = ["suspending", "suspended", "mounted", "destroyed"];
+    let all = schema(kind, Action::Configure, "lock").map_or(&[][..], |schema| &schema.values);
+    let there: Vec<&str> = all.iter().map(String::as_str).filter(|lock| !STATES.contains(lock)).collect();
+    match there.contains(&lock) {
+        true => Ok(()),
+        false => Err(Error::usage(format!("`{lock}` is no lock for a {kind}"))
+            .did_you_mean(closest(lock, there.iter().map(|lock| (*lock).to_owned())))
+            .with_hint(Hint::Text(format!("there are: {}", there.join(", "))))),
     }
 }
 

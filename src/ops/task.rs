@@ -31,7 +31,7 @@ impl Ops {
         })?;
         let request = async { self.backend.stop_task(upid).await.map(|()| Submitted::Done(Value::Null)) };
         let ended = recorded.send(1, None, request, |_| Box::new(NoWatch)).await;
-        if let Some(error) = recorded.end(ended, |error| error).await.error {
+        if let Some(error) = recorded.end(ended, |error, _| error).await.error {
             return Err(error);
         }
         self.follower.wait(upid, limits, &mut NoWatch).await

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::inside::words as inside;
 pub use super::words::{
-    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, MIGRATE,
+    ADD, BACKUP, CLONE, CONFIG_ROLLBACK, COPY, CREATE, DELETE, DELETE_SNAPSHOT, DETACH, IMPORT_DISK, LOCK, MIGRATE,
     MOVE_DISK, REASSIGN, REMOVE, RENAME, RESIZE_DISK, RESTORE, ROLLBACK, SNAPSHOT, TAG, TEMPLATE, UNLOCK, UPDATE,
     UPDATE_SNAPSHOT, Words,
 };
@@ -228,6 +228,7 @@ pub(super) fn names() -> Vec<&'static str> {
         REASSIGN,
         IMPORT_DISK,
         TAG,
+        LOCK,
         UNLOCK,
         RENAME,
         SNAPSHOT,
@@ -288,6 +289,7 @@ pub fn action_of(name: &str, kind: GuestKind) -> Option<Action> {
         (DETACH, Action::Configure),
         (IMPORT_DISK, Action::Configure),
         (TAG, Action::Configure),
+        (LOCK, Action::Configure),
         (UNLOCK, Action::Configure),
         (TEMPLATE, Action::Template),
         (RESIZE_DISK, Action::ResizeDisk),

@@ -68,6 +68,8 @@ pub const REASSIGN: Words = Words::new("reassign", "giving away a disk of", "has
 pub const IMPORT_DISK: Words = Words::new("import-disk", "importing a disk for", "has a new disk");
 /// The verb that changes the tags of a guest.
 pub const TAG: Words = Words::new("tag", "tagging", "tagged");
+/// The verb that sets a lock.
+pub const LOCK: Words = Words::new("lock", "locking", "locked");
 /// The verb that takes a lock away.
 pub const UNLOCK: Words = Words::new("unlock", "unlocking", "unlocked");
 /// The verb that gives a guest another name.

@@ -95,6 +95,16 @@ const RULES: &[Rule] = &[
         let rate = words.next().map(|word| word.split('=').next().unwrap_or(word)).and_then(size);
         Some(Progress { done: Some(done), bytes: size(amount), rate, ..Progress::default() })
     }),
+    // `zfs send -v`, in a migration or a replication: `10:23:35   1.21G   rpool/data/vm-107-disk-0@__migration__`
+    rule("@", |line| {
+        let mut words = line.split_whitespace().rev();
+        let (dataset, amount, clock) = (words.next()?, words.next()?, words.next()?);
+        let is_clock = clock.len() == 8 && clock.split(':').all(|part| part.len() == 2 && number(part).is_some());
+        let (volume, _) = dataset.rsplit_once('/')?.1.split_once('@')?;
+        // `110M`, as zfs has its sizes; a whole number is bytes.
+        let bytes = size(amount).filter(|_| is_clock)?;
+        Some(Progress { bytes: Some(bytes), part: Some(volume.to_owned()), ..Progress::default() })
+    }),
     // Whatever tells its share in the same place.
     rule("%", |line| {
         let share = |text: &str| before_percent(text).map(|done| Progress { done: Some(done), ..Progress::default() });
@@ -243,6 +253,10 @@ mod tests {
             " 32768K ........ ........ ........ ........ 38% 95.2M 1s",
             (Some(38), Some(32 * MIB), None, Some(99_824_435), None, None),
         ),
+        (
+            "2025-02-21 12:49:21 12:49:21   1.50G   rpool/data/vm-107-disk-0@__migration__",
+            (None, Some(3 * GIB / 2), None, None, None, Some("vm-107-disk-0")),
+        ),
         ("drive-scsi0: copied (40%)", (Some(40), None, None, None, None, None)),
         ("INFO:  7%", (Some(7), None, None, None, None, None)),
     ];
@@ -272,6 +286,8 @@ mod tests {
             "2025-11-14 21:47:53 migration completed, transferred 12.6 GiB VM-state",
             "INFO: root.pxar: had to backup 1.58 GiB of 16.308 GiB (compressed 286.611 MiB) in 133.26 s (average 12.141 MiB/s)",
             "TASK OK",
+            "2025-02-21 12:49:20 full send of rpool/data/vm-107-disk-0@__migration__ estimated size is 14.2G",
+            "2025-02-21 12:49:20 TIME        SENT   SNAPSHOT rpool/data/vm-107-disk-0@__migration__",
             "(150%)",
             "transferred of (%)",
             "",

@@ -11,8 +11,8 @@ fn the_kinds_are_listed_with_what_backends_do() {
     exit 0
     --- stdout
     NAME        NOUN       ALIASES     VERBS
-    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,rename,add,remove,delete,snapshot,backup,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,import-disk,tag,unlock,metrics,wait,ip,ssh,exec,file,agent,cloudinit,vnc,spice,sendkey,monitor,console,logs
-    containers  container  ct,cts,lxc  list,get,describe,create,start,stop,shutdown,restart,pause,resume,update,rename,delete,snapshot,backup,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,tag,unlock,metrics,wait,ip,ssh,console
+    vms         vm         qemu        list,get,describe,create,start,stop,shutdown,restart,reset,pause,resume,suspend,update,rename,add,remove,delete,snapshot,backup,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,import-disk,tag,lock,unlock,metrics,wait,ip,ssh,vnc,spice,exec,file,agent,cloudinit,sendkey,monitor,console,logs
+    containers  container  ct,cts,lxc  list,get,describe,create,start,stop,shutdown,restart,pause,resume,update,rename,add,remove,delete,snapshot,backup,config,clone,cp,migrate,template,resize-disk,move-disk,detach,reassign,tag,lock,unlock,metrics,wait,ip,ssh,vnc,spice,console
     ");
     assert_snapshot!(env.run("api-resources -o name"), @"
     exit 0

@@ -24,6 +24,9 @@ fn a_backup_is_made_listed_described_and_removed() {
     let made = made.says(&["vm/100 (web-1): goes to storage `local`", "✓ vm/100 (web-1) backed up"]);
     assert!(made.json()["upid"].as_str().unwrap().contains(":vzdump:100:"), "{made}");
     let row = &rows(&env, "backup list 100")[0];
+    // What was made is named, for people and for scripts.
+    assert_eq!(made.json()["volume"], row["volid"], "{made}");
+    assert!(made.stderr.contains(&format!(": {}\n", row["volid"].as_str().unwrap())), "{made}");
     for (key, value) in [
         ("node", json!("pve1")),
         ("vmid", json!(100)),
@@ -76,6 +79,8 @@ fn each_guest_has_a_task_and_one_that_fails_stops_none() {
         "✗ vm/103 (build-1) backup failed",
         "ERROR: Backup of VM 103 failed - job failed with err -5",
         "TASK ERROR: job errors",
+        // Not only that there were errors, but which.
+        "error: cannot back up vm/103 (build-1): job failed with err -5",
         "warning: vm/100 (web-1): it stands still",
     ]);
     assert!(!output.stderr.contains("vm/101 (web-2): it stands still"), "what is off does not stand still: {output}");

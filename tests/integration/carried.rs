@@ -93,6 +93,34 @@ fn a_disk_is_given_to_another_guest() {
         .says(&["it runs with scsi1", "pvectl vm detach 103 scsi1"]);
 }
 
+/// Detached, a disk has its snapshots still, and what is unused of a container has its own rules.
+#[test]
+fn what_is_unused_goes_only_where_a_server_lets_it() {
+    let server = with_fast();
+    let _ = server.run("vm detach 101 scsi0").ok();
+    let _ = server.run("vm clone 102 other --vmid 104").ok();
+    let held = server.run("vm reassign 101 unused0 --to 104").exits(6);
+    let _ = held.says(&["unused0 has snapshots: before-upgrade, installed"]);
+    let forced = server.run("api post /nodes/pve2/qemu/101/move_disk -p disk=unused0 -p target-vmid=104");
+    let _ = forced.exits(1).says(&["Can't move disk used by a snapshot to another VM"]);
+    let _ = server.run("container add disk 111 --size 4G --storage local-lvm --mp /srv").ok();
+    let _ = server.run("container detach 111 mp0").ok();
+    let _ = server.run("container clone 111 twin --vmid 112").ok();
+    let _ = server.run("container move-disk 111 unused0 fast").exits(6).says(&["unused0 is not in use"]);
+    let as_used = server.run("container reassign 111 unused0 --to 112 --as mp3").exits(6);
+    let _ = as_used.says(&["becomes unused with the other too"]);
+    for (path, says) in [
+        ("move_volume -p volume=unused0 -p storage=fast", "only configured volumes can be moved"),
+        (
+            "move_volume -p volume=unused0 -p target-vmid=112 -p target-volume=mp3",
+            "Moving an unused volume to a used one",
+        ),
+    ] {
+        let _ = server.run(&format!("api post /nodes/pve3/lxc/111/{path}")).exits(1).says(&[says]);
+    }
+    let _ = server.run("container reassign 111 unused0 --to 112").ok().says(&["it becomes unused0 of container/112"]);
+}
+
 #[test]
 fn a_disk_is_made_from_an_image() {
     let server = with_fast();
@@ -140,13 +168,27 @@ fn a_lock_is_only_taken_away_by_who_may_and_when_nobody_is_at_work() {
     let account = server.without("PVECTL_ENDPOINT").without("PVECTL_TOKEN");
     let _ = account.run(&add).ok();
     let root = |line: &str| account.run(&format!("{line} --context root"));
-    let _ = root("vm update 103 --lock backup").ok();
+    // By hand it is set like that, too, and by nobody else.
+    let _ =
+        server.run("vm lock 103").exits(5).says(&["only root@pam by password may lock it", "qm set 103 --lock backup"]);
+    let _ = server.run("vm update 103 --lock backup").exits(5).says(&["an API token of root is not enough"]);
+    let dry = root("vm lock 103 --as migrate --dry-run").ok();
+    assert!(
+        dry.stdout.contains("lock: not set → migrate") && dry.stdout.contains("config lock=migrate digest="),
+        "{dry}"
+    );
+    let _ = root("vm lock 103").ok().says(&["nobody starts, changes, backs up, moves or removes it"]);
+    let _ = root("vm lock 103").ok().says(&["locked already (backup)"]);
+    let _ = root("vm lock 103 --as clone").exits(6).says(&["locked (backup)"]);
+    let _ = root("vm lock 103 --as suspended").exits(2).says(&["no lock for a vm", "there are: backup, clone"]);
     let _ = server.run("vm start 103").exits(6);
     let _ = server.run("vm unlock 103").exits(5).says(&["only root@pam by password may unlock it", "qm unlock 103"]);
     let dry = root("vm unlock 103 --dry-run").ok();
     assert!(dry.stdout.contains("lock: backup → not set") && dry.stdout.contains("delete=lock skiplock=1"), "{dry}");
     let _ = root("vm unlock 103").ok();
     assert_eq!(config(&server, "vm", 103)["lock"], Value::Null);
-    let _ = root("container update 111 --lock backup").ok();
+    let _ = root("container lock 111")
+        .ok()
+        .says(&["the API cannot unlock a container: on node pve3, as root: pct unlock 111"]);
     let _ = root("container unlock 111").exits(2).says(&["the API cannot unlock a container", "pct unlock 111"]);
 }

@@ -149,11 +149,48 @@ fn a_screen_comes_to_a_port_of_this_machine() {
     assert_eq!((&row[0]["verb"], &row[0]["status"]), (&json!("vnc"), &json!("ok")), "{row}");
 }
 
+/// Containers and nodes have a terminal where a VM has a screen.
+#[test]
+fn a_console_comes_to_a_viewer_too() {
+    use std::io::Read as _;
+    let server = Env::new().serve("");
+    for (line, opened, websocket) in [
+        ("container vnc 110", "POST /nodes/pve1/lxc/110/vncproxy", "lxc/110/vncwebsocket"),
+        ("node vnc pve1", "POST /nodes/pve1/vncshell", "pve1/vncwebsocket"),
+    ] {
+        let dry = server.run(&format!("{line} --dry-run")).ok();
+        assert!(dry.stdout.contains(&format!("{opened} websocket=1")), "{dry}");
+        let mut running = server.spawn(&format!("{line} --viewer-file screen.vv"));
+        let said = running.until("the password for 127.0.0.1:");
+        let address = said.trim().trim_start_matches("the password for ").split(' ').next().unwrap().to_owned();
+        let mut viewer = std::net::TcpStream::connect(&address).unwrap();
+        let mut greeting = [0; 12];
+        viewer.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"RFB 003.008\n");
+        drop(viewer);
+        let _ = running.wait().ok();
+        let asked = server.requests();
+        assert!(asked.iter().any(|line| line.contains(websocket) && line.ends_with(" 101")), "{asked:?}");
+    }
+    for (line, file) in [("container spice 110", "pvectl-container-110.vv"), ("node spice pve1", "pvectl-node-pve1.vv")]
+    {
+        let told = server.json(line);
+        let path = told["file"].as_str().unwrap();
+        assert!(path.ends_with(file), "{told}");
+        let config = fs::read_to_string(path).unwrap();
+        assert!(config.contains("proxy=http://127.0.0.1:3128\n"), "{config}");
+        fs::remove_file(path).unwrap();
+    }
+    let _ = server.run("container vnc 111").exits(6).says(&["pvectl container start 111"]);
+    let _ = server.run("container spice 111").exits(6);
+    let _ = server.run("node vnc nowhere").exits(3);
+}
+
 #[test]
 fn a_viewer_file_for_spice_is_this_users_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let env = Env::new();
-    let _ = env.run("vm spice 100").exits(1).says(&["--vga qxl", "pvectl vm vnc"]);
+    let _ = env.run("vm spice 100").exits(6).says(&["no spice port", "--vga qxl", "pvectl vm vnc 100"]);
     let _ = env.run("vm update 100 --vga qxl").ok();
     let _ = env.run("vm restart 100").ok();
     let runtime = env.path("run");
@@ -184,10 +221,21 @@ fn a_viewer_file_for_spice_is_this_users_alone() {
 #[test]
 fn keys_are_pressed_and_the_monitor_is_asked() {
     let env = Env::new();
-    let dry = env.run("vm sendkey 100 Ctrl+Alt+Del enter --dry-run").ok();
-    for call in ["PUT /nodes/pve1/qemu/100/sendkey key=ctrl-alt-delete", "PUT /nodes/pve1/qemu/100/sendkey key=ret"] {
-        assert!(dry.stdout.contains(call), "{dry}");
-    }
+    let dry = env.run("vm sendkey 100 Ctrl+Alt+Del enter --dry-run").ok().says(&["presses ctrl-alt-delete ret"]);
+    // It may be a password: no plan and no journal has it.
+    assert_eq!(dry.stdout.matches("PUT /nodes/pve1/qemu/100/sendkey key=***").count(), 2, "{dry}");
+    let dry = env.run("vm sendkey 100 --text 'ls -L' enter --dry-run").ok();
+    let _ = dry.says(&["presses l s spc minus shift-l ret"]);
+    let _ = env.write("word", "geheim!1\n");
+    let typed = env.run("vm sendkey 100 --text @word enter -vvv").ok().says(&["8 keys that are not shown"]);
+    assert!(!typed.stderr.contains("shift-1") && !env.run("operation show 1 -o json").ok().stdout.contains("shift-1"));
+    assert_eq!(typed.stderr.matches("pressing keys of").count(), 1, "said once, not for each key: {typed}");
+    let _ = env.run("vm sendkey 100 entre").exits(2).says(&["there is no key `entre`", "did you mean `enter`"]);
+    let _ = env.run("vm sendkey 100 --text grün").exits(2).says(&["sign 3 of the text"]);
+    let _ = env.run("vm sendkey 100").exits(2);
+    // A key that we pass on and QEMU does not know.
+    let _ = env.write("nokey", "nokey");
+    let _ = env.run("api put /nodes/pve1/qemu/100/sendkey -p key=@nokey").exits(1).says(&["invalid parameter: "]);
     let _ = env.run("vm sendkey 100 a").ok();
     let _ = env.run("vm sendkey 101 a").exits(6).says(&["not running"]);
     assert_eq!(env.run("vm monitor 100 -- info status").ok().stdout, "VM status: running\n");

@@ -161,3 +161,41 @@ fn creates_from_yaml() {
     ✓ container/104 (from-yaml) deleted (0.0s)
     ");
 }
+
+#[test]
+fn a_container_gets_volumes_cards_and_devices() {
+    let server = Env::new().serve("");
+    let config = |vmid: u32| server.json(&format!("container get {vmid}"))["config"].clone();
+    let _ = server.run("container add disk 110 --size 4G --storage local-lvm --mp /srv/data --backup").ok();
+    let added = config(110)["mp0"].as_str().unwrap().to_owned();
+    for part in ["local-lvm:vm-110-disk-1", "mp=/srv/data", "backup=1", "size=4G"] {
+        assert!(added.contains(part), "`{part}` is missing: {added}");
+    }
+    // The only storage for it, and the lowest free numbers and names.
+    let dry = server.run("container add disk 110 --size 2G --mp /b --readonly --dry-run").ok().stdout;
+    assert!(dry.contains("PUT /nodes/pve1/lxc/110/config mp1=local-lvm:2,mp=/b,ro=1 digest="), "{dry}");
+    let dry = server.run("container add net 110 --bridge vmbr0 --ip 10.0.0.5/24 --gw 10.0.0.1 --tag 7 --dry-run").ok();
+    assert!(dry.stdout.contains("net1=name=eth1,bridge=vmbr0,ip=10.0.0.5/24,gw=10.0.0.1,tag=7"), "{dry}");
+    let dry = server.run("container add fs 110 --source /mnt/media --mp /media --dry-run").ok();
+    assert!(dry.stdout.contains("mp1=/mnt/media,mp=/media"), "{dry}");
+    let dry = server.run("container add device 110 --path /dev/ttyUSB0 --dry-run").ok();
+    assert!(dry.stdout.contains("dev0=/dev/ttyUSB0"), "{dry}");
+    let _ = server.run("container add net 110 --bridge vmbr0 --ip dhcp").ok();
+    let _ = server.run("container remove 110 net1").ok();
+    assert!(config(110).get("net1").is_none());
+    // What it has in its file system goes when it is off.
+    let _ = server.run("container remove 110 mp0").ok().says(&["mp0 will apply at the next start"]);
+    let _ = server.run("container remove 110 mp9").exits(3).says(&["no device `mp9`; it has mp0, net0"]);
+    for (line, says) in [
+        ("add disk 110 --mp /srv", "--volume"),
+        ("add disk 110 --size 4G", "--mp"),
+        ("add disk 110 --size 4G --mp srv", "a whole path is expected"),
+        ("add fs 110 --source media --mp /media", "no whole path of the node"),
+        ("add net 110 --bridge vmbr0 --gw 10.0.0.1", "--ip"),
+    ] {
+        let _ = server.run(&format!("container {line}")).exits(2).says(&[says]);
+    }
+    let _ = server.run("vm add disk 103 --size 4G --bus scsi").ok();
+    assert!(server.json("vm get 103")["config"]["scsi1"].as_str().unwrap().contains("size=4G"));
+    let _ = server.run("vm add disk 103 --size 4G --volume local-lvm:4").exits(2);
+}

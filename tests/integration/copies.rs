@@ -64,3 +64,36 @@ fn a_copy_has_a_name_of_its_own_and_starts() {
     let _ = env.run("container cp dns names").ok();
     assert_eq!(env.run("container get names -o json").ok().json()["status"], "running");
 }
+
+/// What the server would refuse in the end is said at once, with the way out.
+#[test]
+fn copies_that_cannot_be_are_refused_before_anything_is_sent() {
+    let server = Env::new().serve("");
+    let _ = server.run("storage create fast --type dir --path /srv/fast --content images,rootdir").ok();
+    let changes = server.changes().len();
+    for (line, code, says) in [
+        ("vm clone 9000 x --linked --storage fast", 2, "--storage is not for linked clones"),
+        ("vm clone 9000 x --format qcow2", 2, "--format is not for linked clones"),
+        ("vm clone 100 x --target pve2", 6, "scsi0 is in `local-lvm`, which only pve1 has"),
+        ("vm clone 100 x --target pve2 --storage fast", 6, "storage `fast` is not shared"),
+        ("container clone 110 x", 6, "of a container that runs only a snapshot is copied whole"),
+        ("container clone 110 x --target pve2", 6, "pvectl container snapshot create 110 copy"),
+        ("vm clone 100 x --name y", 2, "cannot be used with"),
+    ] {
+        let _ = server.run(line).exits(code).says(&[says]);
+    }
+    assert_eq!(server.changes().len(), changes, "nothing was sent");
+    // The sandbox says what a real server would.
+    for (path, params, says) in [
+        ("qemu/9000", "-p storage=fast", "parameter 'storage' not allowed for linked clones"),
+        ("qemu/100", "-p target=pve2", "can't clone VM to node 'pve2' (VM uses local storage)"),
+        ("lxc/110", "", "Full clone of a running container is only possible from a snapshot"),
+    ] {
+        let line = format!("api post /nodes/pve1/{path}/clone -p newid=300 {params}");
+        let _ = server.run(&line).exits(1).says(&[says]);
+    }
+    // A snapshot of one that runs can be copied.
+    let _ = server.run("container snapshot create 110 copy").ok();
+    let _ = server.run("container clone 110 --name side --full --snapshot copy").ok();
+    assert_eq!(server.json("vm clone 9000 --name linked")["name"], "linked");
+}

@@ -89,6 +89,31 @@ fn what_does_not_go_says_why_and_has_its_exit_code() {
     let _ = env.run("vm snapshot create 100 a-1").exits(6).says(&["locked (suspended)", "vm resume 100"]);
 }
 
+/// ZFS goes back only to the newest: what is in the way is told before anything is sent, and not by the task.
+#[test]
+fn beneath_newer_snapshots_it_goes_only_where_the_storage_can() {
+    let server = Env::new().serve("");
+    let _ = server.run("storage create tank --type zfspool --pool tank --content images,rootdir").ok();
+    let _ = server.run("vm snapshot rollback 101 installed --confirm").ok().says(&["taken later stay: before-upgrade"]);
+    let _ = server.run("vm create --vmid 150 --name z --node pve2 --scsi0 tank:4").ok();
+    for name in ["first", "second"] {
+        let _ = server.run(&format!("vm snapshot create 150 {name}")).ok();
+    }
+    let changes = server.changes().len();
+    let refused = server.run("vm snapshot rollback 150 first --confirm").exits(6);
+    let _ = refused.says(&["`tank` (zfspool)", "later ones are there: second", "pvectl vm snapshot delete 150 second"]);
+    assert_eq!(server.changes().len(), changes, "nothing was sent");
+    let forced = server.run("api post /nodes/pve2/qemu/150/snapshot/first/rollback").exits(9);
+    let _ = forced.says(&["'first' is not most recent snapshot on 'tank:", "delete the newer ones first"]);
+    let _ = server.run("vm snapshot rollback 150 second --confirm").ok();
+    for (noun, name) in [("vm", "pending"), ("vm", "current"), ("container", "vzdump"), ("container", "current")] {
+        let vmid = if noun == "vm" { 100 } else { 110 };
+        let _ = server.run(&format!("{noun} snapshot create {vmid} {name}")).exits(2).says(&["reserved name"]);
+        let path = if noun == "vm" { "qemu/100" } else { "lxc/110" };
+        let _ = server.run(&format!("api post /nodes/pve1/{path}/snapshot -p snapname={name}")).exits(1);
+    }
+}
+
 #[test]
 fn containers_have_snapshots_and_several_guests_are_one_command() {
     let env = Env::new();

@@ -10,9 +10,11 @@ use crate::{
         session::Access,
         verb::{Exit, Kind, Verb, switch, value, with_examples},
     },
-    model::{Error, Hint, Result},
+    model::{Error, GuestKind, Hint, Result},
     ops::{ADD, AddRequest, Addition, NewCard, NewDisk, NewShare, Outcome, REMOVE, Target},
 };
+
+mod container;
 
 pub(super) struct Add;
 
@@ -25,23 +27,32 @@ struct What {
     read: fn(&ArgMatches) -> Result<Addition>,
 }
 
-const WHATS: &[What] = &[
+/// What a kind of guest can be given.
+fn whats(kind: GuestKind) -> &'static [What] {
+    match kind {
+        GuestKind::Qemu => VM,
+        GuestKind::Lxc => container::WHATS,
+    }
+}
+
+const VM: &[What] = &[
     What {
         name: "disk",
         about: "Add a disk: a new one, a volume that exists, or on this host a file or block device by its path",
         examples: &[
             "pvectl vm add disk web --path data.raw --readonly --id data1",
-            "pvectl vm add disk 150 --volume local-lvm:32",
+            "pvectl vm add disk 150 --size 32G --storage local-lvm",
+            "pvectl vm add disk 150 --volume local-lvm:vm-150-disk-3 --bus scsi",
         ],
         args: |command| {
-            command
+            size_args(command)
                 .arg(
                     value("path", "FILE", "A file or block device of this host; it is never deleted")
-                        .required_unless_present("volume"),
+                        .required_unless_present_any(["volume", "size"]),
                 )
                 .arg(
                     value("volume", "STORAGE:GIB|VOLUME", "A new disk of so many GiB, or a volume that exists")
-                        .conflicts_with("path"),
+                        .conflicts_with_all(["path", "size"]),
                 )
                 .arg(
                     value("format", "FORMAT", "What the file is; by its ending if nothing is said, else raw")
@@ -59,7 +70,7 @@ const WHATS: &[What] = &[
         read: |matches| {
             let volume = match text(matches, "path") {
                 Some(path) => absolute(path)?,
-                None => text(matches, "volume").unwrap_or_default().to_owned(),
+                None => new_volume(matches).unwrap_or_default(),
             };
             Ok(Addition::Disk(NewDisk {
                 volume,
@@ -158,10 +169,35 @@ const WHATS: &[What] = &[
                 model: text(matches, "model").map(str::to_owned),
                 mac: text(matches, "mac").map(str::to_owned),
                 tag: matches.get_one::<u16>("tag").copied(),
+                ..NewCard::default()
             }))
         },
     },
 ];
+
+/// The flags for a new disk of which the size is said.
+fn size_args(command: Command) -> Command {
+    command
+        .arg(value("size", "SIZE", "A new one of this size: 32G"))
+        .arg(value("storage", "STORAGE", "Where that goes; the only one for it if nothing is said").requires("size"))
+}
+
+/// The volume that is meant by them, or by `--volume`.
+fn new_volume(matches: &ArgMatches) -> Option<String> {
+    let size = text(matches, "size").map(|size| match text(matches, "storage") {
+        Some(storage) => format!("{storage}:{size}"),
+        None => size.to_owned(),
+    });
+    size.or_else(|| text(matches, "volume").map(str::to_owned))
+}
+
+/// A path of the guest's node, of which nothing is known here.
+fn absolute_on_node(flag: &str, path: &str) -> Result<String> {
+    match path.starts_with('/') {
+        true => Ok(path.to_owned()),
+        false => Err(Error::usage(format!("--{flag}: `{path}` is no whole path of the node"))),
+    }
+}
 
 /// A path that does not depend on the directory of this command.
 fn absolute(path: &str) -> Result<String> {
@@ -179,26 +215,29 @@ impl Verb for Add {
         format!("Add a disk, a shared directory, a host device or a network card to a {}", kind.noun)
     }
 
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        WHATS.iter().filter_map(|what| what.examples.first()).map(|line| (*line).to_owned()).collect()
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        whats(kind.guest()).iter().filter_map(|what| what.examples.first()).map(|line| (*line).to_owned()).collect()
     }
 
-    fn args(&self, command: Command, _: &Kind) -> Command {
+    fn args(&self, command: Command, kind: &Kind) -> Command {
         let group = command.subcommand_required(true).arg_required_else_help(true).disable_help_subcommand(true);
-        WHATS.iter().fold(group, |group, what| {
+        whats(kind.guest()).iter().fold(group, |group, what| {
             let lines: Vec<String> = what.examples.iter().map(|line| (*line).to_owned()).collect();
-            let command = (what.args)(Command::new(what.name).about(what.about).arg(target()))
-                .arg(value("id", "ID", "A name by which `remove` finds it; only on this host"))
-                .arg(switch("queue", "Not now: by the next command on the VM that can; only on this host"))
-                .arg(wait_lock_arg());
+            let command = (what.args)(Command::new(what.name).about(what.about).arg(target())).arg(wait_lock_arg());
+            let command = match kind.guest() {
+                GuestKind::Qemu => command
+                    .arg(value("id", "ID", "A name by which `remove` finds it; only on this host"))
+                    .arg(switch("queue", "Not now: by the next command on the VM that can; only on this host")),
+                GuestKind::Lxc => command,
+            };
             group.subcommand(with_examples(command, &lines))
         })
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let chosen = matches
-            .subcommand()
-            .and_then(|(name, matches)| WHATS.iter().find(|what| what.name == name).map(|what| (what, matches)));
+        let chosen = matches.subcommand().and_then(|(name, matches)| {
+            whats(kind.guest()).iter().find(|what| what.name == name).map(|what| (what, matches))
+        });
         let Some((what, matches)) = chosen else { return Err(Error::usage("say what to add (see --help)")) };
         let request = AddRequest {
             what: (what.read)(matches)?,
@@ -240,7 +279,12 @@ impl Verb for Remove {
     }
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
-        vec![format!("pvectl {} remove web data1", kind.noun), format!("pvectl {} remove 150 net1", kind.noun)]
+        match kind.guest() {
+            GuestKind::Qemu => vec!["pvectl vm remove web data1".to_owned(), "pvectl vm remove 150 net1".to_owned()],
+            GuestKind::Lxc => {
+                vec!["pvectl container remove 110 net1".to_owned(), "pvectl container remove 110 mp0".to_owned()]
+            }
+        }
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {

@@ -158,10 +158,10 @@ impl Verb for Reassign {
 
     fn examples(&self, kind: &Kind) -> Vec<String> {
         let disk = example(kind);
-        vec![
-            format!("pvectl {} reassign 100 {disk} --to 101", kind.noun),
-            format!("pvectl {} reassign 100 unused0 --to 101 --as {disk}", kind.noun),
-        ]
+        let first = format!("pvectl {} reassign 100 {disk} --to 101", kind.noun);
+        // What a container has unused stays so with the other.
+        let way = if kind.guest() == GuestKind::Qemu { " --as scsi1" } else { "" };
+        vec![first, format!("pvectl {} reassign 100 unused0 --to 101{way}", kind.noun)]
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {

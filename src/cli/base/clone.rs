@@ -61,11 +61,12 @@ impl Verb for Clone {
         let command = command
             .arg(Arg::new("source").value_name("SOURCE").required(true).help("VMID, name or NODE/VMID"))
             .arg(Arg::new("name").value_name("NAME").help(name))
+            .arg(value("name-flag", "NAME", "The same, by a flag").long("name").conflicts_with("name"))
             .arg(value("vmid", "VMID", "Its number; the next free one if none is given"))
             .arg(value("target", "NODE", "Its node, which needs storage that both have; else that of the source"))
             .arg(value("storage", "STORAGE", "Where its disks go; else beside those of the source"))
             .arg(wait_lock_arg())
-            .arg(value("snapname", "SNAPSHOT", "Copy the source as it was in this snapshot"))
+            .arg(value("snapname", "SNAPSHOT", "Copy the source as it was in this snapshot").visible_alias("snapshot"))
             .arg(value("pool", "POOL", "The pool it goes into"))
             .arg(value("description", "TEXT", "A text for people"));
         if self.starts {
@@ -90,7 +91,7 @@ impl Verb for Clone {
             false => flag(matches, "linked").then_some(false),
         };
         let request = CloneRequest {
-            name: owned("name"),
+            name: owned("name").or_else(|| owned("name-flag")),
             vmid: text(matches, "vmid").map(str::parse).transpose().map_err(usage)?,
             full,
             target: text(matches, "target").map(NodeName::new).transpose().map_err(usage)?,

@@ -37,6 +37,7 @@ pub(crate) use config::{UnknownFlag, typed, value_of_secret};
 pub(crate) use console::{escape_arg, seat, sit_at};
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
+pub(crate) use inside::{Sight, listen, show_spice, show_vnc, spice_args, vnc_args};
 pub(crate) use list::{filter_args, selector_arg};
 pub(crate) use migrate::PARALLEL as MOVES_AT_ONCE;
 pub(crate) use mutate::{carry_out, exit_code, in_turn, mutate, require_somebody_to_confirm, word};
@@ -61,10 +62,8 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
     verbs.extend(powers.map(|verb| Box::new(power::Power(verb)) as Box<dyn Verb>));
     verbs.push(Box::new(update::Update));
     verbs.push(Box::new(rename::Rename));
-    if kind == GuestKind::Qemu {
-        verbs.push(Box::new(add::Add));
-        verbs.push(Box::new(add::Remove));
-    }
+    verbs.push(Box::new(add::Add));
+    verbs.push(Box::new(add::Remove));
     verbs.push(Box::new(delete::Delete));
     verbs.push(Box::new(snapshot::GROUP));
     verbs.push(Box::new(crate::cli::backup::GROUP));
@@ -81,6 +80,7 @@ pub(crate) fn guest_verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
         verbs.push(Box::new(carry::ImportDisk));
     }
     verbs.push(Box::new(tags::GROUP));
+    verbs.push(Box::new(tags::Lock));
     verbs.push(Box::new(tags::Unlock));
     verbs.push(Box::new(metrics::Metrics));
     verbs.push(Box::new(wait::Wait));

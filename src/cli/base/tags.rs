@@ -1,4 +1,4 @@
-//! `tag add|remove` and `unlock`.
+//! `tag add|remove`, `lock` and `unlock`.
 
 use async_trait::async_trait;
 use clap::{ArgMatches, Command};
@@ -6,16 +6,16 @@ use clap::{ArgMatches, Command};
 use super::{
     choose::{Meant, chosen_beside, paced},
     get::targets_arg,
-    mutate::mutate,
+    mutate::{change, mutate},
 };
 use crate::{
     cli::{
-        cx::{Cx, texts},
+        cx::{Cx, text, texts},
         session::Access,
-        verb::{Exit, Group, Kind, Verb},
+        verb::{Exit, Group, Kind, Verb, value},
     },
-    model::{Error, Hint, Result},
-    ops::{TAG, TagRequest, Target, UNLOCK, check_tag},
+    model::{Error, GuestKind, Hint, Result},
+    ops::{LOCK, TAG, TagRequest, UNLOCK, check_lock, check_tag},
 };
 
 pub(super) const GROUP: Group = Group {
@@ -87,6 +87,40 @@ impl Verb for Tag {
     }
 }
 
+/// What a backup leaves behind while it is at work: others leave a guest alone that has it.
+const USUAL: &str = "backup";
+
+pub(super) struct Lock;
+
+#[async_trait(?Send)]
+impl Verb for Lock {
+    fn name(&self) -> &'static str {
+        LOCK.name
+    }
+
+    fn about(&self, kind: &Kind) -> String {
+        format!("Lock {}, so that nobody starts, changes, moves or removes them; for root@pam by password", kind.plural)
+    }
+
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        vec![format!("pvectl {} lock 100 --dry-run", kind.noun), format!("pvectl {} lock 100 --as migrate", kind.noun)]
+    }
+
+    fn args(&self, command: Command, kind: &Kind) -> Command {
+        let sort = match kind.guest() {
+            GuestKind::Qemu => "What is said to hold it: backup, clone, create, migrate, rollback, snapshot, …",
+            GuestKind::Lxc => "What is said to hold it: backup, create, disk, fstrim, migrate, rollback, snapshot, …",
+        };
+        command.arg(targets_arg(true)).arg(value("as", "LOCK", sort).default_value(USUAL))
+    }
+
+    async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
+        let lock = text(matches, "as").unwrap_or(USUAL);
+        check_lock(kind.guest(), lock)?;
+        change(cx, kind, matches, LOCK, async |session, found| session.ops.plan_lock(found, lock).await).await
+    }
+}
+
 pub(super) struct Unlock;
 
 #[async_trait(?Send)]
@@ -108,10 +142,6 @@ impl Verb for Unlock {
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let targets = Target::parse_all(&texts(matches, "targets"))?;
-        let session = cx.session(Access::Write).await?;
-        let found = session.ops.find(&targets, kind.guest()).await?;
-        let plan = async |found: &_| session.ops.plan_unlock(found).await;
-        mutate(cx, &session, UNLOCK, &found, plan).await
+        change(cx, kind, matches, UNLOCK, async |session, found| session.ops.plan_unlock(found).await).await
     }
 }

@@ -65,6 +65,8 @@ pub(super) const KIND: Kind = Kind {
             Box::new(power::SHUTDOWN),
             Box::new(power::REBOOT),
             Box::new(console::CONSOLE),
+            Box::new(console::VNC),
+            Box::new(console::SPICE),
         ]
     },
 };

@@ -97,7 +97,7 @@ impl Ops {
         };
         let label = plan.label();
         let ending =
-            run.recorded.end(ended, |error| error.context(format_args!("cannot run a program in {label}"))).await;
+            run.recorded.end(ended, |error, _| error.context(format_args!("cannot run a program in {label}"))).await;
         match (executed, ending.error) {
             (Some(executed), _) => Ok(executed),
             (None, Some(error)) => Err(explain(error, plan.guest.vmid)),

@@ -170,8 +170,8 @@ impl Job {
             Some(path) => format!("{path}/dump/{}", volid.rsplit('/').next().unwrap_or_default()),
             None => volid.split_once('/').map_or_else(String::new, |(_, name)| name.to_owned()),
         };
-        let sort = if guest.kind == GuestKind::Qemu { "vzdump archive" } else { "archive" };
-        self.say(share(0.05), format!("INFO: creating {sort} '{path}'"));
+        let sort = if storage.kind == "pbs" { "Proxmox Backup Server" } else { "vzdump" };
+        self.say(share(0.05), format!("INFO: creating {sort} archive '{path}'"));
         if guest.kind == GuestKind::Qemu {
             for step in 0..=STEPS {
                 let (done, percent) = (size / STEPS * step, 100 * step / STEPS);

@@ -98,10 +98,11 @@ fn check(context: &Context<'_>, source: &Guest, newid: u32, full: bool) -> Resul
         if !context.world.nodes.has(target) {
             return Err(Fault::parameter("target", "no such cluster node"));
         }
-        return Err(Fault::die(format!("Can't clone {word} to node '{target}' ({word} uses local storage)")));
+        return Err(Fault::die(format!("can't clone {word} to node '{target}' ({word} uses local storage)")));
     }
-    if !full && context.param("storage").is_some() {
-        return Err(Fault::die("parameter 'storage' not allowed for linked clones"));
+    let linked = ["storage", "format"].into_iter().find(|key| !full && context.param(key).is_some());
+    if let Some(key) = linked {
+        return Err(Fault::die(format!("parameter '{key}' not allowed for linked clones")));
     }
     if !full && !source.is_template() {
         let key = source.disk_keys().find(|key| !source.is_cdrom(key)).unwrap_or_default();
@@ -112,7 +113,7 @@ fn check(context: &Context<'_>, source: &Guest, newid: u32, full: bool) -> Resul
         }));
     }
     if !is_vm && full && source.is_running() && context.param("snapname").is_none() {
-        return Err(Fault::die("Cannot do full clones on a running container without snapshots"));
+        return Err(Fault::die("Full clone of a running container is only possible from a snapshot"));
     }
     for storage in storages(context, source) {
         if !context.world.storages.has(storage.as_str()) {

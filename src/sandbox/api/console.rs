@@ -8,6 +8,7 @@ use crate::{
     model::{
         GuestKind,
         Method::{Get, Post, Put},
+        is_key,
     },
     sandbox::world::{Millis, World, hash, terminal::Terminal},
     server::{Fault, Peer},
@@ -17,11 +18,15 @@ pub(super) const TABLE: &[Route] = &[
     (Post, "/nodes/{node}/termproxy", |context| open(context, false)),
     (Post, "/nodes/{node}/qemu/{vmid}/termproxy", |context| open(context, false)),
     (Post, "/nodes/{node}/lxc/{vmid}/termproxy", |context| open(context, false)),
+    (Post, "/nodes/{node}/vncshell", |context| open(context, true)),
     (Post, "/nodes/{node}/qemu/{vmid}/vncproxy", |context| open(context, true)),
+    (Post, "/nodes/{node}/lxc/{vmid}/vncproxy", |context| open(context, true)),
     (Get, "/nodes/{node}/vncwebsocket", look),
     (Get, "/nodes/{node}/qemu/{vmid}/vncwebsocket", look),
     (Get, "/nodes/{node}/lxc/{vmid}/vncwebsocket", look),
+    (Post, "/nodes/{node}/spiceshell", spice_term),
     (Post, "/nodes/{node}/qemu/{vmid}/spiceproxy", spice),
+    (Post, "/nodes/{node}/lxc/{vmid}/spiceproxy", spice_term),
     (Put, "/nodes/{node}/qemu/{vmid}/sendkey", key),
     (Post, "/nodes/{node}/qemu/{vmid}/monitor", monitor),
 ];
@@ -127,11 +132,26 @@ fn spice(context: &mut Context<'_>) -> Result<Reply, Fault> {
         return Err(Fault::die(format!("VM {vmid} not running")));
     }
     if !guest.get("vga").is_some_and(|vga| vga.contains("qxl")) {
-        return Err(Fault::die(format!("VM {vmid} has no spice port configured")));
+        return Err(Fault::die("no spice port"));
     }
+    viewer_file(context, title)
+}
+
+/// The console of a container or a node, in a terminal that speaks SPICE.
+fn spice_term(context: &mut Context<'_>) -> Result<Reply, Fault> {
+    let title = match context.param("vmid") {
+        None => format!("Shell on '{}'", context.node()?),
+        Some(vmid) if context.guest()?.is_running() => format!("CT {vmid}"),
+        Some(vmid) => return Err(Fault::die(format!("CT {vmid} not running"))),
+    };
+    viewer_file(context, title)
+}
+
+fn viewer_file(context: &mut Context<'_>, title: String) -> Result<Reply, Fault> {
     let (node, secret) = (context.node()?, context.world.draw());
+    let proxy = context.param("proxy").unwrap_or(&node);
     Ok(Reply::data(json!({
-        "type": "spice", "title": title, "host": format!("pvespiceproxy:{}", &secret[..40]), "proxy": format!("http://{node}:3128"),
+        "type": "spice", "title": title, "host": format!("pvespiceproxy:{}", &secret[..40]), "proxy": format!("http://{proxy}:3128"),
         "tls-port": 61000, "password": &secret[40..60], "host-subject": format!("OU=PVE Cluster Node,O=Proxmox,CN={node}"),
         "ca": "-----BEGIN CERTIFICATE-----\\nMIIB\\n-----END CERTIFICATE-----\\n", "delete-this-file": 1,
         "secure-attention": "Ctrl+Alt+Ins", "toggle-fullscreen": "Shift+F11", "release-cursor": "Ctrl+Alt+R",
@@ -139,10 +159,14 @@ fn spice(context: &mut Context<'_>) -> Result<Reply, Fault> {
 }
 
 fn key(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let guest = context.guest()?;
-    match guest.is_running() {
-        true => Ok(Reply::null()),
-        false => Err(Fault::die(format!("VM {} not running", guest.vmid))),
+    let (guest, pressed) = (context.guest()?, context.need("key")?);
+    if !guest.is_running() {
+        return Err(Fault::die(format!("VM {} not running", guest.vmid)));
+    }
+    // QEMU's monitor answers, and nothing is pressed.
+    match pressed.split('-').find(|key| !is_key(key)) {
+        Some(unknown) => Err(Fault::die(format!("invalid parameter: {unknown}\r"))),
+        None => Ok(Reply::null()),
     }
 }
 

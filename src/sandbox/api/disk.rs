@@ -49,7 +49,7 @@ fn move_disk(context: &mut Context<'_>) -> Result<Reply, Fault> {
     context.wait_for_lock(guest.vmid)?;
     if let Some(to) = context.param("target-vmid") {
         if context.param("storage").is_some() {
-            return Err(Fault::parameter("target-vmid", "either set storage or target-vmid, but not both"));
+            return Err(Fault::parameter("target-vmid", "either set 'storage' or 'target-vmid', but not both"));
         }
         let to = vmid("target-vmid", to)?;
         context.require(&format!("/vms/{to}"), &["VM.Config.Disk"])?;

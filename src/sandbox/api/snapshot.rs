@@ -101,8 +101,13 @@ fn describe(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn take(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("snapname")?.to_owned();
-    if name == "current" {
-        return Err(Fault::die("unable to use snapshot name 'current' (reserved name)"));
+    let is_reserved = match context.kind() {
+        GuestKind::Qemu => name == "current" || name.eq_ignore_ascii_case("pending"),
+        GuestKind::Lxc => name == "current" || name == "vzdump",
+    };
+    if is_reserved {
+        let name = if name == "current" || name == "vzdump" { &name } else { "pending" };
+        return Err(Fault::die(format!("unable to use snapshot name '{name}' (reserved name)")));
     }
     let description = context.param("description").unwrap_or_default().to_owned();
     let act = Act::Snapshot { name, description, memory: context.flag("vmstate") };

@@ -105,12 +105,12 @@ pub(super) fn check_act(guest: &Guest, act: &Act) -> Result<(), String> {
                 GuestKind::Lxc => Err("disk is already at specified size".into()),
             }
         }
-        Act::Snapshot { .. } if guest.is_template() => {
-            Err(format!("unable to take a snapshot of {word} {vmid}: it is a template"))
-        }
+        Act::Snapshot { .. } if guest.is_template() => Err("you can't take a snapshot if it's a template".into()),
         Act::Snapshot { name, .. } if guest.snapshots.contains_key(name) => {
             Err(format!("snapshot name '{name}' already used"))
         }
+        Act::DeleteSnapshot(_) if guest.is_template() => Err("you can't delete a snapshot if vm is a template".into()),
+        Act::Rollback { .. } if guest.is_template() => Err("you can't rollback if vm is a template".into()),
         Act::DeleteSnapshot(name) | Act::Rollback { name, .. } if !guest.snapshots.contains_key(name) => {
             Err(format!("snapshot '{name}' does not exist"))
         }

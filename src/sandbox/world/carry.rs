@@ -24,16 +24,21 @@ pub(crate) struct Move<'a> {
     pub(crate) delete: bool,
 }
 
-/// Whether a snapshot of a guest has a disk.
-fn is_in_snapshot(guest: &Guest, disk: &str, volid: &str) -> bool {
+/// Whether a snapshot of a guest has a disk, under whatever key.
+fn is_in_snapshot(guest: &Guest, volid: &str) -> bool {
     let has = |value: &String| volid_in(value).as_deref() == Some(volid);
-    guest.snapshots.values().any(|snapshot| snapshot.config.get(disk).is_some_and(has))
+    guest.snapshots.values().any(|snapshot| snapshot.config.values().any(has))
 }
 
 impl World {
     /// The volume of a disk, and how the move would be refused.
     pub(crate) fn check_move(&self, guest: &Guest, go: &Move<'_>) -> Result<Volume, String> {
         let Move { disk, storage, format, delete } = go;
+        if guest.kind == GuestKind::Lxc && disk.starts_with("unused") {
+            return Err(format!(
+                "cannot move volume '{disk}', only configured volumes can be moved to another storage"
+            ));
+        }
         let value = guest.get(disk).ok_or_else(|| match guest.kind {
             GuestKind::Qemu => format!("disk '{disk}' does not exist"),
             GuestKind::Lxc => format!("volume '{disk}' is not configured"),
@@ -58,7 +63,7 @@ impl World {
                 GuestKind::Lxc => format!("storage '{storage}' does not support container directories"),
             });
         }
-        if *delete && is_in_snapshot(guest, disk, &volid) {
+        if *delete && is_in_snapshot(guest, &volid) {
             return Err("you can't move a disk with snapshots and delete the source".into());
         }
         Ok(volume)
@@ -122,6 +127,12 @@ impl World {
     /// How it would be refused to give a disk to another guest.
     pub(crate) fn check_reassign(&self, guest: &Guest, disk: &str, to: u32, key: &str) -> Result<(), String> {
         let word = guest.word();
+        if guest.kind == GuestKind::Lxc && [disk, key].contains(&"rootfs") {
+            return Err("Cannot move to/from 'rootfs'".into());
+        }
+        if guest.kind == GuestKind::Lxc && disk.starts_with("unused") && !key.starts_with("unused") {
+            return Err("Moving an unused volume to a used one is not possible".into());
+        }
         let other = self.guests.get(&to).ok_or_else(|| format!("could not find target {word} {to}"))?;
         if other.node != guest.node {
             return Err(format!("Both {word}s need to be on the same node ({} != {})", guest.node, other.node));
@@ -142,7 +153,7 @@ impl World {
             return Err(format!("CD drive contents can't be moved to another {word}"));
         }
         let volid = volid_in(value).ok_or_else(|| format!("disk '{disk}' has no associated volume"))?;
-        if is_in_snapshot(guest, disk, &volid) {
+        if is_in_snapshot(guest, &volid) {
             return Err(format!("Can't move disk used by a snapshot to another {word}"));
         }
         if guest.is_running() && !disk.starts_with("unused") {

@@ -48,9 +48,9 @@ const LXC_AT_ONCE: &[&str] = &[
     "cpuunits",
     "description",
     "hookscript",
+    "hostname",
     "lock",
     "memory",
-    "mp#",
     "net#",
     "onboot",
     "parent",
@@ -101,12 +101,13 @@ pub(crate) fn as_json(kind: GuestKind, config: &Config) -> Map<String, Value> {
     config.iter().map(|(key, value)| (key.clone(), config_value(kind, key, value))).collect()
 }
 
-fn changes_at_once(kind: GuestKind, key: &str) -> bool {
-    let patterns = match kind {
-        GuestKind::Qemu => QEMU_AT_ONCE,
-        GuestKind::Lxc => LXC_AT_ONCE,
-    };
-    is_listed(patterns, key)
+fn changes_at_once(guest: &Guest, key: &str, comes: bool) -> bool {
+    match guest.kind {
+        GuestKind::Qemu => is_listed(QEMU_AT_ONCE, key),
+        // What a container has in its file system comes while it runs; it neither goes nor becomes another.
+        GuestKind::Lxc if is_listed(&["mp#", "dev#"], key) => comes && guest.get(key).is_none(),
+        GuestKind::Lxc => is_listed(LXC_AT_ONCE, key),
+    }
 }
 
 /// Whether a key is a network device.
@@ -172,7 +173,7 @@ impl World {
         }
         let mut gone = Vec::new();
         for key in &change.delete {
-            if guest.is_running() && !changes_at_once(guest.kind, key) {
+            if guest.is_running() && !changes_at_once(&guest, key, false) {
                 if guest.config.contains_key(key) {
                     guest.pending.insert(key.clone(), None);
                 } else {
@@ -191,7 +192,7 @@ impl World {
             }
         }
         for (key, value) in set {
-            if guest.is_running() && !changes_at_once(guest.kind, &key) {
+            if guest.is_running() && !changes_at_once(&guest, &key, true) {
                 if guest.get(&key) == Some(value.as_str()) {
                     guest.pending.remove(&key);
                 } else {

@@ -82,7 +82,8 @@ impl World {
                     Some(lock) if !skiplock => return Err(format!("{} is locked ({lock})", guest.word())),
                     Some(_) => {}
                 }
-                check_act(guest, act)
+                check_act(guest, act)?;
+                self.check_rollback(guest, act)
             }
         }
     }

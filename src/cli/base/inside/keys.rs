@@ -4,44 +4,23 @@ use async_trait::async_trait;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use super::{super::get::target_arg, one};
+use super::{
+    super::{config::value_of_secret, get::target_arg},
+    one,
+};
 use crate::{
     cli::{
         base::mutate,
-        cx::{Cx, texts},
+        cx::{Cx, text, texts},
         error::report,
         print,
         progress::Show,
         session::Access,
-        verb::{Exit, Kind, Verb},
+        verb::{Exit, Kind, Verb, value},
     },
-    model::{Class, Error, GuestKind, Hint, Method, Params, Result},
+    model::{Class, Error, GuestKind, Hint, Method, Params, Result, keys_named, keys_of_text},
     ops::SENDKEY,
 };
-
-/// What people call keys, and what QEMU calls them.
-const KEYS: &[(&str, &str)] = &[
-    ("enter", "ret"),
-    ("return", "ret"),
-    ("escape", "esc"),
-    ("del", "delete"),
-    ("ins", "insert"),
-    ("space", "spc"),
-    ("control", "ctrl"),
-    ("win", "meta_l"),
-    ("super", "meta_l"),
-    ("pageup", "pgup"),
-    ("pagedown", "pgdn"),
-    ("bksp", "backspace"),
-];
-
-/// A key as QEMU calls it: `ctrl-alt-delete` for `Ctrl+Alt+Del`.
-fn key(typed: &str) -> String {
-    let part = |part: &str| {
-        KEYS.iter().find(|(name, _)| *name == part).map_or_else(|| part.to_owned(), |(_, key)| (*key).to_owned())
-    };
-    typed.to_ascii_lowercase().split(['+', '-']).map(part).collect::<Vec<_>>().join("-")
-}
 
 pub(super) struct SendKey;
 
@@ -56,22 +35,52 @@ impl Verb for SendKey {
     }
 
     fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl vm sendkey 100 ctrl-alt-delete".to_owned(), "pvectl vm sendkey 100 r o o t enter".to_owned()]
+        vec![
+            "pvectl vm sendkey 100 ctrl-alt-delete".to_owned(),
+            "pvectl vm sendkey 100 --text root enter".to_owned(),
+            "pvectl vm sendkey 100 --text @password enter".to_owned(),
+        ]
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        let keys = Arg::new("keys").value_name("KEY").num_args(1..).required(true);
+        let keys = Arg::new("keys").value_name("KEY").num_args(1..).required_unless_present("text");
+        let text = "Type this first, as on an American keyboard; @FILE and - (stdin) for what nobody should see";
         command
             .arg(target_arg())
             .arg(keys.help("As QEMU calls them: a, ret, esc, f2; with - or + between those pressed at once"))
+            .arg(value("text", "TEXT", text))
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let keys: Vec<String> = texts(matches, "keys").iter().map(|typed| key(typed)).collect();
+        let (mut keys, mut shown) = match text(matches, "text") {
+            Some(typed) => typed_keys(cx, typed)?,
+            None => (Vec::new(), Vec::new()),
+        };
+        for typed in texts(matches, "keys") {
+            keys.push(keys_named(&typed)?);
+            shown.extend(keys.last().cloned());
+        }
         let session = cx.session(Access::Write).await?;
         let found = one(&session, kind, matches).await?;
-        mutate(cx, &session, SENDKEY, &[found], async |found: &_| session.ops.plan_keys(found, &keys)).await
+        let plan = async |found: &_| {
+            let mut plan = session.ops.plan_keys(found, &keys)?;
+            // What is pressed stands in no plan and no journal.
+            plan.notes.push(format!("presses {}", shown.join(" ")));
+            Ok(plan)
+        };
+        mutate(cx, &session, SENDKEY, &[found], plan).await
     }
+}
+
+/// The keys that type a text, and what of them is shown: of what comes from a file or stdin only how many they are.
+fn typed_keys(cx: &Cx, typed: &str) -> Result<(Vec<String>, Vec<String>)> {
+    let is_hidden = typed == "-" || typed.starts_with('@');
+    let keys = match is_hidden {
+        true => keys_of_text(&value_of_secret(cx, "text", typed)?)?,
+        false => keys_of_text(typed)?,
+    };
+    let shown = if is_hidden { vec![format!("{} keys that are not shown", keys.len())] } else { keys.clone() };
+    Ok((keys, shown))
 }
 
 pub(super) struct Monitor;
@@ -133,22 +142,5 @@ impl Verb for Monitor {
             writeln!(out, "{}", said.trim_end())
         })?;
         Ok(0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::key;
-
-    #[test]
-    fn keys_are_called_as_qemu_does() {
-        for (typed, want) in [
-            ("ctrl-alt-delete", "ctrl-alt-delete"),
-            ("Ctrl+Alt+Del", "ctrl-alt-delete"),
-            ("Enter", "ret"),
-            ("f2", "f2"),
-        ] {
-            assert_eq!(key(typed), want);
-        }
     }
 }

@@ -11,6 +11,8 @@ mod ssh;
 
 use clap::ArgMatches;
 
+pub(crate) use screen::{Sight, listen, show_spice, show_vnc, spice_args, vnc_args};
+
 use super::mutate::change;
 use crate::{
     cli::{
@@ -24,14 +26,13 @@ use crate::{
 
 /// The verbs on the inside of a kind of guest.
 pub(super) fn verbs(kind: GuestKind) -> Vec<Box<dyn Verb>> {
-    let mut verbs: Vec<Box<dyn Verb>> = vec![Box::new(ip::Ip), Box::new(ssh::Ssh)];
+    let mut verbs: Vec<Box<dyn Verb>> =
+        vec![Box::new(ip::Ip), Box::new(ssh::Ssh), Box::new(screen::Vnc), Box::new(screen::Spice)];
     if kind == GuestKind::Qemu {
         verbs.push(Box::new(exec::Exec));
         verbs.push(Box::new(file::GROUP));
         verbs.push(Box::new(agent::GROUP));
         verbs.push(Box::new(cloudinit::GROUP));
-        verbs.push(Box::new(screen::Vnc));
-        verbs.push(Box::new(screen::Spice));
         verbs.push(Box::new(keys::SendKey));
         verbs.push(Box::new(keys::Monitor));
     }

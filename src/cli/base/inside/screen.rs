@@ -1,4 +1,4 @@
-//! `vnc` and `spice`: the screen of a VM in a viewer of this machine.
+//! `vnc` and `spice`: the screen of a VM, or the console of a container or a node, in a viewer of this machine.
 //!
 //! What lets a viewer in is in a file that only this user can read, and nowhere else.
 
@@ -30,11 +30,71 @@ use crate::{
         verb::{Exit, Kind, Verb, switch, value},
     },
     client::{WebSocket, path},
-    model::{Class, Error, Guest, Hint, Method, Params, Result},
+    model::{Class, Error, Guest, GuestKind, Hint, Method, NodeName, Params, Result, Vmid},
 };
 
 /// What opens viewer files, the first that there is.
 const VIEWERS: [&str; 2] = ["remote-viewer", "xdg-open"];
+
+/// Whose screen it is, and how the API leads there.
+pub(crate) struct Sight {
+    /// `vm`, `container`, `node`.
+    pub(crate) noun: &'static str,
+    pub(crate) node: NodeName,
+    pub(crate) vmid: Option<Vmid>,
+    /// What it is called in a title.
+    pub(crate) title: String,
+    /// What opens a VNC connection, and what a SPICE one, below [`Self::template`].
+    pub(crate) opens: [&'static str; 2],
+}
+
+impl Sight {
+    fn of(guest: &Guest) -> Self {
+        Self {
+            noun: guest.kind.noun(),
+            node: guest.node.clone(),
+            vmid: Some(guest.vmid),
+            title: guest.label(),
+            opens: ["vncproxy", "spiceproxy"],
+        }
+    }
+
+    /// What it is called in the journal: the number, or the node's name.
+    fn name(&self) -> String {
+        self.vmid.map_or_else(|| self.node.to_string(), |vmid| vmid.to_string())
+    }
+
+    /// The path of it in the contract.
+    fn template(&self) -> String {
+        let below = match self.noun {
+            "vm" => "/qemu/{vmid}",
+            "container" => "/lxc/{vmid}",
+            _ => "",
+        };
+        format!("/nodes/{{node}}{below}")
+    }
+
+    /// The same with what it is filled with.
+    fn base(&self) -> String {
+        let vmid = self.vmid.map(|vmid| vmid.to_string()).unwrap_or_default();
+        let parts = self.template();
+        let parts = parts.split('/').skip(1).map(|part| match part {
+            "{node}" => self.node.as_str(),
+            "{vmid}" => vmid.as_str(),
+            part => part,
+        });
+        path::segments(&parts.collect::<Vec<_>>())
+    }
+
+    /// What is told of it in data.
+    fn told(&self, session: &Session) -> Value {
+        let mut told = json!({"node": self.node, "name": self.title, "context": session.ops.context()});
+        if let Some(vmid) = self.vmid {
+            told["vmid"] = vmid.get().into();
+        }
+        told
+    }
+}
 
 pub(super) struct Vnc;
 
@@ -44,62 +104,79 @@ impl Verb for Vnc {
         "vnc"
     }
 
-    fn about(&self, _: &Kind) -> String {
-        "Bring the screen of a VM to a port of this machine, for one VNC viewer".to_owned()
+    fn about(&self, kind: &Kind) -> String {
+        let what = if kind.guest() == GuestKind::Qemu { "screen" } else { "console" };
+        format!("Bring the {what} of a {} to a port of this machine, for one VNC viewer", kind.noun)
     }
 
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl vm vnc 100 --open".to_owned(), "pvectl vm vnc 100 --listen 127.0.0.1:5901".to_owned()]
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        let (noun, id) = (kind.noun, if kind.guest() == GuestKind::Qemu { 100 } else { 110 });
+        vec![format!("pvectl {noun} vnc {id} --open"), format!("pvectl {noun} vnc {id} --listen 127.0.0.1:5901")]
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        let listen = value("listen", "ADDRESS:PORT", "Where the viewer comes; port 0 is a free one")
-            .default_value("127.0.0.1:0");
-        viewer_args(command.arg(target_arg()).arg(listen))
+        vnc_args(command.arg(target_arg()))
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let listen: SocketAddr = text(matches, "listen").unwrap_or_default().parse().map_err(|error| {
-            Error::usage("--listen takes an address and a port, such as 127.0.0.1:5901").with_source(error)
-        })?;
-        let (session, guest) = running(cx, kind, matches).await?;
-        let params = Params::new().with("websocket", 1);
-        let Some(data) = asked(cx, &session, &guest, ("vnc", "vncproxy"), params).await? else { return Ok(0) };
-        let Some(client) = &session.client else { return Err(Error::new(Class::Bug, "a server without a client")) };
-        let opened = Opened::read(&data)?;
-        let vmid = guest.vmid.to_string();
-        // The server waits ten seconds for somebody; the viewer may take its time.
-        let base = path::segments(&["nodes", guest.node.as_str(), "qemu", &vmid]);
-        let socket = lead_to(client, &base, &opened).await?;
-        let listener = TcpListener::bind(listen).await;
-        let listener = listener
-            .map_err(|error| Error::new(Class::Failed, format!("cannot listen at {listen}")).with_source(error))?;
-        let at = listener.local_addr().map_err(|error| Error::new(Class::Failed, "no address").with_source(error))?;
-        let password = opened.password.clone().unwrap_or_default();
-        let config = json!({
-            "type": "vnc", "host": at.ip().to_string(), "port": at.port(), "password": password,
-            "title": format!("{} - %d", guest.label()), "delete-this-file": 1,
-        });
-        let file = write_viewer_file(cx, matches, &guest, &config)?;
-        let told = json!({
-            "vmid": guest.vmid, "name": guest.name, "address": at.to_string(), "file": file, "context": session.ops.context(),
-        });
-        print::data_or(&cx.ui, &session.style, &told, &[file.display().to_string()], |out| {
-            writeln!(out, "{at}\n{}", file.display())
-        })?;
-        cx.ui.say(format_args!("the password for {at} is in the file; it ends when the viewer does, or with Ctrl-C"));
-        if flag(matches, "open") {
-            open(&file)?;
-        }
-        let _mind = cx.interrupt.mind();
-        let ended = tokio::select! {
-            ended = serve(socket, listener) => ended,
-            () = cx.interrupt.raised() => Ok(Class::Interrupted.exit_code()),
-        };
-        // The viewer has deleted it, if it is one that does.
-        let _ = fs::remove_file(&file);
-        ended
+        // What is wrong about it is said before anything is asked.
+        listen(matches)?;
+        let (session, sight) = running(cx, kind, matches).await?;
+        show_vnc(cx, &session, &sight, matches).await
     }
+}
+
+/// The flags of `vnc`.
+pub(crate) fn vnc_args(command: Command) -> Command {
+    let listen =
+        value("listen", "ADDRESS:PORT", "Where the viewer comes; port 0 is a free one").default_value("127.0.0.1:0");
+    viewer_args(command.arg(listen))
+}
+
+/// Where a viewer is waited for.
+pub(crate) fn listen(matches: &ArgMatches) -> Result<SocketAddr> {
+    text(matches, "listen").unwrap_or_default().parse().map_err(|error| {
+        Error::usage("--listen takes an address and a port, such as 127.0.0.1:5901").with_source(error)
+    })
+}
+
+/// Brings a screen to a port of this machine.
+pub(crate) async fn show_vnc(cx: &Cx, session: &Session, sight: &Sight, matches: &ArgMatches) -> Result<Exit> {
+    let listen = listen(matches)?;
+    let asked = asked(cx, session, sight, ("vnc", sight.opens[0]), Params::new().with("websocket", 1)).await?;
+    let Some(data) = asked else { return Ok(0) };
+    let Some(client) = &session.client else { return Err(Error::new(Class::Bug, "a server without a client")) };
+    let opened = Opened::read(&data)?;
+    // The server waits ten seconds for somebody; the viewer may take its time.
+    let socket = lead_to(client, &sight.base(), &opened).await?;
+    let listener = TcpListener::bind(listen).await;
+    let listener =
+        listener.map_err(|error| Error::new(Class::Failed, format!("cannot listen at {listen}")).with_source(error))?;
+    let at = listener.local_addr().map_err(|error| Error::new(Class::Failed, "no address").with_source(error))?;
+    let password = opened.password.clone().unwrap_or_default();
+    let config = json!({
+        "type": "vnc", "host": at.ip().to_string(), "port": at.port(), "password": password,
+        "title": format!("{} - %d", sight.title), "delete-this-file": 1,
+    });
+    let file = write_viewer_file(cx, matches, sight, &config)?;
+    let mut told = sight.told(session);
+    told["address"] = at.to_string().into();
+    told["file"] = json!(file);
+    print::data_or(&cx.ui, &session.style, &told, &[file.display().to_string()], |out| {
+        writeln!(out, "{at}\n{}", file.display())
+    })?;
+    cx.ui.say(format_args!("the password for {at} is in the file; it ends when the viewer does, or with Ctrl-C"));
+    if flag(matches, "open") {
+        open(&file)?;
+    }
+    let _mind = cx.interrupt.mind();
+    let ended = tokio::select! {
+        ended = serve(socket, listener) => ended,
+        () = cx.interrupt.raised() => Ok(Class::Interrupted.exit_code()),
+    };
+    // The viewer has deleted it, if it is one that does.
+    let _ = fs::remove_file(&file);
+    ended
 }
 
 /// Lets one viewer in, and carries bytes to and fro until one end is gone.
@@ -145,41 +222,60 @@ impl Verb for Spice {
         "spice"
     }
 
-    fn about(&self, _: &Kind) -> String {
-        "Write a file with which a SPICE viewer opens the screen of a VM; it is good for half a minute".to_owned()
+    fn about(&self, kind: &Kind) -> String {
+        let what = if kind.guest() == GuestKind::Qemu { "screen" } else { "console" };
+        format!(
+            "Write a file with which a SPICE viewer opens the {what} of a {}; it is good for half a minute",
+            kind.noun
+        )
     }
 
-    fn examples(&self, _: &Kind) -> Vec<String> {
-        vec!["pvectl vm spice 100 --open".to_owned(), "remote-viewer \"$(pvectl vm spice 100)\"".to_owned()]
+    fn examples(&self, kind: &Kind) -> Vec<String> {
+        let (noun, id) = (kind.noun, if kind.guest() == GuestKind::Qemu { 100 } else { 110 });
+        vec![format!("pvectl {noun} spice {id} --open"), format!("remote-viewer \"$(pvectl {noun} spice {id})\"")]
     }
 
     fn args(&self, command: Command, _: &Kind) -> Command {
-        let proxy = "The host through which the viewer goes, port 3128; else the one that this talks to";
-        viewer_args(command.arg(target_arg()).arg(value("proxy", "HOST", proxy)))
+        spice_args(command.arg(target_arg()))
     }
 
     async fn run(&self, cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<Exit> {
-        let (session, guest) = running(cx, kind, matches).await?;
-        let here = session.url.as_deref().and_then(|url| url::Url::parse(url).ok());
-        let here = here.and_then(|url| url.host_str().map(str::to_owned));
-        let proxy = text(matches, "proxy").map(str::to_owned).or(here);
-        let params = Params::new().with_some("proxy", proxy);
-        let asked = asked(cx, &session, &guest, ("spice", "spiceproxy"), params).await.map_err(|error| {
-            let none = error.message().contains("spice port") || error.message().contains("no spice");
-            let hint = format!("pvectl vm update {} --vga qxl, then stop and start it; or pvectl vm vnc", guest.vmid);
-            if none { error.with_hint(Hint::Text(hint)) } else { error }
-        })?;
-        let Some(config) = asked else { return Ok(0) };
-        let file = write_viewer_file(cx, matches, &guest, &config)?;
-        let told = json!({"vmid": guest.vmid, "name": guest.name, "file": file, "context": session.ops.context()});
-        print::data_or(&cx.ui, &session.style, &told, &[file.display().to_string()], |out| {
-            writeln!(out, "{}", file.display())
-        })?;
-        if flag(matches, "open") {
-            open(&file)?;
-        }
-        Ok(0)
+        let (session, sight) = running(cx, kind, matches).await?;
+        show_spice(cx, &session, &sight, matches).await
     }
+}
+
+/// The flags of `spice`.
+pub(crate) fn spice_args(command: Command) -> Command {
+    let proxy = "The host through which the viewer goes, port 3128; else the one that this talks to";
+    viewer_args(command.arg(value("proxy", "HOST", proxy)))
+}
+
+/// Writes what a SPICE viewer opens.
+pub(crate) async fn show_spice(cx: &Cx, session: &Session, sight: &Sight, matches: &ArgMatches) -> Result<Exit> {
+    let here = session.url.as_deref().and_then(|url| url::Url::parse(url).ok());
+    // The server writes the brackets of IPv6 itself.
+    let here = here.and_then(|url| Some(url.host_str()?.trim_matches(['[', ']']).to_owned()));
+    let proxy = text(matches, "proxy").map(str::to_owned).or(here);
+    let params = Params::new().with_some("proxy", proxy);
+    let asked = asked(cx, session, sight, ("spice", sight.opens[1]), params).await.map_err(|error| {
+        // QEMU has none where the display is not made for it.
+        let none = sight.noun == "vm" && error.message().contains("spice port");
+        let vmid = sight.name();
+        let hint = format!("pvectl vm update {vmid} --vga qxl, then stop and start it; or pvectl vm vnc {vmid}");
+        if none { error.with_class(Class::Conflict).with_hint(Hint::Text(hint)) } else { error }
+    })?;
+    let Some(config) = asked else { return Ok(0) };
+    let file = write_viewer_file(cx, matches, sight, &config)?;
+    let mut told = sight.told(session);
+    told["file"] = json!(file);
+    print::data_or(&cx.ui, &session.style, &told, &[file.display().to_string()], |out| {
+        writeln!(out, "{}", file.display())
+    })?;
+    if flag(matches, "open") {
+        open(&file)?;
+    }
+    Ok(0)
 }
 
 fn viewer_args(command: Command) -> Command {
@@ -189,8 +285,8 @@ fn viewer_args(command: Command) -> Command {
         .arg(switch("open", "Open it at once, with remote-viewer or what the desktop has for such files"))
 }
 
-/// A VM that runs.
-async fn running(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<(Session, Guest)> {
+/// A guest that runs.
+async fn running(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<(Session, Sight)> {
     let session = cx.session(Access::Write).await?;
     if session.ops.backend().capabilities().here {
         return Err(Error::usage("VMs of this host have no screen").with_hint(Hint::Text("pvectl vm console".into())));
@@ -199,26 +295,25 @@ async fn running(cx: &Cx, kind: &Kind, matches: &ArgMatches) -> Result<(Session,
     let status = session.ops.backend().guest_status(&guest.reference()).await?;
     if status.get("status").and_then(Value::as_str) == Some("stopped") {
         let error = Error::conflict(format!("{} is not running, so there is nothing to see", guest.reference()));
-        return Err(error.with_hint(Hint::Text(format!("pvectl vm start {}", guest.vmid))));
+        return Err(error.with_hint(Hint::Text(format!("pvectl {} start {}", guest.kind, guest.vmid))));
     }
-    Ok((session, guest))
+    Ok((session, Sight::of(&guest)))
 }
 
 /// What the server gives for a viewer; nothing with `--dry-run`, which shows the call.
 async fn asked(
     cx: &Cx,
     session: &Session,
-    guest: &Guest,
+    sight: &Sight,
     (verb, method): (&'static str, &str),
-    params: Params,
+    mut params: Params,
 ) -> Result<Option<Value>> {
-    let mut params = params;
-    params.push("node", &guest.node);
-    params.push("vmid", guest.vmid);
-    let path = format!("/nodes/{{node}}/qemu/{{vmid}}/{method}");
-    let name = guest.vmid.to_string();
+    params.push("node", &sight.node);
+    params.extend(sight.vmid.map(|vmid| ("vmid", vmid)));
+    let path = format!("{}/{method}", sight.template());
     let target = (Method::Post, path.as_str());
-    let plan = session.ops.plan_resource_call(verb, "vm", &name, target, (params, &Params::new())).await?;
+    let plan =
+        session.ops.plan_resource_call(verb, sight.noun, &sight.name(), target, (params, &Params::new())).await?;
     if cx.switches.dry_run {
         crate::cli::resource::carry_out(cx, session, vec![plan]).await?;
         return Ok(None);
@@ -233,7 +328,7 @@ async fn asked(
 }
 
 /// Writes what a viewer reads, as virt-viewer has it, for this user alone.
-fn write_viewer_file(cx: &Cx, matches: &ArgMatches, guest: &Guest, config: &Value) -> Result<PathBuf> {
+fn write_viewer_file(cx: &Cx, matches: &ArgMatches, sight: &Sight, config: &Value) -> Result<PathBuf> {
     let mut lines = String::from("[virt-viewer]\n");
     for (key, value) in config.as_object().into_iter().flatten() {
         let value = crate::ops::plain(value).unwrap_or_default();
@@ -246,7 +341,7 @@ fn write_viewer_file(cx: &Cx, matches: &ArgMatches, guest: &Guest, config: &Valu
             let session = cx.env.path("XDG_RUNTIME_DIR").filter(|path| path.is_dir());
             let directory =
                 session.map_or_else(|| cx.paths().map(|paths| paths.tickets().with_file_name("viewers")), Ok)?;
-            directory.join(format!("pvectl-vm-{}.vv", guest.vmid))
+            directory.join(format!("pvectl-{}-{}.vv", sight.noun, sight.name()))
         }
     };
     let failed = |error| Error::new(Class::Failed, format!("cannot write {}", path.display())).with_source(error);

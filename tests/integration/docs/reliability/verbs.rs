@@ -87,6 +87,8 @@ pub(super) static VERBS: &[Verb] = &[
     verb("vm rename", "vm rename 101 other"),
     verb("vm add disk", "vm add disk 101 --volume local-lvm:4"),
     verb("vm add net", "vm add net 101 --bridge vmbr0"),
+    verb("vm add fs", "vm add fs 101 --tag made").after(DIR),
+    verb("vm add device", "vm add device 101 --mapping made").after(PCI),
     Verb { abreast: true, ..verb("vm remove", "vm remove 101 net0") },
     verb("vm delete", "vm delete 103 --confirm"),
     verb("vm delete", "vm delete 100 --force --confirm").with("--force"),
@@ -134,6 +136,10 @@ pub(super) static VERBS: &[Verb] = &[
     verb("container resume", "container resume 110").after(&["container pause 110"]),
     verb("container update", "container update 111 --cores 4"),
     verb("container rename", "container rename 111 other"),
+    verb("container add disk", "container add disk 111 --volume local-lvm:4 --mp /srv"),
+    verb("container add net", "container add net 111 --bridge vmbr0"),
+    Verb { abreast: true, ..verb("container remove", "container remove 111 net0") },
+    verb("container spice", "container spice 110"),
     verb("container delete", "container delete 111 --confirm"),
     verb("container snapshot create", "container snapshot create 111 fresh"),
     verb("container snapshot rollback", "container snapshot rollback 111 fresh --confirm")
@@ -266,6 +272,7 @@ pub(super) static VERBS: &[Verb] = &[
     verb("node wake", "node wake pve3").after(&["sandbox node pve3 offline"]),
     verb("node shutdown", "node shutdown pve2 --confirm"),
     verb("node reboot", "node reboot pve2 --confirm"),
+    verb("node spice", "node spice pve1"),
     Verb { setup: &["vm start 101 --no-wait --quiet"], slow: true, ..verb("task stop", "task stop {upid}") },
     verb("operation resume", "operation resume 1").after(CUT_OFF),
     verb("delete", "delete vm 103 --confirm"),
@@ -275,12 +282,8 @@ pub(super) static VERBS: &[Verb] = &[
 ];
 
 /// What Proxmox VE has no call for.
-pub(super) const REFUSED: &[(&str, &str)] = &[
-    ("vm add fs", "vm add fs 101 --path /tmp --tag x"),
-    ("vm add device", "vm add device 101 0000:01:00.0"),
-    ("container reset", "container reset 110"),
-    ("container suspend", "container suspend 110"),
-];
+pub(super) const REFUSED: &[(&str, &str)] =
+    &[("container reset", "container reset 110"), ("container suspend", "container suspend 110")];
 
 /// Verbs that only read, on whatever kind.
 pub(super) const READS: &[&str] = &[
@@ -344,12 +347,18 @@ const PRINTS: &str = "print what is built in";
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("user password", TICKET),
     ("user tfa delete", TICKET),
+    ("vm lock", ROOT),
+    ("container lock", ROOT),
     ("vm unlock", ROOT),
     ("container unlock", ROOT),
+    ("container add fs", ROOT),
+    ("container add device", ROOT),
     ("vm console", SITS),
     ("vm vnc", SITS),
     ("container console", SITS),
+    ("container vnc", SITS),
     ("node console", SITS),
+    ("node vnc", SITS),
     ("vm ssh", "only asks for an address; the rest is the system's ssh"),
     ("container ssh", "only asks for an address; the rest is the system's ssh"),
     ("serve", HERE),
