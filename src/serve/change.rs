@@ -1,6 +1,6 @@
 //! Changes of guests: the backends' table of actions, read from the API's side.
 
-use super::Host;
+use super::{Host, scope::name_of};
 use crate::{
     backends::{ACTIONS, Action, ActionSpec, Step, Support},
     model::{GuestKind, GuestRef, Params, Submitted, Upid},
@@ -34,11 +34,14 @@ impl Host {
             return Err(not_there(&format!(": {reason}")));
         }
         let step = Step { action: spec.action, guest: self.guest(request)?, params: self.params_of(spec, request) };
+        self.may_do(&step, request).await?;
         if spec.action == Action::Create && self.is_taken(&step.guest).await? {
             let GuestRef { vmid, node, .. } = &step.guest;
             return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
         }
-        match self.backend.submit(&step).await? {
+        let name = name_of(request.identity.as_ref());
+        let backend = self.backend.acting_for(&name);
+        match backend.as_ref().unwrap_or(&self.backend).submit(&step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.
                 self.done(&upid).await.map(|()| Reply::null())

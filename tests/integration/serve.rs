@@ -13,22 +13,33 @@ use crate::{
 };
 
 /// A host that is served, and somebody who knows its token.
-struct Served {
-    host: Host,
-    remote: Env,
+pub(crate) struct Served {
+    pub(crate) host: Host,
+    pub(crate) remote: Env,
     child: Child,
+    ready: Value,
 }
 
 impl Served {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    pub(crate) fn start_with(flags: &str) -> Self {
         let host = Host::new(&stand_in());
-        let (child, ready) = begin(&host.env, "serve --listen 127.0.0.1:0 -o json");
-        let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
-        let remote = Env::bare()
-            .with("PVECTL_ENDPOINT", &text("url"))
-            .with("PVECTL_TOKEN", &text("token"))
-            .with("PVECTL_FINGERPRINT", &text("fingerprint"));
-        Self { host, remote, child }
+        let (child, ready) = begin(&host.env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
+        let mut remote = Env::bare();
+        for (name, key) in [("ENDPOINT", "url"), ("TOKEN", "token"), ("FINGERPRINT", "fingerprint")] {
+            if let Some(value) = ready[key].as_str() {
+                remote = remote.with(&format!("PVECTL_{name}"), value);
+            }
+        }
+        Self { host, remote, child, ready }
+    }
+
+    /// What it said of itself when it began: `url`, `token`, `fingerprint`.
+    pub(crate) fn said(&self, key: &str) -> &str {
+        self.ready[key].as_str().unwrap_or_default()
     }
 
     fn status(&self, vm: &str) -> Value {

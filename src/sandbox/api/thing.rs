@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use super::{Context, Reply, Route};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
-    sandbox::world::{Thing, access::REALMS, hash},
-    server::Fault,
+    sandbox::world::{Thing, hash},
+    server::{Fault, access::REALMS},
 };
 
 pub(super) const TABLE: &[Route] = &[
