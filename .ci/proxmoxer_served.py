@@ -5,28 +5,17 @@ proxmoxer_served.py URL TOKEN CERTIFICATE PVECTL
 
 import subprocess
 import sys
-import time
 from urllib.parse import urlsplit
 
 from proxmoxer import ProxmoxAPI, ResourceException
 from proxmoxer.backends.https import AuthenticationError
+from proxmoxer_tasks import finish
 
 url, token, certificate, pvectl = sys.argv[1:]
 place = urlsplit(url)
 identity, secret = token.split("=", 1)
 user, token_name = identity.split("!", 1)
 common = {"port": place.port, "verify_ssl": certificate, "timeout": 30}
-
-
-def finish(pve, upid):
-    """Waits for a task and insists that it went well."""
-    node = upid.split(":")[1]
-    deadline = time.monotonic() + 60
-    while (status := pve.nodes(node).tasks(upid).status.get())["status"] == "running":
-        assert time.monotonic() < deadline, f"{upid} does not end"
-        time.sleep(0.1)
-    assert status["exitstatus"] == "OK", status
-    print("ok:", status["type"], status["id"], "by", upid.split(":")[7])
 
 
 def refused(code, text, call):

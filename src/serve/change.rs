@@ -1,6 +1,6 @@
 //! Changes of guests: the backends' table of actions, read from the API's side.
 
-use super::{Host, scope::name_of};
+use super::Host;
 use crate::{
     backends::{ACTIONS, Action, ActionSpec, Step, Support},
     model::{GuestKind, GuestRef, Params, Submitted, Upid},
@@ -39,8 +39,7 @@ impl Host {
             let GuestRef { vmid, node, .. } = &step.guest;
             return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
         }
-        let name = name_of(request.identity.as_ref());
-        let backend = self.backend.acting_for(&name);
+        let backend = request.identity.as_ref().and_then(|who| self.backend.acting_for(&who.authid()));
         match backend.as_ref().unwrap_or(&self.backend).submit(&step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.

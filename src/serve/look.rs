@@ -251,6 +251,11 @@ impl Host {
         rows(found.into_iter().map(|mut row| {
             // Which one is at work is told by what is missing.
             row.status = row.status.filter(|status| status != "RUNNING");
+            row.other.remove("pstart");
+            if row.status.is_some() {
+                row.other.remove("pid");
+                row.other.insert("saved".to_owned(), "1".into());
+            }
             row
         }))
     }
@@ -278,7 +283,7 @@ impl Host {
                 && kind.is_none_or(|kind| row.upid.kind == kind)
                 && self.sees_task(request, row)
         };
-        let found: Vec<TaskEntry> = found.into_iter().filter(wanted).collect();
+        let found: Vec<TaskEntry> = found.into_iter().filter(wanted).map(in_list).collect();
         let total = found.len() as u64;
         let page = found.into_iter().skip(start as usize).take(limit as usize);
         Ok(Reply { total: Some(total), ..rows(page)? })
@@ -306,6 +311,16 @@ impl Host {
         self.backend.stop_task(&upid).await?;
         Ok(Reply::null())
     }
+}
+
+/// A row of a node's list: a task at work is told by another hand, with the token in the user's name.
+fn in_list(mut row: TaskEntry) -> TaskEntry {
+    if row.ended().is_none() {
+        row.other.remove("tokenid");
+        row.other.insert("user".to_owned(), row.upid.user.as_str().into());
+        row.other.insert("saved".to_owned(), "0".into());
+    }
+    row
 }
 
 /// A row of the cluster's list.

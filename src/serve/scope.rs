@@ -9,7 +9,7 @@ use crate::{
     backends::{Action, Step},
     model::{Class, ConfigView, List, Method, TaskEntry, Upid, is_disk_key},
     server::{
-        Fault, Identity, Reply, Request,
+        Fault, Reply, Request,
         access::{Caller, Handler, REALMS, ROOT},
     },
 };
@@ -167,9 +167,4 @@ pub(super) fn node_outline(row: &Value) -> Value {
         .filter_map(|key| Some(((*key).to_owned(), row.get(*key)?.clone())))
         .collect::<serde_json::Map<_, _>>()
         .into()
-}
-
-/// The name that stands in tasks for who asks.
-pub(super) fn name_of(who: Option<&Identity>) -> String {
-    who.map_or_else(|| ROOT.to_owned(), Identity::authid)
 }

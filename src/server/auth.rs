@@ -58,7 +58,7 @@ pub(super) async fn recognise(
             let (user, token) = authid.split_once('!').ok_or(FAILED)?;
             if !kit.service().knows_token(user, token, secret) {
                 let check = async { kit.service().check_token(user, token, secret).await.then_some(()) };
-                kit.guard().attempt(source, authid, || kit.now(), check).await.ok_or(FAILED)?;
+                kit.guard().attempt(source, authid, || kit.now(), check, |()| true).await.ok_or(FAILED)?;
             }
             Ok(Identity { user: user.to_owned(), token: Some(token.to_owned()) })
         }

@@ -29,12 +29,12 @@ pub(super) async fn log_in(kit: &Kit, params: &Params, source: Option<Source>) -
             let is_ours = ticket::verify_challenge(kit, challenge, &user);
             (is_ours && service.check_second_factor(&user, password).await).then(Vec::new)
         };
-        kit.guard().attempt(source, &user, || kit.now(), is_right).await.ok_or_else(refused)?
+        kit.guard().attempt(source, &user, || kit.now(), is_right, Vec::is_empty).await.ok_or_else(refused)?
     } else if ticket::verify(kit, password).is_some_and(|known| known == user && service.is_active(&user)) {
         Vec::new()
     } else {
         let check = service.check_password(&user, password);
-        kit.guard().attempt(source, &user, || kit.now(), check).await.ok_or_else(refused)?
+        kit.guard().attempt(source, &user, || kit.now(), check, Vec::is_empty).await.ok_or_else(refused)?
     };
     let no_key = || Fault::die("unable to sign a ticket: no random numbers");
     let csrf = ticket::mint_csrf(kit, &user).ok_or_else(no_key)?;

@@ -158,10 +158,6 @@ fn slow_connections_keep_nobody_out() {
             assert_eq!(served.remote.json("vm list"), serde_json::json!([]), "after {number}");
         }
     }
-    // Nobody holds more than the share of one source: the first had to go, without an answer.
-    let mut first = slow.swap_remove(0);
-    first.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut rest = Vec::new();
-    let _ = first.read_to_end(&mut rest);
-    assert!(rest.is_empty());
+    // Nobody holds more than the share of one source, which is 250; the rest is what any process has open.
+    assert!(served.open_files() < 320, "{}", served.open_files());
 }

@@ -113,7 +113,8 @@ pub(super) fn route(method: Method, template: &str) -> Option<Answerer> {
 /// The templates of all routes of a method.
 #[cfg(test)]
 pub(super) fn templates(method: Method) -> impl Iterator<Item = &'static str> {
-    TABLES.iter().copied().flatten().filter(move |(have, _, _)| *have == method).map(|(_, template, _)| *template)
+    let own = TABLES.iter().copied().flatten().filter(move |(have, _, _)| *have == method);
+    own.map(|(_, template, _)| *template).chain(access::templates(method))
 }
 
 /// The name of the first node of every sandbox, the one that the kit pretends to be.

@@ -78,9 +78,17 @@ pub type Handler = fn(&mut Asked<'_>) -> Result<Reply, Fault>;
 /// Method, the contract's path template, and who answers.
 type Route = (Method, &'static str, Handler);
 
+const TABLES: [&[Route]; 3] = [acl::TABLE, group::TABLE, user::TABLE];
+
+/// The templates of all routes of a method.
+#[cfg(test)]
+pub(crate) fn templates(method: Method) -> impl Iterator<Item = &'static str> {
+    TABLES.into_iter().flatten().filter(move |(have, _, _)| *have == method).map(|(_, template, _)| *template)
+}
+
 /// Who answers a request, if it is one about people.
 pub fn route(method: Method, template: &str) -> Option<Handler> {
-    let mut routes = [acl::TABLE, group::TABLE, user::TABLE].into_iter().flatten();
+    let mut routes = TABLES.into_iter().flatten();
     routes.find(|(have, path, _)| *have == method && *path == template).map(|(_, _, handler)| *handler)
 }
 
