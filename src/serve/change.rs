@@ -39,6 +39,9 @@ impl Host {
             let GuestRef { vmid, node, .. } = &step.guest;
             return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
         }
+        if spec.action == Action::Destroy && self.runs(&step.guest).await? {
+            return Err(Fault::die(format!("VM {} is running - destroy failed", step.guest.vmid)));
+        }
         let backend = request.identity.as_ref().and_then(|who| self.backend.acting_for(&who.authid()));
         match backend.as_ref().unwrap_or(&self.backend).submit(&step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
@@ -55,6 +58,11 @@ impl Host {
         let fixed = |key: &str| spec.fixed.iter().any(|(name, _)| *name == key);
         let params = request.params.iter().filter(|(key, _)| !["node", "vmid"].contains(key) && !fixed(key));
         params.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Whether a guest runs, which a node asks before it begins to destroy one.
+    async fn runs(&self, guest: &GuestRef) -> Result<bool, Fault> {
+        Ok(self.backend.guest_status(guest).await?.get("status").is_some_and(|status| status == "running"))
     }
 
     /// Waits for the end of a task.
