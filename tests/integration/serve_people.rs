@@ -57,8 +57,8 @@ fn everybody_sees_and_does_what_was_granted() {
         ann.run("api put /nodes/{node}/qemu/100/config -p memory=512").exits(5).says(&["/vms/100, VM.Config.Memory"]);
     let _ = ann.run("api post /nodes/localhost/qemu -p vmid=300").exits(5);
     let _ = ann.run("api delete /nodes/{node}/qemu/100 --confirm").exits(5).says(&["VM.Allocate"]);
-    let _ = ann.run("api get /nodes/{node}/qemu/101/config").exits(5).says(&["/vms/101, VM.Audit"]);
-    let _ = ann.run("api get /nodes/{node}/qemu/999/config").exits(5);
+    let _ = ann.run("api get /nodes/localhost/qemu/101/config").exits(5).says(&["/vms/101, VM.Audit"]);
+    let _ = ann.run("api get /nodes/localhost/qemu/999/config").exits(5);
     // What reaches past the guest is root's own, and no token's.
     for value in ["args=-x", "hookscript=local:snippets/x", "hostpci0=0000:01:00.0", "scsi1=/etc/shadow"] {
         let line = format!("api put /nodes/{{node}}/qemu/100/config -p {value}");
