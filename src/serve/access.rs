@@ -120,7 +120,7 @@ impl Access {
 
     /// Whether nobody was ever in it.
     pub fn is_new(&self) -> bool {
-        self.inside().book.0.users.len() == 0
+        self.inside().book.0.users.is_empty()
     }
 
     /// Makes a token of root's that may do everything, whatever becomes of others.

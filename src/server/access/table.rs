@@ -83,6 +83,11 @@ impl<K: Ord + Clone, T> Table<K, T> {
         self.rows.keys()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()
