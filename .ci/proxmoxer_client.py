@@ -4,10 +4,10 @@ proxmoxer_client.py URL TOKEN CERTIFICATE
 """
 
 import sys
-import time
 from urllib.parse import urlsplit
 
 from proxmoxer import ProxmoxAPI, ResourceException
+from proxmoxer_tasks import finish
 
 url, token, certificate = sys.argv[1:]
 place = urlsplit(url)
@@ -17,18 +17,6 @@ common = {"port": place.port, "verify_ssl": certificate, "timeout": 30}
 
 by_token = ProxmoxAPI(place.hostname, user=user, token_name=token_name, token_value=secret, **common)
 by_password = ProxmoxAPI(place.hostname, user="root@pam", password="sandbox", **common)
-
-
-def finish(pve, upid):
-    """Waits for a task and insists that it went well."""
-    node = upid.split(":")[1]
-    deadline = time.monotonic() + 60
-    while (status := pve.nodes(node).tasks(upid).status.get())["status"] == "running":
-        assert time.monotonic() < deadline, f"{upid} does not end"
-        time.sleep(0.1)
-    assert status["exitstatus"] == "OK", status
-    print("ok:", status["type"], status["id"])
-
 
 for way, pve in [("token", by_token), ("password", by_password)]:
     nodes = sorted(node["node"] for node in pve.nodes.get())

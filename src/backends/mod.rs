@@ -141,6 +141,12 @@ pub trait Backend: TaskSource {
     /// Who works on it, `user@realm` or `user@realm!token`, as far as known.
     fn user(&self) -> String;
 
+    /// The same backend with somebody else at work, whose name stands in tasks from now on; `None` where everybody logs in
+    /// alone.
+    fn acting_for(&self, _user: &str) -> Option<std::sync::Arc<dyn Backend>> {
+        None
+    }
+
     /// The API call a step stands for. Pure: nothing is sent.
     ///
     /// # Errors

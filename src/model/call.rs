@@ -67,7 +67,7 @@ const SECRET_KEYS: [&str; 17] = [
 ];
 
 /// Parameters, and keys of answers, whose names mean a secret only in some places: part of a path, and the key.
-const SECRET_PLACES: [(&str, &str); 13] = [
+const SECRET_PLACES: [(&str, &str); 14] = [
     ("/access/openid", "code"),
     ("/access/tfa", "challenge"),
     ("/access/tfa", "recovery"),

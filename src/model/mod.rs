@@ -54,6 +54,8 @@ pub use pending::{ConfigTexts, Pending, PendingChanges, apply_pending, config_to
 #[cfg(feature = "sandbox")]
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};
+#[cfg(feature = "server")]
+pub(crate) use privilege::{is_drive, is_net};
 pub use property::{PropertyString, PropertyStringError};
 pub use record::{Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict};
 pub use resource::{

@@ -57,6 +57,16 @@ pub(crate) fn is_listed(patterns: &[&str], key: &str) -> bool {
     patterns.iter().any(|pattern| is_named(pattern, key))
 }
 
+/// Whether a key is a network device.
+pub(crate) fn is_net(key: &str) -> bool {
+    is_listed(&["net#"], key)
+}
+
+/// Whether a key is a drive or mount point that may need a volume.
+pub(crate) fn is_drive(key: &str) -> bool {
+    is_disk_key(key) && !key.starts_with("unused") && key != "vmstate"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

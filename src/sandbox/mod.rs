@@ -24,11 +24,14 @@ use secrecy::SecretString;
 pub use self::session::Session;
 use self::{
     store::Store,
-    world::{Millis, World, fresh},
+    world::{Millis, World, fresh, seconds},
 };
 use crate::{
     model::{Class, Clock, Error, Method, NodeName, Result},
-    server::{Fault, Identity, Peer, Reply, Request, Service},
+    server::{
+        Fault, Identity, Peer, Reply, Request, Service,
+        access::{self, Directory},
+    },
 };
 
 /// How large a new sandbox is, and how fast.
@@ -119,7 +122,7 @@ impl Sandbox {
     /// factor `totp:123456`) is `sandbox`.
     pub fn token(&self) -> (String, SecretString) {
         let inside = self.inside();
-        (format!("{}!{}", world::access::ROOT, fresh::TOKEN), inside.world.meta().secret.clone().into())
+        (format!("{}!{}", access::ROOT, fresh::TOKEN), inside.world.meta().secret.clone().into())
     }
 
     /// How much is in it.
@@ -180,11 +183,11 @@ impl Sandbox {
         let inside = &mut *self.inside();
         inside.bring_up_to(now).map_err(|error| trouble(&error))?;
         if request.method == Method::Get {
-            return route(&mut api::Context { world: &mut inside.world, now, request });
+            return route.answer(&mut inside.world, now, request);
         }
         let run = |world: &mut World| {
             world.settle(now);
-            let reply = route(&mut api::Context { world, now, request })?;
+            let reply = route.answer(world, now, request)?;
             // What takes no time is over before anybody can look.
             world.settle(now);
             Ok(reply)
@@ -249,28 +252,33 @@ impl Service for Sandbox {
         self.look(|world, _| world.is_online(node)).unwrap_or(false)
     }
 
-    fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>> {
+    async fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>> {
         let check = |world: &World, now| {
-            let found = world.active_user(user, now)?;
+            let found = world.people.active_user(user, seconds(now))?;
             (found.password.as_deref()? == world.salted(password))
                 .then(|| if found.second_factor.is_some() { vec!["totp"] } else { Vec::new() })
         };
         self.look(check).ok().flatten()
     }
 
-    fn check_second_factor(&self, user: &str, answer: &str) -> bool {
+    async fn check_second_factor(&self, user: &str, answer: &str) -> bool {
         let check = |world: &World, now| {
-            let found = world.active_user(user, now)?;
+            let found = world.people.active_user(user, seconds(now))?;
             Some(found.second_factor.as_deref()? == world.salted(answer))
         };
         self.look(check).ok().flatten().unwrap_or(false)
     }
 
-    fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
+    async fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
         let check = |world: &World, now| {
-            Some(world.active_token(user, token, now)?.secret == world.salted(&secret.to_lowercase()))
+            Some(world.people.active_token(user, token, seconds(now))?.secret == world.salted(&secret.to_lowercase()))
         };
         self.look(check).ok().flatten().unwrap_or(false)
+    }
+
+    fn is_active(&self, user: &str) -> bool {
+        let look = |world: &World, now| world.people.active_user(user, seconds(now)).is_some();
+        self.look(look).unwrap_or(false)
     }
 
     fn privileges(&self, who: &Identity, path: &str) -> BTreeSet<String> {
@@ -280,7 +288,7 @@ impl Service for Sandbox {
     }
 
     fn acl_paths(&self) -> Vec<String> {
-        self.look(|world, _| world.grants.values().map(|grant| grant.path.clone()).collect()).unwrap_or_default()
+        self.look(|world, _| world.people.grants.values().map(|grant| grant.path.clone()).collect()).unwrap_or_default()
     }
 
     async fn handle(&self, request: &Request) -> Result<Reply, Fault> {

@@ -1,7 +1,7 @@
-//! Who may do what on a served host: API tokens with a role each, in a file of their own.
+//! The file of a served host's people: users, API tokens, groups, roles, and what was granted to whom.
 //!
-//! There are no passwords and no groups here, and a role holds everywhere. What a role may do is Proxmox's table; whether
-//! that is enough for a call is the kit's to say.
+//! Any number of processes may use it: everybody keeps the people in memory and reads them again once the file has
+//! changed, so that what was taken away is gone from the next request on. What privileges follow is the kit's to say.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,25 +10,25 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use argon2::{
-    Argon2,
-    password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
-};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
+use super::book::{self, Book};
 use crate::{
-    model::{Class, Error, Hint, Result},
-    server::roles::role,
+    model::{Class, Error, Hint, Method, Result},
+    server::{
+        Fault, Identity, Reply, Request,
+        access::{Asked, Caller, Directory, Handler, ROOT, Token, User},
+    },
     sqlite::{self, Found, Layout},
 };
 
-const LAYOUT: Layout = Layout { mark: 0x7076_6561, migrations: &[VERSION_1] };
+const LAYOUT: Layout = Layout { mark: 0x7076_6561, migrations: &[VERSION_1, VERSION_2] };
 
 /// `hash` is argon2id in its usual spelling; times are seconds since 1970, an `expire` of 0 is never.
-const VERSION_1: &str = "
+pub(super) const VERSION_1: &str = "
 PRAGMA application_id = 0x70766561;
 
 CREATE TABLE token (
@@ -41,18 +41,26 @@ CREATE TABLE token (
 ) WITHOUT ROWID;
 ";
 
-/// What a token may do, and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    /// `root@pam!name`.
-    pub id: String,
-    /// One of Proxmox's roles.
-    pub role: String,
-    /// Seconds since 1970; 0 is never.
-    pub expire: i64,
-    /// For people.
-    pub comment: Option<String>,
-}
+/// People as rows of JSON, and the number of the last change. Tokens of root's go on with what they had: a role
+/// everywhere, which is a grant on `/`. Others had no user.
+const VERSION_2: &str = "
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL);
+INSERT INTO state VALUES (1, 1);
+CREATE TABLE person (
+    kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+INSERT INTO person SELECT 'users', 'root@pam',
+        json('{\"password\":null,\"second_factor\":null,\"enable\":true,\"expire\":0,\"groups\":[],\"about\":{}}')
+    WHERE EXISTS (SELECT 1 FROM token);
+INSERT INTO person SELECT 'tokens', id, json_object('secret', hash,
+        'privsep', json(iif(role = 'Administrator', 'false', 'true')), 'expire', expire, 'comment', comment)
+    FROM token WHERE id LIKE 'root@pam!%';
+INSERT INTO person SELECT 'grants', '/ token ' || id || ' ' || role, json_object('path', '/', 'kind', 'token',
+        'who', id, 'role', role, 'propagate', json('true'))
+    FROM token WHERE id LIKE 'root@pam!%' AND role <> 'Administrator';
+DROP TABLE token;
+";
 
 /// A token that was just made. Its secret is kept nowhere.
 #[derive(Debug)]
@@ -63,12 +71,19 @@ pub struct Issued {
     pub secret: SecretString,
 }
 
-/// The tokens of a served host.
+/// The people of a served host.
 pub struct Access {
-    file: Mutex<Connection>,
-    /// Secrets that were right, by token: their SHA-256 and the hash that they were right for. To compute that hash again takes
-    /// milliseconds, and a request must not.
+    inside: Mutex<Inside>,
+    /// Secrets that were right, by token: their SHA-256 and the hash that they were right for. To compute that hash again
+    /// takes milliseconds, and a request must not.
     seen: Mutex<HashMap<String, (String, [u8; 32])>>,
+}
+
+struct Inside {
+    file: Connection,
+    book: Book,
+    /// The change that is in memory.
+    generation: i64,
 }
 
 impl Access {
@@ -98,97 +113,147 @@ impl Access {
         };
         sqlite::use_wal(&file).map_err(cannot)?;
         LAYOUT.migrate(&mut file, done).map_err(cannot)?;
-        Ok(Self { file: Mutex::new(file), seen: Mutex::default() })
+        let mut inside = Inside { file, book: Book::default(), generation: 0 };
+        inside.refresh()?;
+        Ok(Self { inside: Mutex::new(inside), seen: Mutex::default() })
     }
 
-    /// Makes a token.
+    /// Whether nobody was ever in it.
+    pub fn is_new(&self) -> bool {
+        self.inside().book.0.users.is_empty()
+    }
+
+    /// Makes a token of root's that may do everything, whatever becomes of others.
     ///
     /// # Errors
-    /// [`Class::Conflict`] if it is there, [`Class::Usage`] for a role that there is not.
-    pub fn issue(&self, grant: &Grant) -> Result<Issued> {
-        if role(&grant.role).is_none() {
-            return Err(Error::usage(format!("there is no role `{}`", grant.role)));
+    /// [`Class::Conflict`] if it is there; when the file cannot be written.
+    pub fn issue(&self, name: &str, comment: Option<String>) -> Result<Issued> {
+        let id = format!("{ROOT}!{name}");
+        let secret = book::uuid(&book::random::<16>()?);
+        let token = Token { secret: book::hash(&secret)?, privsep: false, expire: 0, comment };
+        self.change(|book| {
+            if book.0.tokens.has(id.as_str()) {
+                return Err(Error::conflict(format!("token {id} is there already")));
+            }
+            with_root(book, |_| ());
+            book.0.tokens.insert(id.clone(), token);
+            Ok(())
+        })??;
+        Ok(Issued { id, secret: secret.into() })
+    }
+
+    /// Gives a user another password. Root is made where it is missing, and let in again.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] for anybody else who is missing; when the file cannot be written.
+    pub fn set_password(&self, name: &str, password: &str) -> Result<()> {
+        let hash = Some(book::hash(password)?);
+        self.change(|book| {
+            if name == ROOT {
+                with_root(book, |root| root.password = hash);
+                return Ok(());
+            }
+            let user = book.0.users.edit(name);
+            user.ok_or_else(|| Error::not_found(format!("no such user ('{name}')")))?.password = hash;
+            Ok(())
+        })?
+    }
+
+    /// Answers a request about people.
+    ///
+    /// # Errors
+    /// As a node does; when the file cannot be used.
+    pub(super) fn answer(&self, handler: Handler, request: &Request) -> std::result::Result<Reply, Fault> {
+        if request.method == Method::Get {
+            return handler(&mut Asked::new(&mut self.inside().book, request));
         }
-        let mut bytes = [0; 32];
-        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        random.fill(&mut bytes).map_err(|_| Error::new(Class::Failed, "this machine has no random numbers"))?;
-        let secret = uuid(&bytes[..16]);
-        let salt = SaltString::encode_b64(&bytes[16..]).map_err(unhashed)?;
-        let hash = Argon2::default().hash_password(secret.as_bytes(), &salt).map_err(unhashed)?.to_string();
-        let now = Timestamp::now().as_second();
-        let sql =
-            "INSERT OR IGNORE INTO token (id, hash, role, expire, comment, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let made = self.file().execute(sql, params![grant.id, hash, grant.role, grant.expire, grant.comment, now]);
-        match made.map_err(|error| failed(Path::new("the tokens"), error))? {
-            0 => Err(Error::conflict(format!("token {} is there already", grant.id))),
-            _ => Ok(Issued { id: grant.id.clone(), secret: secret.into() }),
-        }
+        self.change(|book| handler(&mut Asked::new(book, request)))?
     }
 
-    /// Takes a token away; from the next request on it is refused. Whether it was there.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn revoke(&self, id: &str) -> Result<bool> {
-        self.seen().remove(id);
-        let gone = self.file().execute("DELETE FROM token WHERE id = ?1", [id]);
-        Ok(gone.map_err(|error| failed(Path::new("the tokens"), error))? > 0)
+    /// Whether a user may log in now, by what the file says now.
+    pub(super) fn is_active(&self, user: &str) -> bool {
+        self.newest(|book| book.0.active_user(user, now()).is_some()).unwrap_or(false)
     }
 
-    /// All tokens, by name.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn grants(&self) -> Result<Vec<Grant>> {
-        let file = self.file();
-        let read = || {
-            file.prepare_cached("SELECT id, role, expire, comment FROM token ORDER BY id")?
-                .query_map([], |row| {
-                    Ok(Grant { id: row.get(0)?, role: row.get(1)?, expire: row.get(2)?, comment: row.get(3)? })
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|error| failed(Path::new("the tokens"), error))
+    /// Whether this is the password of a user who may log in.
+    pub(super) fn is_password(&self, user: &str, password: &str) -> bool {
+        let kept = |book: &Book| book.0.active_user(user, now())?.password.clone();
+        let hash = self.newest(kept).ok().flatten();
+        book::is_hash_of(hash.as_deref(), password)
     }
 
-    /// Whether this is the secret of a token that holds.
-    pub(super) fn check(&self, id: &str, secret: &str) -> bool {
-        let Some((hash, _)) = self.valid(id) else { return false };
+    /// Whether this is the secret of a token that holds and was shown before.
+    pub(super) fn knows(&self, id: &str, secret: &str) -> bool {
+        let Some(hash) = self.hash_of(id) else { return false };
         // What is compared are sums: how long that takes says nothing of the secret.
         let sum: [u8; 32] = Sha256::digest(secret).into();
-        if self.seen().get(id).is_some_and(|(for_hash, seen)| *for_hash == hash && *seen == sum) {
-            return true;
-        }
-        let is_right = PasswordHash::new(&hash)
-            .is_ok_and(|parsed| Argon2::default().verify_password(secret.as_bytes(), &parsed).is_ok());
-        if is_right {
-            self.seen().insert(id.to_owned(), (hash, sum));
+        self.seen().get(id).is_some_and(|(for_hash, seen)| *for_hash == hash && *seen == sum)
+    }
+
+    /// Whether this is the secret of a token that holds. Takes its time.
+    pub(super) fn check(&self, id: &str, secret: &str) -> bool {
+        let hash = self.hash_of(id);
+        let is_right = book::is_hash_of(hash.as_deref(), secret);
+        if let Some(hash) = hash.filter(|_| is_right) {
+            self.seen().insert(id.to_owned(), (hash, Sha256::digest(secret).into()));
         }
         is_right
     }
 
-    /// What a token may do.
-    pub(super) fn privileges(&self, id: &str) -> BTreeSet<String> {
-        let role = self.valid(id).and_then(|(_, name)| role(&name)).unwrap_or_default();
-        role.iter().map(|privilege| (*privilege).to_owned()).collect()
+    fn hash_of(&self, id: &str) -> Option<String> {
+        let (user, token) = id.split_once('!')?;
+        self.newest(|book| Some(book.0.active_token(user, token, now())?.secret.clone())).ok().flatten()
     }
 
-    /// The role of a token that holds.
-    pub(super) fn role_of(&self, id: &str) -> Option<String> {
-        self.valid(id).map(|(_, role)| role)
+    /// Looks at what somebody may do, as it was when the request came.
+    pub(super) fn ask<T>(&self, who: Option<&Identity>, look: impl FnOnce(&Caller<'_>) -> T) -> T {
+        look(&Caller::new(&self.inside().book, who))
     }
 
-    /// Hash and role of a token that holds. What cannot be read holds nothing.
-    fn valid(&self, id: &str) -> Option<(String, String)> {
-        let now = Timestamp::now().as_second();
-        let file = self.file();
-        let mut statement =
-            file.prepare_cached("SELECT hash, role FROM token WHERE id = ?1 AND (expire = 0 OR expire > ?2)").ok()?;
-        statement.query_row(params![id, now], |row| Ok((row.get(0)?, row.get(1)?))).optional().ok()?
+    /// The privileges of somebody on a path.
+    pub(super) fn privileges(&self, authid: &str, path: &str) -> BTreeSet<String> {
+        self.inside().book.privileges(authid, path).into_keys().map(str::to_owned).collect()
     }
 
-    fn file(&self) -> MutexGuard<'_, Connection> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The groups of a user.
+    pub(super) fn groups_of(&self, user: &str) -> Vec<String> {
+        self.inside().book.0.users.get(user).map(|user| user.groups.clone()).unwrap_or_default()
+    }
+
+    /// The paths on which something was granted.
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.inside().book.0.grants.values().map(|grant| grant.path.clone()).collect()
+    }
+
+    /// Looks at what the file says now.
+    fn newest<T>(&self, look: impl FnOnce(&Book) -> T) -> Result<T> {
+        let mut inside = self.inside();
+        inside.refresh()?;
+        Ok(look(&inside.book))
+    }
+
+    /// Changes people as the only one who does; what a failure left in memory is read again.
+    fn change<T, E>(
+        &self,
+        work: impl FnOnce(&mut Book) -> std::result::Result<T, E>,
+    ) -> Result<std::result::Result<T, E>> {
+        let inside = &mut *self.inside();
+        let done = inside.change(work);
+        if !matches!(done, Ok(Ok(_))) {
+            inside.generation = 0;
+            inside.refresh()?;
+        }
+        done
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(|poisoned| {
+            // What a panic left half-way must not stay.
+            let mut inside = poisoned.into_inner();
+            inside.generation = 0;
+            self.inside.clear_poison();
+            inside
+        })
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<String, (String, [u8; 32])>> {
@@ -202,14 +267,84 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A random UUID's spelling.
-fn uuid(bytes: &[u8]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+impl Inside {
+    fn refresh(&mut self) -> Result<()> {
+        refresh(&self.file, &mut self.book, &mut self.generation).map_err(unusable)
+    }
+
+    fn change<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Book) -> std::result::Result<T, E>,
+    ) -> Result<std::result::Result<T, E>> {
+        let Self { file, book, generation } = self;
+        let transaction = Transaction::new_unchecked(file, TransactionBehavior::Immediate).map_err(unusable)?;
+        refresh(&transaction, book, generation).map_err(unusable)?;
+        let done = work(book);
+        if done.is_ok() {
+            let next = *generation + 1;
+            let changes = book.take_changes().map_err(unusable)?;
+            let write = || {
+                for row in &changes {
+                    match &row.body {
+                        Some(body) => transaction.execute(
+                            "INSERT OR REPLACE INTO person VALUES (?1, ?2, ?3)",
+                            params![row.kind, row.key, body],
+                        )?,
+                        None => transaction
+                            .execute("DELETE FROM person WHERE kind = ?1 AND key = ?2", params![row.kind, row.key])?,
+                    };
+                }
+                transaction.execute("UPDATE state SET generation = ?1", [next])
+            };
+            write().map_err(unusable)?;
+            transaction.commit().map_err(unusable)?;
+            *generation = next;
+        }
+        Ok(done)
+    }
 }
 
-fn unhashed(error: argon2::password_hash::Error) -> Error {
-    Error::new(Class::Failed, format!("a secret cannot be hashed: {error}"))
+/// Reads everybody again, if somebody changed something.
+fn refresh(
+    file: &Connection,
+    book: &mut Book,
+    generation: &mut i64,
+) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let newest: i64 = file.prepare_cached("SELECT generation FROM state")?.query_row([], |row| row.get(0))?;
+    if newest == *generation {
+        return Ok(());
+    }
+    // In one transaction of its own, unless the caller has one.
+    let transaction = file.is_autocommit().then(|| file.unchecked_transaction()).transpose()?;
+    let newest: i64 = file.prepare_cached("SELECT generation FROM state")?.query_row([], |row| row.get(0))?;
+    let mut found = Book::default();
+    let mut query = file.prepare_cached("SELECT kind, key, body FROM person")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, key, body): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        found.load(&kind, key, &body)?;
+    }
+    drop(rows);
+    drop(query);
+    drop(transaction);
+    (*book, *generation) = (found, newest);
+    Ok(())
+}
+
+/// Makes root where it is missing, lets it in, and does something with it.
+fn with_root(book: &mut Book, work: impl FnOnce(&mut User)) {
+    let mut root = book.0.users.get(ROOT).cloned().unwrap_or_default();
+    (root.enable, root.expire) = (true, 0);
+    work(&mut root);
+    book.0.users.insert(ROOT.to_owned(), root);
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_second()
+}
+
+fn unusable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    failed(Path::new("the file of people"), cause)
 }
 
 fn failed(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -217,41 +352,4 @@ fn failed(path: &Path, cause: impl Into<Box<dyn std::error::Error + Send + Sync>
     let full = sqlite::no_room(&*cause);
     let error = Error::new(Class::Failed, format!("cannot use {}", path.display())).with_source(cause);
     if full { error.with_hint(Hint::Text(sqlite::MAKE_ROOM.to_owned())) } else { error }
-}
-
-#[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    #[test]
-    fn a_token_holds_until_it_is_revoked_or_over() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join("tokens.db");
-        let access = Access::open(&path).unwrap();
-        let grant = |name: &str, expire| Grant {
-            id: format!("root@pam!{name}"),
-            role: "PVEAuditor".into(),
-            expire,
-            comment: None,
-        };
-        let issued = access.issue(&grant("one", 0)).unwrap();
-        let secret = issued.secret.expose_secret();
-        for _ in 0..2 {
-            assert!(access.check("root@pam!one", secret));
-            assert!(!access.check("root@pam!one", &format!("{secret}x")));
-        }
-        assert!(!access.check("root@pam!two", secret));
-        assert!(access.privileges("root@pam!one").contains("VM.Audit"));
-        assert!(!access.privileges("root@pam!one").contains("VM.PowerMgmt"));
-        assert_eq!(access.issue(&grant("one", 0)).unwrap_err().class(), Class::Conflict);
-        // Somebody else takes it away.
-        assert!(Access::open(&path).unwrap().revoke("root@pam!one").unwrap());
-        assert!(!access.check("root@pam!one", secret));
-        assert!(access.privileges("root@pam!one").is_empty());
-        let over = access.issue(&grant("over", 1)).unwrap();
-        assert!(!access.check("root@pam!over", over.secret.expose_secret()));
-        assert!(!std::fs::read(&path).unwrap().windows(8).any(|bytes| bytes == &secret.as_bytes()[..8]));
-    }
 }

@@ -34,11 +34,16 @@ impl Host {
             return Err(not_there(&format!(": {reason}")));
         }
         let step = Step { action: spec.action, guest: self.guest(request)?, params: self.params_of(spec, request) };
+        self.may_do(&step, request).await?;
         if spec.action == Action::Create && self.is_taken(&step.guest).await? {
             let GuestRef { vmid, node, .. } = &step.guest;
             return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
         }
-        match self.backend.submit(&step).await? {
+        if spec.action == Action::Destroy && self.runs(&step.guest).await? {
+            return Err(Fault::die(format!("VM {} is running - destroy failed", step.guest.vmid)));
+        }
+        let backend = request.identity.as_ref().and_then(|who| self.backend.acting_for(&who.authid()));
+        match backend.as_ref().unwrap_or(&self.backend).submit(&step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.
                 self.done(&upid).await.map(|()| Reply::null())
@@ -53,6 +58,11 @@ impl Host {
         let fixed = |key: &str| spec.fixed.iter().any(|(name, _)| *name == key);
         let params = request.params.iter().filter(|(key, _)| !["node", "vmid"].contains(key) && !fixed(key));
         params.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    /// Whether a guest runs, which a node asks before it begins to destroy one.
+    async fn runs(&self, guest: &GuestRef) -> Result<bool, Fault> {
+        Ok(self.backend.guest_status(guest).await?.get("status").is_some_and(|status| status == "running"))
     }
 
     /// Waits for the end of a task.

@@ -1,15 +1,16 @@
 //! The reads: what the backend knows, in the rows that a node has.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Host;
+use super::{
+    Host,
+    scope::{SEE_STORAGE, node_outline},
+};
 use crate::{
     backends::TaskQuery,
-    model::{Class, ConfigView, Guest, GuestKind, GuestRef, NodeName, TaskEntry, Upid, Vmid},
-    server::{Fault, Identity, Reply, Request},
+    model::{Class, ConfigView, Guest, GuestKind, GuestRef, NodeName, Storage, TaskEntry, Upid, Vmid},
+    server::{Fault, Reply, Request},
 };
 
 /// How many rows or lines come when nobody says: a node's own number.
@@ -41,17 +42,6 @@ impl Host {
         request.params.get(key).ok_or_else(|| Fault::parameter(key, "property is missing and it is not optional"))
     }
 
-    /// The privileges of whoever asks.
-    fn privileges_of(&self, who: Option<&Identity>) -> BTreeSet<String> {
-        who.map(|who| self.access.privileges(&who.authid())).unwrap_or_default()
-    }
-
-    /// Whether whoever asks has one of these privileges.
-    pub(super) fn may(&self, who: Option<&Identity>, any: &[&str]) -> bool {
-        let has = self.privileges_of(who);
-        any.iter().any(|privilege| has.contains(*privilege))
-    }
-
     /// Whether there is a guest of this number.
     pub(super) async fn is_taken(&self, guest: &GuestRef) -> Result<bool, Fault> {
         match self.backend.guest_config(guest, ConfigView::Current).await {
@@ -62,21 +52,17 @@ impl Host {
     }
 
     async fn visible(&self, request: &Request) -> Result<Vec<Guest>, Fault> {
-        if !self.may(request.identity.as_ref(), &["VM.Audit"]) {
-            return Ok(Vec::new());
-        }
-        self.backend.guests().await.map_err(Fault::from)
+        let mut guests = self.backend.guests().await?;
+        self.caller(request, |caller| {
+            if !caller.is_almighty() {
+                guests.retain(|guest| caller.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]));
+            }
+        });
+        Ok(guests)
     }
 
     pub(super) async fn version(&self, _: &Request) -> Answer {
         Ok(Reply::data(Value::from(self.backend.version().await?)))
-    }
-
-    pub(super) async fn permissions(&self, request: &Request) -> Answer {
-        let has = self.privileges_of(request.identity.as_ref());
-        let has: Map<String, Value> = has.into_iter().map(|privilege| (privilege, 1.into())).collect();
-        let path = request.params.get("path").unwrap_or("/");
-        Ok(Reply::data(json!({path: has})))
     }
 
     pub(super) async fn resources(&self, request: &Request) -> Answer {
@@ -88,10 +74,10 @@ impl Host {
             }
         }
         if wants("node") {
-            all.extend(self.node_rows().await?);
+            all.extend(self.node_rows(request).await?);
         }
-        if wants("storage") && self.may(request.identity.as_ref(), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
-            for storage in self.backend.storages(&self.node).await? {
+        if wants("storage") {
+            for storage in self.seen_storages(request).await? {
                 let (node, name) = (&self.node, &storage.storage);
                 let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
                 let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
@@ -110,13 +96,24 @@ impl Host {
         Ok(Reply::data(all))
     }
 
-    async fn node_rows(&self) -> Result<Vec<Value>, Fault> {
+    async fn node_rows(&self, request: &Request) -> Result<Vec<Value>, Fault> {
         let nodes = self.backend.nodes().await?;
-        nodes.iter().map(|node| Ok(with_id(value(node)?, format!("node/{}", node.node), "node"))).collect()
+        let audits = self.caller(request, |caller| caller.may(&format!("/nodes/{}", self.node), &["Sys.Audit"]));
+        let row = |node| Ok::<_, Fault>(with_id(value(node)?, format!("node/{}", self.node), "node"));
+        nodes.iter().map(|node| row(node).map(|row| if audits { row } else { node_outline(&row) })).collect()
     }
 
-    pub(super) async fn nodes(&self, _: &Request) -> Answer {
-        Ok(Reply::data(self.node_rows().await?))
+    pub(super) async fn nodes(&self, request: &Request) -> Answer {
+        Ok(Reply::data(self.node_rows(request).await?))
+    }
+
+    /// The storages that whoever asks may see.
+    async fn seen_storages(&self, request: &Request) -> Result<Vec<Storage>, Fault> {
+        let mut storages = self.backend.storages(&self.node).await?;
+        self.caller(request, |caller| {
+            storages.retain(|storage| caller.may(&format!("/storage/{}", storage.storage), SEE_STORAGE));
+        });
+        Ok(storages)
     }
 
     pub(super) async fn cluster_status(&self, _: &Request) -> Answer {
@@ -211,7 +208,7 @@ impl Host {
     }
 
     pub(super) async fn storages(&self, request: &Request) -> Answer {
-        let storages = self.backend.storages(&self.node).await?;
+        let storages = self.seen_storages(request).await?;
         let params = &request.params;
         let wanted = storages.into_iter().filter(|storage| {
             params.get("storage").is_none_or(|name| name == storage.storage)
@@ -245,12 +242,20 @@ impl Host {
         self.need(request, "upid")?.parse().map_err(|_| Fault::parameter("upid", "unable to parse worker upid"))
     }
 
-    pub(super) async fn cluster_tasks(&self, _: &Request) -> Answer {
-        let query = TaskQuery { limit: LIMIT, ..TaskQuery::default() };
-        let found = self.backend.tasks(&query).await?;
+    pub(super) async fn cluster_tasks(&self, request: &Request) -> Answer {
+        // All where some are not shown.
+        let limit = if self.caller(request, |caller| caller.is_almighty()) { LIMIT } else { 0 };
+        let mut found = self.backend.tasks(&TaskQuery { limit, ..TaskQuery::default() }).await?;
+        found.retain(|row| self.sees_task(request, row));
+        found.truncate(LIMIT as usize);
         rows(found.into_iter().map(|mut row| {
             // Which one is at work is told by what is missing.
             row.status = row.status.filter(|status| status != "RUNNING");
+            row.other.remove("pstart");
+            if row.status.is_some() {
+                row.other.remove("pid");
+                row.other.insert("saved".to_owned(), "1".into());
+            }
             row
         }))
     }
@@ -266,36 +271,56 @@ impl Host {
             vmid: request.params.get("vmid").and_then(|vmid| vmid.parse().ok()),
             running: source == "active",
             errors: request.params.get("errors") == Some("1"),
-            limit: start.saturating_add(limit).saturating_add(LIMIT),
+            limit: match self.caller(request, |caller| caller.is_almighty()) {
+                true => start.saturating_add(limit).saturating_add(LIMIT),
+                false => 0,
+            },
         };
         let found = self.backend.tasks(&query).await?;
         let wanted = |row: &TaskEntry| {
             (source != "archive" || row.ended().is_some())
                 && row.starttime >= since
                 && kind.is_none_or(|kind| row.upid.kind == kind)
+                && self.sees_task(request, row)
         };
-        let found: Vec<TaskEntry> = found.into_iter().filter(wanted).collect();
+        let found: Vec<TaskEntry> = found.into_iter().filter(wanted).map(in_list).collect();
         let total = found.len() as u64;
         let page = found.into_iter().skip(start as usize).take(limit as usize);
         Ok(Reply { total: Some(total), ..rows(page)? })
     }
 
     pub(super) async fn task_status(&self, request: &Request) -> Answer {
-        let status = self.backend.task_status(&self.upid(request)?).await;
+        let upid = self.upid(request)?;
+        self.may_see(request, &upid)?;
+        let status = self.backend.task_status(&upid).await;
         Ok(Reply::data(value(status.map_err(|_| Fault::parameter("upid", "no such task"))?)?))
     }
 
     pub(super) async fn task_log(&self, request: &Request) -> Answer {
         let (start, limit) = (number(request, "start").unwrap_or(0), number(request, "limit").unwrap_or(LIMIT));
         let limit = if limit == 0 { u64::MAX } else { limit };
-        let page = self.backend.task_log(&self.upid(request)?, start, limit).await?;
+        let upid = self.upid(request)?;
+        self.may_see(request, &upid)?;
+        let page = self.backend.task_log(&upid, start, limit).await?;
         Ok(Reply { total: Some(page.total), ..rows(page.lines)? })
     }
 
     pub(super) async fn stop_task(&self, request: &Request) -> Answer {
-        self.backend.stop_task(&self.upid(request)?).await?;
+        let upid = self.upid(request)?;
+        self.caller(request, |caller| caller.may_stop_task(&upid.user, self.node.as_str()))?;
+        self.backend.stop_task(&upid).await?;
         Ok(Reply::null())
     }
+}
+
+/// A row of a node's list: a task at work is told by another hand, with the token in the user's name.
+fn in_list(mut row: TaskEntry) -> TaskEntry {
+    if row.ended().is_none() {
+        row.other.remove("tokenid");
+        row.other.insert("user".to_owned(), row.upid.user.as_str().into());
+        row.other.insert("saved".to_owned(), "0".into());
+    }
+    row
 }
 
 /// A row of the cluster's list.

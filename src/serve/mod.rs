@@ -4,21 +4,24 @@
 //! it speaks no HTTP: that is the kit's.
 
 mod access;
+mod book;
 mod change;
 mod look;
 mod route;
-mod token;
+mod scope;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use access::{Access, Grant, Issued};
+pub use access::{Access, Issued};
 
 use crate::{
     backends::Backend,
     model::{Error, NodeName},
-    server::{Fault, Identity, Reply, Request, Service},
+    server::{Fault, Identity, Reply, Request, Service, access as people},
     tasks::Follower,
 };
 
@@ -53,24 +56,44 @@ impl Service for Host {
         self.node.as_str() == node
     }
 
-    /// There are no passwords here: nobody who can be asked would have chosen one.
-    fn check_password(&self, _: &str, _: &str) -> Option<Vec<&'static str>> {
-        None
+    async fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>> {
+        let (user, password) = (user.to_owned(), password.to_owned());
+        self.slowly(move |access| access.is_password(&user, &password)).await.then(Vec::new)
     }
 
-    fn check_second_factor(&self, _: &str, _: &str) -> bool {
+    async fn check_second_factor(&self, _: &str, _: &str) -> bool {
         false
     }
 
-    fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
-        self.access.check(&format!("{user}!{token}"), secret)
+    fn knows_token(&self, user: &str, token: &str, secret: &str) -> bool {
+        self.access.knows(&format!("{user}!{token}"), secret)
     }
 
-    fn privileges(&self, who: &Identity, _: &str) -> BTreeSet<String> {
-        self.access.privileges(&who.authid())
+    async fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
+        let (id, secret) = (format!("{user}!{token}"), secret.to_owned());
+        self.slowly(move |access| access.check(&id, &secret)).await
+    }
+
+    fn is_active(&self, user: &str) -> bool {
+        self.access.is_active(user)
+    }
+
+    fn privileges(&self, who: &Identity, path: &str) -> BTreeSet<String> {
+        self.access.privileges(&who.authid(), path)
+    }
+
+    fn groups_of(&self, user: &str) -> Vec<String> {
+        self.access.groups_of(user)
+    }
+
+    fn acl_paths(&self) -> Vec<String> {
+        self.access.paths()
     }
 
     async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
+        if let Some(handler) = people::route(request.method, request.template) {
+            return self.people(handler, request).await;
+        }
         match route::find(request) {
             Some(route) => route(self, request).await,
             None => self.change(request).await,

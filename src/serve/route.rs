@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::Host;
 use crate::{
-    model::Method::{self, Delete, Get, Post},
+    model::Method::{self, Delete, Get},
     server::{Fault, Reply, Request},
 };
 
@@ -21,10 +21,8 @@ macro_rules! routes {
 
 const TABLE: &[(Method, &str, Route)] = routes![
     (Get, "/version", version),
-    (Get, "/access/permissions", permissions),
-    (Get, "/access/users/{userid}/token", tokens),
-    (Post, "/access/users/{userid}/token/{tokenid}", create_token),
-    (Delete, "/access/users/{userid}/token/{tokenid}", remove_token),
+    (Get, "/access", access_index),
+    (Get, "/access/domains", domains),
     (Get, "/cluster/resources", resources),
     (Get, "/cluster/nextid", next_id),
     (Get, "/cluster/status", cluster_status),

@@ -4,7 +4,7 @@
 
 use axum::http::{HeaderMap, header};
 
-use super::{Identity, Kit, ticket};
+use super::{Identity, Kit, guard::Source, ticket};
 use crate::model::Method;
 
 /// Why nobody was recognised: reason phrases of status 401.
@@ -46,16 +46,24 @@ impl Credentials {
 ///
 /// # Errors
 /// The reason phrase of the answer 401.
-pub(super) fn recognise(kit: &Kit, method: Method, headers: &HeaderMap) -> Result<Identity, &'static str> {
+pub(super) async fn recognise(
+    kit: &Kit,
+    method: Method,
+    headers: &HeaderMap,
+    source: Option<Source>,
+) -> Result<Identity, &'static str> {
     match Credentials::of(headers).ok_or(NO_TICKET)? {
         Credentials::Token(text) => {
             let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
             let (user, token) = authid.split_once('!').ok_or(FAILED)?;
-            let known = kit.service().check_token(user, token, secret);
-            known.then(|| Identity { user: user.to_owned(), token: Some(token.to_owned()) }).ok_or(FAILED)
+            if !kit.service().knows_token(user, token, secret) {
+                let check = async { kit.service().check_token(user, token, secret).await.then_some(()) };
+                kit.guard().attempt(source, authid, || kit.now(), check, |()| true).await.ok_or(FAILED)?;
+            }
+            Ok(Identity { user: user.to_owned(), token: Some(token.to_owned()) })
         }
         Credentials::Ticket(text) => {
-            let user = ticket::verify(kit, &text).ok_or(FAILED)?;
+            let user = ticket::verify(kit, &text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)?;
             if method != Method::Get {
                 let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !ticket::verify_csrf(kit, token, &user) {

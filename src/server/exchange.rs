@@ -3,6 +3,8 @@
 //! The order is part of the contract with clients: who is not logged in learns nothing, who lacks a privilege does not
 //! learn whether the guest exists, and the node is looked up before parameters are checked.
 
+use std::time::Duration;
+
 use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, Response, header, request::Parts},
@@ -15,6 +17,7 @@ use serde_json::json;
 use super::{
     Fault, Identity, Kit, Logged, Peer, Reply, Request, Strike, Upload,
     auth::{self, Credentials},
+    guard::Source,
     listen::Connection,
     login,
     permit::{self, permit},
@@ -38,6 +41,10 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
     let (mut parts, body) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| websocket::is_wanted(&parts.headers));
     let connection = parts.extensions.get::<Connection>().cloned();
+    let turn = kit.guard().turn(connection.as_ref().and_then(Connection::source), tokio::time::Instant::now());
+    if !turn.is_zero() {
+        tokio::time::sleep(turn).await;
+    }
     let target = Target::of(parts.uri.path());
     let mut note = Note { kit, method: parts.method.as_str(), path: &target.path, status: Some(0) };
     let (mut strike, mut task_ends) = (None, None);
@@ -182,6 +189,8 @@ async fn work_and(
     (task_ends, upgrades): (Option<String>, bool),
     peer: &mut Option<Box<dyn Peer>>,
 ) -> Answer {
+    let connection = parts.extensions.get::<Connection>();
+    let source = connection.and_then(Connection::source);
     let word = parts.method.as_str();
     let Some(method) = Method::ALL.into_iter().find(|method| method.as_str() == word) else {
         return Answer::empty(501, &format!("method '{word}' not available"));
@@ -201,7 +210,7 @@ async fn work_and(
     let identity = if is_open {
         None
     } else {
-        match auth::recognise(kit, method, &parts.headers) {
+        match auth::recognise(kit, method, &parts.headers, source).await {
             Ok(identity) => Some(identity),
             Err(reason) => {
                 drain(body).await;
@@ -213,9 +222,13 @@ async fn work_and(
         return Answer::text(501, &format!("no formatter for uri {}, {format}", target.path));
     };
     let takes_file = found.as_ref().is_some_and(|found| found.endpoint.path.ends_with(UPLOAD));
+    let patience = kit.guard().limits().body;
     let read = match upload::boundary(parts).filter(|_| takes_file) {
         Some(boundary) => upload::read(parts, &boundary, body).await.map(|(params, upload)| (params, Some(upload))),
-        None => read(method, parts, body).await.map(|params| (params, None)),
+        None => match tokio::time::timeout(patience, read(method, parts, body)).await {
+            Ok(read) => read.map(|params| (params, None)),
+            Err(_) => Err(Answer::empty(408, "Request Timeout")),
+        },
     };
     let (params, upload) = match read {
         Ok(read) => read,
@@ -225,7 +238,9 @@ async fn work_and(
     let has_token = matches!(Credentials::of(&parts.headers), Some(Credentials::Token(_)));
     let outcome = match found {
         Some(found) => {
-            let rest = (task_ends, upgrades.then_some(peer));
+            // From now on it is no longer the other side that one waits for.
+            let _answering = connection.map(Connection::answering);
+            let rest = (task_ends, upgrades.then_some(peer), source);
             call(kit, found, (params, upload), (identity, has_token), rest).await
         }
         None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
@@ -271,14 +286,19 @@ async fn read(method: Method, parts: &Parts, body: Body) -> Result<Params, Answe
 /// Reads a body that is not wanted, so that its sender gets to read the answer; within reason.
 async fn drain(body: Body) {
     const ENOUGH: usize = 64 * 1024 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(10);
     let mut chunks = body.into_data_stream();
-    let mut seen = 0;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        seen += chunk.len();
-        if seen > ENOUGH {
-            return;
+    let read = async {
+        let mut seen = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            seen += chunk.len();
+            if seen > ENOUGH {
+                return;
+            }
         }
-    }
+    };
+    // Who takes longer gets no answer to read.
+    let _ = tokio::time::timeout(PATIENCE, read).await;
 }
 
 /// Where goes who answers on the websocket; `None` where none is asked for.
@@ -290,7 +310,7 @@ async fn call(
     found: Found<'static>,
     (given, upload): (Params, Option<Upload>),
     (identity, has_token): (Option<Identity>, bool),
-    (task_ends, peer): (Option<String>, Place<'_>),
+    (task_ends, peer, source): (Option<String>, Place<'_>, Option<Source>),
 ) -> Result<Reply, Fault> {
     let endpoint = found.endpoint;
     let mut params = found.path_params;
@@ -313,7 +333,7 @@ async fn call(
     endpoint.check(&params).map_err(Fault::parameters)?;
     let params = join_lists(endpoint, params);
     match (endpoint.method, endpoint.path.as_str()) {
-        (Method::Post, "/access/ticket") => login::log_in(kit, &params),
+        (Method::Post, "/access/ticket") => login::log_in(kit, &params, source).await,
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
         (method, template) => {
             let request = Request { method, template, params, identity, upload, task_ends };

@@ -13,7 +13,10 @@ use axum::Router;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Faults, Service, exchange};
+use super::{
+    Faults, Service, exchange,
+    guard::{Guard, Limits},
+};
 use crate::{
     contract::embedded,
     model::{Clock, SystemClock},
@@ -37,6 +40,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The key that tickets are signed with; a random one, if there is none, and then tickets die with the kit.
     pub secret: Option<Vec<u8>>,
+    /// How much it takes from those who ask; anything by default.
+    pub limits: Limits,
     /// What goes wrong, for tests.
     pub faults: Option<Arc<dyn Faults>>,
     /// Is told of every request once it is known how it is answered, and before the answer leaves.
@@ -52,6 +57,7 @@ impl Default for Options {
             requests_per_connection: 100,
             clock: Arc::new(SystemClock),
             secret: None,
+            limits: Limits::default(),
             faults: None,
             on_request: None,
         }
@@ -93,6 +99,7 @@ pub struct Kit(Arc<Inner>);
 struct Inner {
     service: Arc<dyn Service>,
     options: Options,
+    guard: Guard,
     secret: OnceLock<Option<Vec<u8>>>,
     description: OnceLock<String>,
     log: Mutex<Log>,
@@ -116,6 +123,7 @@ impl Kit {
     pub fn new(service: Arc<dyn Service>, options: Options) -> Self {
         Self(Arc::new(Inner {
             service,
+            guard: Guard::new(options.limits.clone()),
             options,
             secret: OnceLock::new(),
             description: OnceLock::new(),
@@ -159,6 +167,10 @@ impl Kit {
 
     pub(super) fn service(&self) -> &dyn Service {
         self.0.service.as_ref()
+    }
+
+    pub(super) fn guard(&self) -> &Guard {
+        &self.0.guard
     }
 
     pub(super) fn options(&self) -> &Options {

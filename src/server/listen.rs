@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -26,10 +26,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Kit, Tls, exchange, response::Answer};
+use super::{Kit, Tls, exchange, guard::Source, response::Answer, seats::Seats};
 
 /// The first byte of a TLS handshake; no HTTP method begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How large the head of a request may be.
+const HEAD: usize = 64 * 1024;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -49,9 +52,49 @@ struct State {
     served: AtomicU32,
     hang_up: Notify,
     last_words: AtomicBool,
+    source: OnceLock<Source>,
+    /// How many of its requests are being answered.
+    answers: AtomicU32,
+}
+
+/// A request of a connection that is being answered, for as long as this is there.
+pub(super) struct Answering(Connection);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.0.answers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Connection {
+    fn from(source: Source) -> Self {
+        let connection = Self::default();
+        let _ = connection.0.source.set(source);
+        connection
+    }
+
+    /// Where it comes from, as far as known.
+    pub(super) fn source(&self) -> Option<Source> {
+        self.0.source.get().copied()
+    }
+
+    /// Begins to answer a request.
+    pub(super) fn answering(&self) -> Answering {
+        self.0.answers.fetch_add(1, Ordering::Relaxed);
+        Answering(self.clone())
+    }
+
+    /// Whether a request of it is being answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.0.answers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it is this one.
+    #[cfg(test)]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Counts a request, and says whether it is the last that this connection takes.
     pub(super) fn is_last(&self, limit: u32) -> bool {
         self.0.served.fetch_add(1, Ordering::Relaxed) + 1 >= limit
@@ -82,7 +125,7 @@ pub async fn listen(
 ) -> io::Result<()> {
     let mut shutdown = pin!(shutdown);
     let mut door = kit.open_door();
-    let mut connections = JoinSet::new();
+    let (mut connections, seats) = (JoinSet::new(), Seats::default());
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
@@ -99,10 +142,22 @@ pub async fn listen(
                 };
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    // From now on: what is accepted just before nobody is there ends too.
-                    let absences = kit.absences();
-                    connections.spawn(serve(kit.clone(), stream, tls.clone(), absences));
+                Ok((stream, address)) => {
+                    let source = Source::of(address.ip());
+                    let connection = Connection::from(source);
+                    // Without a seat it is dropped.
+                    if let Some(seat) = seats.take(kit.guard().limits(), source, &connection) {
+                        // From now on: what is accepted just before nobody is there ends too.
+                        let absences = kit.absences();
+                        let (kit, tls) = (kit.clone(), tls.clone());
+                        connections.spawn(async move {
+                            let _seat = seat;
+                            tokio::select! {
+                                () = serve(kit, stream, tls, absences, &connection) => {}
+                                () = connection.0.hang_up.notified() => {}
+                            }
+                        });
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
                 // A connection that was gone before it was accepted, or too many open files: neither is for good.
@@ -127,15 +182,15 @@ async fn bind_again(address: SocketAddr, after: Duration) -> io::Result<TcpListe
     }
 }
 
-async fn serve(kit: Kit, stream: TcpStream, tls: Option<Tls>, absences: watch::Receiver<u64>) {
+async fn serve(kit: Kit, stream: TcpStream, tls: Option<Tls>, absences: watch::Receiver<u64>, connection: &Connection) {
     // Answers are small and wanted at once.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return speak(&kit, stream, Speech::Api, absences).await };
+    let Some(tls) = tls else { return speak(&kit, stream, Speech::Api, absences, connection).await };
     let mut first = [0];
-    match stream.peek(&mut first).await {
-        Ok(1) if first[0] != TLS_HANDSHAKE => speak(&kit, stream, Speech::Redirect, absences).await,
-        Ok(1) => match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => speak(&kit, stream, Speech::Api, absences).await,
+    match tokio::time::timeout(HANDSHAKE, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first[0] != TLS_HANDSHAKE => speak(&kit, stream, Speech::Redirect, absences, connection).await,
+        Ok(Ok(1)) => match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => speak(&kit, stream, Speech::Api, absences, connection).await,
             Ok(Err(error)) => tracing::debug!(%error, "no TLS connection came about"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },
@@ -155,8 +210,8 @@ async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     speech: Speech,
     mut absences: watch::Receiver<u64>,
+    connection: &Connection,
 ) {
-    let connection = Connection::default();
     let absent = async {
         // An error is a kit that is gone, and with it whoever could answer.
         let _ = absences.changed().await;
@@ -177,12 +232,12 @@ async fn speak(
     let talk = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(kit.options().idle)
+        .max_buf_size(HEAD)
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::select! {
         ended = talk => if let Err(error) = ended { tracing::trace!(%error, "a connection ended early") },
-        () = connection.0.hang_up.notified() => {}
         () = absent => {}
     }
 }

@@ -4,14 +4,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Fault, Identity, Kit, Reply, ticket};
+use super::{Fault, Identity, Kit, Reply, guard::Source, ticket};
 use crate::model::Params;
 
 /// Logs in.
 ///
 /// # Errors
 /// 401 without saying what was wrong.
-pub(super) fn log_in(kit: &Kit, params: &Params) -> Result<Reply, Fault> {
+pub(super) async fn log_in(kit: &Kit, params: &Params, source: Option<Source>) -> Result<Reply, Fault> {
     let refused = || Fault {
         status: 401,
         message: "authentication failure".to_owned(),
@@ -25,14 +25,16 @@ pub(super) fn log_in(kit: &Kit, params: &Params) -> Result<Reply, Fault> {
     let password = get("password");
     let service = kit.service();
     let missing = if let Some(challenge) = params.get("tfa-challenge") {
-        if !ticket::verify_challenge(kit, challenge, &user) || !service.check_second_factor(&user, password) {
-            return Err(refused());
-        }
-        Vec::new()
-    } else if ticket::verify(kit, password).as_deref() == Some(user.as_str()) {
+        let is_right = async {
+            let is_ours = ticket::verify_challenge(kit, challenge, &user);
+            (is_ours && service.check_second_factor(&user, password).await).then(Vec::new)
+        };
+        kit.guard().attempt(source, &user, || kit.now(), is_right, Vec::is_empty).await.ok_or_else(refused)?
+    } else if ticket::verify(kit, password).is_some_and(|known| known == user && service.is_active(&user)) {
         Vec::new()
     } else {
-        service.check_password(&user, password).ok_or_else(refused)?
+        let check = service.check_password(&user, password);
+        kit.guard().attempt(source, &user, || kit.now(), check, Vec::is_empty).await.ok_or_else(refused)?
     };
     let no_key = || Fault::die("unable to sign a ticket: no random numbers");
     let csrf = ticket::mint_csrf(kit, &user).ok_or_else(no_key)?;

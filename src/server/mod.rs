@@ -3,9 +3,11 @@
 //! It behaves as a real server's HTTP side does, down to status lines and the places where connections close. It keeps
 //! no guests, storages or users itself.
 
+pub mod access;
 mod auth;
 mod exchange;
 mod faults;
+mod guard;
 mod kit;
 mod listen;
 mod login;
@@ -13,6 +15,7 @@ mod permit;
 mod request;
 mod response;
 pub mod roles;
+mod seats;
 mod service;
 mod ticket;
 mod tls;
@@ -20,6 +23,7 @@ mod upload;
 mod websocket;
 
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
+pub use guard::Limits;
 pub use kit::{Kit, Logged, OnRequest, Options};
 pub use listen::listen;
 pub use service::{Fault, Identity, Reply, Request, Service};

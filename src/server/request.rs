@@ -117,6 +117,19 @@ mod tests {
         assert_eq!(read("cores=1", "cores=2&name=b", BodyKind::Form), ["name=b", "cores=1"]);
     }
 
+    proptest::proptest! {
+        /// Nothing that anybody sends falls over, and what is said to be wrong is said in words.
+        #[test]
+        fn whatever_comes_is_read_or_refused(query in ".{0,80}", body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            for kind in [BodyKind::Form, BodyKind::Json] {
+                match params(&query, &body, kind) {
+                    Ok(params) => proptest::prop_assert!(params.iter().all(|(key, _)| key != "_dc")),
+                    Err(why) => proptest::prop_assert!(why.starts_with("malformed JSON string")),
+                }
+            }
+        }
+    }
+
     #[test]
     fn content_types() {
         assert_eq!(BodyKind::of(None), Some(BodyKind::Form));

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Peer, Upload};
-use crate::model::{Method, NodeName, Params};
+use crate::model::{List, Method, NodeName, Params};
 
 /// Who is asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,36 @@ pub struct Reply {
     pub total: Option<u64>,
     /// What goes into `changes`: what does not hold yet.
     pub changes: Option<String>,
+}
+
+impl Request {
+    /// Who asks, `user@realm` or `user@realm!token`; empty for nobody.
+    pub fn authid(&self) -> String {
+        self.identity.as_ref().map(Identity::authid).unwrap_or_default()
+    }
+
+    /// A parameter that has to be there.
+    ///
+    /// # Errors
+    /// 400, naming it.
+    pub fn need(&self, key: &str) -> Result<&str, Fault> {
+        self.params.get(key).ok_or_else(|| Fault::parameter(key, "property is missing and it is not optional"))
+    }
+
+    /// The members of a parameter that is a list; none where it is not given.
+    pub fn list<'r>(&'r self, key: &str) -> impl Iterator<Item = &'r str> + use<'r> {
+        List::members(self.params.get(key).unwrap_or_default())
+    }
+
+    /// Whether a switch is on.
+    pub fn flag(&self, key: &str) -> bool {
+        self.params.get(key) == Some("1")
+    }
+
+    /// A parameter that is a number.
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.params.get(key)?.parse().ok()
+    }
 }
 
 impl Reply {
@@ -119,13 +149,23 @@ pub trait Service: Send + Sync + 'static {
 
     /// Whether user and password belong together; `Some(kinds)` of second factors that are wanted too (`["totp"]`),
     /// empty for none, `None` for a wrong password.
-    fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>>;
+    async fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>>;
 
     /// Whether this answer to a second factor (`totp:123456`) is right.
-    fn check_second_factor(&self, user: &str, answer: &str) -> bool;
+    async fn check_second_factor(&self, user: &str, answer: &str) -> bool;
+
+    /// Whether a token holds and is known to have this secret, where that can be told at once.
+    fn knows_token(&self, _user: &str, _token: &str, _secret: &str) -> bool {
+        false
+    }
 
     /// Whether the token exists, is not expired, and has this secret.
-    fn check_token(&self, user: &str, token: &str, secret: &str) -> bool;
+    async fn check_token(&self, user: &str, token: &str, secret: &str) -> bool;
+
+    /// Whether there still is such a user, who may log in: asked with every ticket, so that nobody outlives himself.
+    fn is_active(&self, _user: &str) -> bool {
+        true
+    }
 
     /// The privileges somebody has on a path, propagation and privilege separation applied.
     fn privileges(&self, who: &Identity, path: &str) -> BTreeSet<String>;

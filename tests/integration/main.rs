@@ -83,6 +83,10 @@ mod secrets;
 mod select;
 #[cfg(target_os = "linux")]
 mod serve;
+#[cfg(target_os = "linux")]
+mod serve_people;
+#[cfg(target_os = "linux")]
+mod serve_strangers;
 mod snapshots;
 mod tasks;
 mod trust;

@@ -13,22 +13,38 @@ use crate::{
 };
 
 /// A host that is served, and somebody who knows its token.
-struct Served {
-    host: Host,
-    remote: Env,
+pub(crate) struct Served {
+    pub(crate) host: Host,
+    pub(crate) remote: Env,
     child: Child,
+    ready: Value,
 }
 
 impl Served {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    pub(crate) fn start_with(flags: &str) -> Self {
         let host = Host::new(&stand_in());
-        let (child, ready) = begin(&host.env, "serve --listen 127.0.0.1:0 -o json");
-        let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
-        let remote = Env::bare()
-            .with("PVECTL_ENDPOINT", &text("url"))
-            .with("PVECTL_TOKEN", &text("token"))
-            .with("PVECTL_FINGERPRINT", &text("fingerprint"));
-        Self { host, remote, child }
+        let (child, ready) = begin(&host.env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
+        let mut remote = Env::bare();
+        for (name, key) in [("ENDPOINT", "url"), ("TOKEN", "token"), ("FINGERPRINT", "fingerprint")] {
+            if let Some(value) = ready[key].as_str() {
+                remote = remote.with(&format!("PVECTL_{name}"), value);
+            }
+        }
+        Self { host, remote, child, ready }
+    }
+
+    /// How many files and connections the server has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// What it said of itself when it began: `url`, `token`, `fingerprint`.
+    pub(crate) fn said(&self, key: &str) -> &str {
+        self.ready[key].as_str().unwrap_or_default()
     }
 
     fn status(&self, vm: &str) -> Value {
@@ -59,7 +75,7 @@ fn a_vm_lives_and_dies_over_the_api() {
     let made = remote.run("vm create --name web --memory 256 --scsi0 local:1 -o json").ok().json();
     assert_eq!((&made["vmid"], &made["status"]), (&json!(100), &json!("ok")));
     let _ = remote.run("vm create --vmid 100 --name other").exits(6);
-    let _ = remote.run("vm create --name odd --args -snapshot").exits(1).says(&["not possible under Cloud Hypervisor"]);
+    let _ = remote.run("vm create --name odd --vga std").exits(1).says(&["not possible under Cloud Hypervisor"]);
     // Proxmox has no word for a kernel of the host.
     let _ = served.host.env.run("vm update web --kernel kernel --cmdline console=ttyS0 --unset bios").ok();
     assert_eq!(served.status("web")["status"], "stopped");

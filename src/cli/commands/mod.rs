@@ -14,6 +14,8 @@ mod queue;
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod serve;
+#[cfg(target_os = "linux")]
+mod serve_people;
 mod verb_first;
 mod version;
 

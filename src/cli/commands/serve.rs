@@ -17,22 +17,23 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use super::serve_people::GROUP;
 use crate::{
     backends::Backend,
     cli::{
         cx::{Cx, flag, text},
         local, print,
         session::Access,
-        verb::{Entry, Exit, switch, value},
+        verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
     config::write_private,
     model::{Class, Error, Hint, Result},
-    serve::{self, Grant, Host},
-    server::{Kit, Options, Tls, listen},
+    serve::{self, Host},
+    server::{Kit, Limits, Options, Tls, listen},
 };
 
 /// The token that a host begins with.
-const FIRST: &str = "root@pam!pvectl";
+const FIRST: &str = "pvectl";
 
 pub(super) const ENTRY: Entry = Entry {
     name: "serve",
@@ -40,13 +41,27 @@ pub(super) const ENTRY: Entry = Entry {
     examples: &["pvectl serve", "pvectl serve --listen 0.0.0.0:8006"],
     args: |command| {
         let path = |name, about| value(name, "FILE", about).value_parser(value_parser!(PathBuf));
-        command
+        with_group(command, GROUP)
+            .subcommand_required(false)
+            .arg_required_else_help(false)
+            .args_conflicts_with_subcommands(true)
             .arg(value("listen", "ADDRESS", "Where; port 0 takes a free one").default_value("127.0.0.1:8006"))
             .arg(path("tls-cert", "Certificate chain as PEM; one that it signs itself by default").requires("tls-key"))
             .arg(path("tls-key", "The key of the certificate, as PEM").requires("tls-cert"))
+            .arg(
+                value("rate-limit", "N", "Requests a second of one source; those above wait for their turn")
+                    .value_parser(value_parser!(u32)),
+            )
             .arg(switch("no-tls", "Speak plain HTTP; on a loopback address only").conflicts_with("tls-cert"))
     },
-    run: |cx, matches| Box::pin(run(cx, matches)),
+    run: |cx, matches| {
+        Box::pin(async move {
+            match matches.subcommand() {
+                Some(_) => run_in_group(cx, matches, GROUP).await,
+                None => run(cx, matches).await,
+            }
+        })
+    },
 };
 
 async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
@@ -71,10 +86,7 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         (false, Some(certificate), Some(key)) => Some(Tls::from_pem(&read(certificate)?, &read(key)?)?),
         _ => Some(own_certificate(&home, &[node.to_string(), "localhost".into(), address.ip().to_string()])?),
     };
-    let first = access.grants()?.is_empty();
-    let first = first
-        .then(|| access.issue(&Grant { id: FIRST.into(), role: "Administrator".into(), expire: 0, comment: None }));
-    let first = first.transpose()?;
+    let first = access.is_new().then(|| access.issue(FIRST, None)).transpose()?;
     let cannot =
         |error: std::io::Error| Error::new(Class::Failed, format!("cannot listen on {address}")).with_source(error);
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
@@ -94,7 +106,9 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     cx.ui.say("serving until Ctrl-C");
     let backend = Arc::new(backend);
     let host = Host::new(backend.clone(), node, access);
-    let kit = Kit::new(Arc::new(host), Options::default());
+    let requests = matches.get_one::<u32>("rate-limit").copied().unwrap_or_default();
+    let limits = Limits { requests, ..Limits::strict() };
+    let kit = Kit::new(Arc::new(host), Options { limits, ..Options::default() });
     let served = listen(kit, listener, tls, told_to_end()?).await;
     // Tasks of this process end with it.
     cx.ui.say("waiting for the tasks that are at work; VMs stay as they are");

@@ -7,9 +7,9 @@ use crate::{
     model::{
         GuestKind::{Lxc, Qemu},
         Method::Post,
+        is_drive, is_net,
     },
     sandbox::world::{
-        config::{is_drive, is_net},
         copying::transferred,
         disk::Copy,
         effect::Effect,

@@ -62,10 +62,10 @@ fn resources(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 /// The guests that the caller may see.
 pub(super) fn visible<'c>(context: &'c Context<'_>) -> impl Iterator<Item = &'c Guest> {
-    let authid = context.authid();
-    let everything = context.world.is_almighty(&authid);
+    let caller = context.caller();
+    let everything = caller.is_almighty();
     let all = context.world.guests.values();
-    all.filter(move |guest| everything || context.world.may(&authid, &format!("/vms/{}", guest.vmid), &["VM.Audit"]))
+    all.filter(move |guest| everything || caller.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]))
 }
 
 fn pools(context: &Context<'_>, rows: &mut Vec<Value>) {

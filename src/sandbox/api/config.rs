@@ -11,10 +11,10 @@ use crate::{
     model::{
         GuestKind, List,
         Method::{Get, Post, Put},
-        config_privilege, config_value, is_root_only_key,
+        config_value, is_drive,
     },
     sandbox::world::{
-        config::{Change, Refusal, as_json, is_drive, is_net},
+        config::{Change, Refusal, as_json},
         effect::Effect,
         task::Order,
     },
@@ -151,37 +151,7 @@ pub(super) fn may_set<'v>(
     path: &str,
     values: impl Iterator<Item = (&'v str, &'v str)>,
 ) -> Result<(), Fault> {
-    for (key, value) in values {
-        if is_root_only_key(key) {
-            if !context.is_root() {
-                return Err(Fault::die(format!("only root can set '{key}' config")));
-            }
-            continue;
-        }
-        context.require(path, &[config_privilege(key, value)])?;
-        let parts: crate::model::PropertyString = value.parse().unwrap_or_default();
-        if parts.get("import-from").is_some_and(|source| source.starts_with('/')) && !context.is_root() {
-            return Err(Fault::die("Only root can pass arbitrary filesystem paths."));
-        }
-        if is_drive(key)
-            && let Some((storage, _)) = parts.volume().and_then(|v| v.split_once(':'))
-        {
-            if !context.world.storages.has(storage) {
-                return Err(Fault::die(format!("storage '{storage}' does not exist")));
-            }
-            let privileges: &[&str] = match value.contains("media=cdrom") {
-                true => &["Datastore.Audit", "Datastore.AllocateSpace"],
-                false => &["Datastore.AllocateSpace"],
-            };
-            context.require(&format!("/storage/{storage}"), privileges)?;
-        }
-        if is_net(key)
-            && let Some(bridge) = parts.get("bridge")
-        {
-            context.require(&format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
-        }
-    }
-    Ok(())
+    context.caller().may_set(path, values, &|storage| context.world.storages.has(storage))
 }
 
 /// Whether a guest of this kind can have such a key at all. The contract says it of parameters, but `delete` is text.

@@ -8,9 +8,9 @@ use crate::{
     model::{
         GuestKind::{Lxc, Qemu},
         Method::Post,
+        is_drive,
     },
     sandbox::world::{
-        config::is_drive,
         effect::Effect,
         guest::{Config, Guest, word},
         node::{Volume, volume_key},
@@ -49,7 +49,7 @@ const LXC_DEFAULTS: [(&str, &str); 3] = [("arch", "amd64"), ("memory", "512"), (
 fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (kind, node, vmid) = (context.kind(), context.node()?, context.vmid()?);
     let pool = context.param("pool");
-    may_create(context, vmid, pool)?;
+    context.caller().may_create(vmid, pool)?;
     if context.param("archive").is_some() || context.flag("restore") {
         return super::restore::restore(context, NOT_KEYS);
     }
@@ -101,16 +101,6 @@ pub(super) fn reserve(context: &mut Context<'_>, guest: &Guest, lock: &str) {
     }
     shell.pool.clone_from(&guest.pool);
     context.world.guests.insert(guest.vmid, shell);
-}
-
-/// A guest may be made by whoever has `VM.Allocate` on its number or on the pool that it comes into.
-fn may_create(context: &Context<'_>, vmid: u32, pool: Option<&str>) -> Result<(), Fault> {
-    let allowed = context.may(&format!("/vms/{vmid}"), &["VM.Allocate"])
-        || pool.is_some_and(|pool| context.may(&format!("/pool/{pool}"), &["VM.Allocate"]));
-    match allowed {
-        true => Ok(()),
-        false => Err(Fault { status: 403, ..Fault::die("Permission check failed") }),
-    }
 }
 
 /// What makes a VM this one and no other, and what it boots from.

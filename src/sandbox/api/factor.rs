@@ -1,4 +1,4 @@
-//! Passwords, second factors, and the copy of a realm's users, of which there are none.
+//! Second factors, and the copy of a realm's users, of which there are none.
 //!
 //! A user has one second factor at most, the one that is asked for at the door.
 
@@ -8,11 +8,10 @@ use super::{Context, FIRST_NODE, Reply, Route};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
     sandbox::world::{effect::Effect, seconds, task::Order},
-    server::Fault,
+    server::{Fault, access::Directory},
 };
 
 pub(super) const TABLE: &[Route] = &[
-    (Put, "/access/password", password),
     (Get, "/access/tfa", all),
     (Get, "/access/tfa/{userid}", of_user),
     (Delete, "/access/tfa/{userid}/{id}", remove),
@@ -27,14 +26,6 @@ fn no_user(name: &str) -> Fault {
     Fault::die(format!("no such user ('{name}')"))
 }
 
-fn password(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let name = context.need("userid")?;
-    let salted = context.world.salted(context.need("password")?);
-    let user = context.world.users.edit(name).ok_or_else(|| no_user(name))?;
-    user.password = Some(salted);
-    Ok(Reply::null())
-}
-
 fn entries(context: &Context<'_>, has: bool) -> Vec<Value> {
     let created = seconds(context.world.meta().booted);
     let entry = json!({"id": ONLY, "type": "totp", "description": "telephone", "enable": 1, "created": created});
@@ -47,6 +38,7 @@ fn all(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let everybody = context.may("/access/groups", &["User.Modify", "Sys.Audit"]);
     let users = context
         .world
+        .people
         .users
         .iter()
         .filter(|(name, user)| user.second_factor.is_some() && (everybody || name.as_str() == own));
@@ -56,13 +48,13 @@ fn all(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn of_user(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("userid")?;
-    let user = context.world.users.get(name).ok_or_else(|| no_user(name))?;
+    let user = context.world.people.users.get(name).ok_or_else(|| no_user(name))?;
     Ok(Reply::data(entries(context, user.second_factor.is_some())))
 }
 
 fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (name, id) = (context.need("userid")?, context.need("id")?);
-    let user = context.world.users.edit(name).ok_or_else(|| no_user(name))?;
+    let user = context.world.people.users.edit(name).ok_or_else(|| no_user(name))?;
     if id != ONLY || user.second_factor.take().is_none() {
         return Err(Fault::die(format!("no such entry '{id}'")));
     }
@@ -71,7 +63,7 @@ fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn unlock(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("userid")?;
-    if !context.world.users.has(name) {
+    if !context.world.people.users.has(name) {
         return Err(no_user(name));
     }
     Ok(Reply::data(1))

@@ -2,7 +2,6 @@
 //!
 //! Parameters and the contract's permissions were checked by the kit; what the contract cannot know is checked here.
 
-mod access;
 mod agent;
 mod backup;
 mod clone;
@@ -17,7 +16,6 @@ mod factor;
 mod figures;
 mod firewall;
 mod firewall_sets;
-mod group;
 mod guest;
 mod ha;
 mod hardware;
@@ -36,7 +34,6 @@ mod snapshot;
 mod storage;
 mod task;
 mod thing;
-mod user;
 
 use super::world::{
     Millis, World,
@@ -45,8 +42,11 @@ use super::world::{
     task::Order,
 };
 use crate::{
-    model::{GuestKind, List, Method},
-    server::{Fault, Reply, Request},
+    model::{GuestKind, Method},
+    server::{
+        Fault, Reply, Request,
+        access::{self, Asked, Caller},
+    },
 };
 
 /// Answers one sort of request.
@@ -75,10 +75,7 @@ const TABLES: &[&[Route]] = &[
     storage::TABLE,
     definition::TABLE,
     pool::TABLE,
-    access::TABLE,
-    group::TABLE,
     thing::TABLE,
-    user::TABLE,
     ha::TABLE,
     jobs::TABLE,
     firewall::TABLE,
@@ -92,15 +89,34 @@ const TABLES: &[&[Route]] = &[
 ];
 
 /// Who answers a request.
-pub(super) fn route(method: Method, template: &str) -> Option<Handler> {
+pub(super) enum Answerer {
+    Own(Handler),
+    /// What the kit knows how to answer: people.
+    Kit(access::Handler),
+}
+
+impl Answerer {
+    pub(super) fn answer(&self, world: &mut World, now: Millis, request: &Request) -> Result<Reply, Fault> {
+        match self {
+            Self::Own(handler) => handler(&mut Context { world, now, request }),
+            Self::Kit(handler) => handler(&mut Asked::new(world, request)),
+        }
+    }
+}
+
+/// Who answers a request, if anybody does.
+pub(super) fn route(method: Method, template: &str) -> Option<Answerer> {
     let mut routes = TABLES.iter().copied().flatten();
-    routes.find(|(have, path, _)| *have == method && *path == template).map(|(_, _, handler)| *handler)
+    let own = routes.find(|(have, path, _)| *have == method && *path == template);
+    let own = own.map(|(_, _, handler)| Answerer::Own(*handler));
+    own.or_else(|| access::route(method, template).map(Answerer::Kit))
 }
 
 /// The templates of all routes of a method.
 #[cfg(test)]
 pub(super) fn templates(method: Method) -> impl Iterator<Item = &'static str> {
-    TABLES.iter().copied().flatten().filter(move |(have, _, _)| *have == method).map(|(_, template, _)| *template)
+    let own = TABLES.iter().copied().flatten().filter(move |(have, _, _)| *have == method);
+    own.map(|(_, template, _)| *template).chain(access::templates(method))
 }
 
 /// The name of the first node of every sandbox, the one that the kit pretends to be.
@@ -116,12 +132,17 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     /// Who asks: `user@realm` or `user@realm!token`.
     fn authid(&self) -> String {
-        self.request.identity.as_ref().map(crate::server::Identity::authid).unwrap_or_default()
+        self.request.authid()
+    }
+
+    /// Whoever asks, to be held against what is granted.
+    fn caller(&self) -> Caller<'_> {
+        Caller::new(&*self.world, self.request.identity.as_ref())
     }
 
     /// Whether root itself asks, by ticket: some things no token may do.
     fn is_root(&self) -> bool {
-        self.authid() == super::world::access::ROOT
+        self.caller().is_root()
     }
 
     fn param(&self, key: &str) -> Option<&'a str> {
@@ -130,19 +151,19 @@ impl<'a> Context<'a> {
 
     /// The members of a parameter that is a list; none where it is not given.
     fn list(&self, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        List::members(self.param(key).unwrap_or_default())
+        self.request.list(key)
     }
 
     fn need(&self, key: &str) -> Result<&'a str, Fault> {
-        self.param(key).ok_or_else(|| Fault::parameter(key, "property is missing and it is not optional"))
+        self.request.need(key)
     }
 
     fn flag(&self, key: &str) -> bool {
-        self.param(key) == Some("1")
+        self.request.flag(key)
     }
 
     fn number(&self, key: &str) -> Option<i64> {
-        self.param(key)?.parse().ok()
+        self.request.number(key)
     }
 
     /// The node in the path.
@@ -173,11 +194,11 @@ impl<'a> Context<'a> {
     }
 
     fn may(&self, path: &str, any: &[&str]) -> bool {
-        self.world.may(&self.authid(), path, any)
+        self.caller().may(path, any)
     }
 
     fn require(&self, path: &str, any: &[&str]) -> Result<(), Fault> {
-        if self.may(path, any) { Ok(()) } else { Err(Fault::forbidden(path, &any.join("|"))) }
+        self.caller().require(path, any)
     }
 
     /// Whether `skiplock` is asked for by somebody who may.

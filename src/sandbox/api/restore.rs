@@ -7,10 +7,9 @@ use super::{
     config, create,
 };
 use crate::{
-    model::{GuestKind, PropertyString, Size},
+    model::{GuestKind, PropertyString, Size, is_drive, is_net},
     sandbox::world::{
         backup::{Archive, Restored, file_of, unable},
-        config::{is_drive, is_net},
         copying::short,
         effect::Effect,
         guest::{Config, Guest, volid_in},

@@ -46,11 +46,8 @@ fn base(task: &Task) -> Map<String, Value> {
     row
 }
 
-/// Whether the caller may see a task: its own, or with `Sys.Audit` on the node.
 fn may_see(context: &Context<'_>, task: &Task) -> bool {
-    let authid = context.authid();
-    let user = authid.split('!').next().unwrap_or(&authid);
-    task.user() == user || context.may(&format!("/nodes/{}", task.node), &["Sys.Audit"])
+    context.caller().may_see_task(task.user(), &task.node)
 }
 
 /// Newest first.
@@ -191,11 +188,7 @@ fn log(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn stop(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let upid = context.need("upid")?;
     if let Some(task) = find(context)? {
-        let authid = context.authid();
-        let user = authid.split('!').next().unwrap_or(&authid);
-        if task.user() != user {
-            context.require(&format!("/nodes/{}", task.node), &["Sys.Modify"])?;
-        }
+        context.caller().may_stop_task(task.user(), &task.node)?;
     }
     context.world.interrupt(upid, context.now);
     Ok(Reply::null())

@@ -12,8 +12,8 @@ use crate::{
         List,
         Method::{Delete, Get, Post, Put},
     },
-    sandbox::world::{Thing, access::REALMS, hash},
-    server::Fault,
+    sandbox::world::{Thing, hash},
+    server::{Fault, access::REALMS},
 };
 
 pub(super) const TABLE: &[Route] = &[

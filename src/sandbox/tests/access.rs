@@ -77,34 +77,34 @@ fn grants_are_checked_and_listed() {
     assert_eq!(permissions.as_object().unwrap().len(), 1);
 }
 
-#[test]
-fn tokens_are_checked_against_their_secret() {
+#[tokio::test]
+async fn tokens_are_checked_against_their_secret() {
     use secrecy::ExposeSecret as _;
 
     let asker = alice();
     let (id, secret) = asker.sandbox.token();
     assert_eq!(id, "root@pam!pvectl");
-    assert!(asker.sandbox.check_token("root@pam", "pvectl", secret.expose_secret()));
-    assert!(!asker.sandbox.check_token("root@pam", "pvectl", "00000000-0000-0000-0000-000000000000"));
-    assert!(!asker.sandbox.check_token("root@pam", "nope", secret.expose_secret()));
+    assert!(asker.sandbox.check_token("root@pam", "pvectl", secret.expose_secret()).await);
+    assert!(!asker.sandbox.check_token("root@pam", "pvectl", "00000000-0000-0000-0000-000000000000").await);
+    assert!(!asker.sandbox.check_token("root@pam", "nope", secret.expose_secret()).await);
     let made = asker.ask(Method::Post, "/access/users/alice@pve/token/t1", &[("comment", "hello")]).unwrap().data;
     assert_eq!(made["info"], serde_json::json!({"privsep": "1", "comment": "hello"}));
-    assert!(asker.sandbox.check_token("alice@pve", "t1", made["value"].as_str().unwrap()));
+    assert!(asker.sandbox.check_token("alice@pve", "t1", made["value"].as_str().unwrap()).await);
     assert_eq!(asker.get("/access/users/alice@pve")["tokens"]["t1"]["privsep"], 1);
     asker.ask(Method::Delete, "/access/users/alice@pve/token/t1", &[]).unwrap();
-    assert!(!asker.sandbox.check_token("alice@pve", "t1", made["value"].as_str().unwrap()));
+    assert!(!asker.sandbox.check_token("alice@pve", "t1", made["value"].as_str().unwrap()).await);
 }
 
-#[test]
-fn passwords_and_second_factors() {
+#[tokio::test]
+async fn passwords_and_second_factors() {
     let asker = alice();
-    assert_eq!(asker.sandbox.check_password("root@pam", "sandbox"), Some(vec![]));
-    assert_eq!(asker.sandbox.check_password("root@pam", "wrong"), None);
-    assert_eq!(asker.sandbox.check_password("nobody@pve", "sandbox"), None);
-    assert_eq!(asker.sandbox.check_password("alice@pve", "PASSWORD2"), Some(vec![]));
-    assert_eq!(asker.sandbox.check_password("totp@pve", "sandbox"), Some(vec!["totp"]));
-    assert!(asker.sandbox.check_second_factor("totp@pve", "totp:123456"));
-    assert!(!asker.sandbox.check_second_factor("totp@pve", "totp:000000"));
+    assert_eq!(asker.sandbox.check_password("root@pam", "sandbox").await, Some(vec![]));
+    assert_eq!(asker.sandbox.check_password("root@pam", "wrong").await, None);
+    assert_eq!(asker.sandbox.check_password("nobody@pve", "sandbox").await, None);
+    assert_eq!(asker.sandbox.check_password("alice@pve", "PASSWORD2").await, Some(vec![]));
+    assert_eq!(asker.sandbox.check_password("totp@pve", "sandbox").await, Some(vec!["totp"]));
+    assert!(asker.sandbox.check_second_factor("totp@pve", "totp:123456").await);
+    assert!(!asker.sandbox.check_second_factor("totp@pve", "totp:000000").await);
 }
 
 #[test]

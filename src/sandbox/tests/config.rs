@@ -52,7 +52,7 @@ fn a_change_is_refused_in_the_servers_words() {
     let digest = config(&asker)["digest"].as_str().unwrap().to_owned();
     put(&asker, &[("digest", &digest), ("cores", "1")]).unwrap();
     assert_ne!(config(&asker)["digest"].as_str().unwrap(), digest);
-    put(&asker, &[("delete", "description"), ("delete", "hookscript,tags")]).unwrap();
+    put(&asker, &[("delete", "description"), ("delete", "startup,tags")]).unwrap();
     assert_eq!(config(&asker)["tags"], Value::Null);
 }
 

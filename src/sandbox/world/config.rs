@@ -12,7 +12,7 @@ use super::{
     guest::{Config, Guest, volid_in},
     node::{Volume, volume_key},
 };
-use crate::model::{GuestKind, config_value, is_disk_key, is_listed};
+use crate::model::{GuestKind, config_value, is_drive, is_listed, is_net};
 
 /// Keys that change at once even in a running guest; a name that ends in `#` stands for all numbers.
 const QEMU_AT_ONCE: &[&str] = &[
@@ -108,16 +108,6 @@ fn changes_at_once(guest: &Guest, key: &str, comes: bool) -> bool {
         GuestKind::Lxc if is_listed(&["mp#", "dev#"], key) => comes && guest.get(key).is_none(),
         GuestKind::Lxc => is_listed(LXC_AT_ONCE, key),
     }
-}
-
-/// Whether a key is a network device.
-pub(crate) fn is_net(key: &str) -> bool {
-    is_listed(&["net#"], key)
-}
-
-/// Whether a key is a drive or mount point that may need a volume.
-pub(crate) fn is_drive(key: &str) -> bool {
-    is_disk_key(key) && !key.starts_with("unused") && key != "vmstate"
 }
 
 impl World {

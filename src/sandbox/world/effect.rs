@@ -280,7 +280,7 @@ impl World {
             }
         }
         let path = format!("/vms/{vmid}");
-        self.forget_grants(|grant| grant.path == path);
+        self.people.forget_grants(|grant| grant.path == path);
     }
 
     fn resize(&mut self, vmid: u32, disk: &str, size: &str) {

@@ -4,7 +4,6 @@
 
 use super::{
     Meta, Millis, World,
-    access::{Grant, Token, User},
     guest::{Config, Guest, Power, Snapshot},
     node::{GIB, Node, Pool, Storage, Volume},
     seconds, uuid,
@@ -12,6 +11,7 @@ use super::{
 use crate::{
     model::{GuestKind, Size},
     sandbox::Shape,
+    server::access::{Grant, Token, User},
 };
 
 /// The bridge of every node.
@@ -144,17 +144,17 @@ fn people(world: &mut World) {
     let password = Some(world.salted(PASSWORD));
     let user = User { password, enable: true, ..User::default() };
     let second_factor = Some(world.salted("totp:123456"));
-    world.users.insert("root@pam".into(), user.clone());
-    world.users.insert("audit@pve".into(), user.clone());
-    world.users.insert("totp@pve".into(), User { second_factor, ..user });
+    world.people.users.insert("root@pam".into(), user.clone());
+    world.people.users.insert("audit@pve".into(), user.clone());
+    world.people.users.insert("totp@pve".into(), User { second_factor, ..user });
     let secret = world.salted(&world.meta().secret.clone());
     let token = |privsep| Token { secret: secret.clone(), privsep, expire: 0, comment: None };
-    world.tokens.insert(format!("root@pam!{TOKEN}"), token(false));
-    world.tokens.insert("audit@pve!readonly".into(), token(true));
+    world.people.tokens.insert(format!("root@pam!{TOKEN}"), token(false));
+    world.people.tokens.insert("audit@pve!readonly".into(), token(true));
     for (kind, who) in [("user", "audit@pve"), ("user", "totp@pve"), ("token", "audit@pve!readonly")] {
         let grant =
             Grant { path: "/".into(), kind: kind.into(), who: who.into(), role: "PVEAuditor".into(), propagate: true };
-        world.grants.insert(grant.key(), grant);
+        world.people.grants.insert(grant.key(), grant);
     }
     world.pools.insert("prod".into(), Pool { comment: Some("what customers see".into()), storages: Vec::new() });
 }

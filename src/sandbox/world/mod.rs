@@ -2,7 +2,6 @@
 //!
 //! No I/O and no clock: the time comes in as a number, changes go out as rows. Times are milliseconds since 1970.
 
-pub(crate) mod access;
 mod act;
 pub(crate) mod agent;
 pub(crate) mod backup;
@@ -19,7 +18,6 @@ pub(crate) mod moving;
 pub(crate) mod network;
 pub(crate) mod node;
 mod snapshot;
-mod table;
 pub(crate) mod task;
 pub(crate) mod terminal;
 
@@ -29,7 +27,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    access::{Grant, Group, Token, User},
     agent::Agent,
     backup::Archive,
     firewall::Firewall,
@@ -37,8 +34,11 @@ use self::{
     ha::Service,
     network::Networks,
     node::{Node, Pool, Storage, Volume},
-    table::Table,
     task::Task,
+};
+use crate::server::{
+    Fault,
+    access::{Directory, Grant, Group, People, REALMS, Table, Token, User},
 };
 
 /// Milliseconds since 1970.
@@ -77,18 +77,20 @@ pub(crate) struct Row {
 }
 
 macro_rules! world {
-    ($($(#[$doc:meta])* $field:ident: $key:ty => $row:ty,)*) => {
+    (people { $($part:ident: $of:ty,)* } $($(#[$doc:meta])* $field:ident: $key:ty => $row:ty,)*) => {
         /// The whole cluster.
         pub(crate) struct World {
             meta: Meta,
             meta_changed: bool,
+            /// Users, tokens, groups, roles, grants.
+            pub(crate) people: People,
             $($(#[$doc])* pub(crate) $field: Table<$key, $row>,)*
         }
 
         impl World {
             /// An empty one.
             pub(crate) fn new() -> Self {
-                Self { meta: Meta::default(), meta_changed: false, $($field: Table::default(),)* }
+                Self { meta: Meta::default(), meta_changed: false, people: People::default(), $($field: Table::default(),)* }
             }
 
             /// Takes over what the file says about one thing. An unknown kind is a newer version's and is left alone.
@@ -99,6 +101,10 @@ macro_rules! world {
                         if let Some(key) = parse(key) {
                             self.$field.load(key, row);
                         }
+                    })*
+                    $(stringify!($part) => {
+                        let row: Option<$of> = read(body)?;
+                        self.people.$part.load(key.to_owned(), row);
                     })*
                     "meta" => if let Some(meta) = read(body)? {
                         self.meta = meta;
@@ -119,6 +125,10 @@ macro_rules! world {
                     let body = row.map(serde_json::to_string).transpose()?;
                     rows.push(Row { kind: stringify!($field), key: key.to_string(), body });
                 })*
+                $(for (key, row) in self.people.$part.take_changed() {
+                    let body = row.map(serde_json::to_string).transpose()?;
+                    rows.push(Row { kind: stringify!($part), key, body });
+                })*
                 Ok(rows)
             }
         }
@@ -126,6 +136,13 @@ macro_rules! world {
 }
 
 world! {
+    people {
+        users: User,
+        tokens: Token,
+        grants: Grant,
+        groups: Group,
+        roles: Vec<String>,
+    }
     /// By name.
     nodes: String => Node,
     /// By name.
@@ -144,16 +161,6 @@ world! {
     running: String => Task,
     /// Tasks that are over, by UPID.
     finished: String => Task,
-    /// By `user@realm`.
-    users: String => User,
-    /// By `user@realm!token`.
-    tokens: String => Token,
-    /// By [`Grant::key`].
-    grants: String => Grant,
-    /// By name.
-    groups: String => Group,
-    /// Privileges of roles of one's own, by name.
-    roles: String => Vec<String>,
     /// Definitions that nothing here works with, by the path of their list and their name.
     things: String => Thing,
     /// Guests under HA, by `vm:100` or `ct:110`.
@@ -207,6 +214,11 @@ impl World {
         format!("BC:24:11:{}:{}:{}", &hex[0..2], &hex[2..4], &hex[4..6])
     }
 
+    /// The form in which passwords and secrets are kept.
+    pub(crate) fn salted(&self, secret: &str) -> String {
+        hash(&format!("{}/{secret}", self.meta.seed))
+    }
+
     /// The smallest VMID that nobody has.
     pub(crate) fn next_vmid(&self) -> u32 {
         let mut free = 100;
@@ -217,6 +229,37 @@ impl World {
             free = vmid + 1;
         }
         free
+    }
+}
+
+impl Directory for World {
+    fn people(&self) -> &People {
+        &self.people
+    }
+
+    fn people_mut(&mut self) -> &mut People {
+        &mut self.people
+    }
+
+    fn pool_of(&self, path: &str) -> Option<&str> {
+        let vmid: u32 = path.strip_prefix("/vms/")?.parse().ok()?;
+        self.guests.get(&vmid)?.pool.as_deref()
+    }
+
+    fn has_realm(&self, name: &str) -> bool {
+        REALMS.iter().any(|(have, ..)| *have == name) || self.things.has(format!("/access/domains {name}").as_str())
+    }
+
+    fn hash(&mut self, secret: &str) -> Result<String, Fault> {
+        Ok(self.salted(secret))
+    }
+
+    fn is_password(&self, user: &str, password: &str) -> bool {
+        self.people.users.get(user).is_some_and(|user| user.password.as_deref() == Some(&self.salted(password)))
+    }
+
+    fn secret(&mut self) -> Result<String, Fault> {
+        Ok(self.draw_uuid())
     }
 }
 

@@ -114,3 +114,24 @@ async fn a_refusal_is_held_back() {
     assert_eq!(said(server.anonymous("GET", "/version")).await.status, 401);
     assert!(began.elapsed() >= delay);
 }
+
+#[tokio::test]
+async fn who_fails_often_is_refused_for_a_while_and_who_is_in_stays() {
+    let clock = Arc::new(Stopped(Mutex::new("2026-11-20T12:00:00Z".parse().unwrap())));
+    let server = Server::start(Options { clock: clock.clone(), limits: Limits::strict(), ..quick() }).await;
+    let (ticket, _) = server.login("alice@pve").await;
+    let attempt = async |user: &str, password: &str| {
+        let form = [("username", user), ("password", password)];
+        said(server.anonymous("POST", "/access/ticket").form(&form)).await
+    };
+    for _ in 0..5 {
+        assert_eq!(attempt("root@pam", "wrong").await, recorded("bad login"));
+    }
+    assert_eq!(attempt("root@pam", "rootpassword").await, recorded("bad login"), "in the same words");
+    assert_eq!(attempt("alice@pve", "alicepassword").await.status, 401, "it is the source that waits");
+    assert_eq!(attempt("alice@pve", &ticket).await.status, 200, "a ticket is no attempt");
+    let version = server.anonymous("GET", "/version").header("Cookie", format!("PVEAuthCookie={ticket}"));
+    assert_eq!(said(version).await.status, 200);
+    *clock.0.lock().unwrap() += SignedDuration::from_secs(2);
+    assert_eq!(attempt("root@pam", "rootpassword").await.status, 200);
+}

@@ -37,7 +37,7 @@ impl Service for Fake {
         ["pve1", "pve2"].contains(&node)
     }
 
-    fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>> {
+    async fn check_password(&self, user: &str, password: &str) -> Option<Vec<&'static str>> {
         match (user, password) {
             ("root@pam", "rootpassword") | ("alice@pve", "alicepassword") => Some(vec![]),
             ("carol@pve", "carolpassword") => Some(vec!["totp"]),
@@ -45,11 +45,11 @@ impl Service for Fake {
         }
     }
 
-    fn check_second_factor(&self, user: &str, answer: &str) -> bool {
+    async fn check_second_factor(&self, user: &str, answer: &str) -> bool {
         (user, answer) == ("carol@pve", "totp:123456")
     }
 
-    fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
+    async fn check_token(&self, user: &str, token: &str, secret: &str) -> bool {
         (user, token, secret) == ("root@pam", "ci", "11111111-2222-3333-4444-555555555555")
     }
 

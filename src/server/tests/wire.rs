@@ -119,3 +119,12 @@ async fn a_server_that_is_away_has_answered_and_takes_nothing_more() {
     assert_eq!(said(version()).await.status, 200, "the last thing that is said");
     assert!(version().send().await.unwrap_err().is_connect());
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let limits = Limits { body: Duration::from_millis(50), ..Limits::strict() };
+    let server = Server::start(Options { limits, ..quick() }).await;
+    let head = "POST /api2/json/access/ticket HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nusername=";
+    let answer = server.raw(head).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}

@@ -113,7 +113,7 @@ impl Local {
     }
 
     fn console_holder(&self, vm: &Vm, what: &str) -> Result<Holder> {
-        Holder::new(vm.vmid, what, &*self.options().user)
+        Holder::new(vm.vmid, what, self.worker())
     }
 
     /// The line, if nobody else has it.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -32,7 +32,11 @@ impl Backend for Local {
     }
 
     fn user(&self) -> String {
-        self.options().user.clone()
+        self.worker().to_owned()
+    }
+
+    fn acting_for(&self, user: &str) -> Option<Arc<dyn Backend>> {
+        Some(Arc::new(Self(Arc::clone(&self.0), user.into())))
     }
 
     fn call(&self, step: &Step) -> Result<Call> {
@@ -58,7 +62,7 @@ impl Backend for Local {
                 }
             }
         }
-        let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), &self.options().user)?;
+        let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), self.worker())?;
         let upid = task.upid().clone();
         let (me, step) = (self.clone(), step.clone());
         self.tasks().insert(upid.to_string(), None);

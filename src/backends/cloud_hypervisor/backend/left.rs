@@ -22,7 +22,7 @@ impl Local {
         self.state().create_held(new, draft, |vm| {
             let directory = self.places(vm).state;
             make_directory(&directory)?;
-            OperationLock::try_take(&directory, &Holder::new(vm.vmid, what, &*self.options().user)?)
+            OperationLock::try_take(&directory, &Holder::new(vm.vmid, what, self.worker())?)
         })
     }
 

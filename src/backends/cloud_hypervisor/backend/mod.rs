@@ -88,7 +88,7 @@ pub struct Options {
 
 /// Virtual machines on this host. Cheap to clone.
 #[derive(Clone)]
-pub struct Local(Arc<Inner>);
+pub struct Local(Arc<Inner>, Arc<str>);
 
 /// A task under way: its log, and its name.
 #[derive(Debug)]
@@ -121,13 +121,9 @@ impl Local {
     /// [`Class::Failed`], naming file and way out, when the database cannot be used.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self> {
         let state = State::open(&options.state.join("local.db"), options.node.clone(), clock)?;
-        Ok(Self(Arc::new(Inner {
-            options,
-            state,
-            works: Mutex::default(),
-            tasks: Mutex::default(),
-            ended: Notify::new(),
-        })))
+        let user = options.user.as_str().into();
+        let inner = Inner { options, state, works: Mutex::default(), tasks: Mutex::default(), ended: Notify::new() };
+        Ok(Self(Arc::new(inner), user))
     }
 
     /// One in an empty folder, with nothing that it could start, for tests.
@@ -154,6 +150,11 @@ impl Local {
             patience: None,
         };
         Self::open(options, Arc::new(crate::model::SystemClock)).unwrap()
+    }
+
+    /// Who is at work.
+    fn worker(&self) -> &str {
+        &self.1
     }
 
     fn options(&self) -> &Options {
@@ -218,7 +219,7 @@ impl Local {
 
     /// The same, whatever became of the VM meanwhile. Its directory is made if it is missing.
     async fn lock_whatever(&self, vm: &Vm, what: &str, patience: Option<Duration>) -> Result<OperationLock> {
-        let holder = Holder::new(vm.vmid, what, &*self.options().user)?;
+        let holder = Holder::new(vm.vmid, what, self.worker())?;
         left::make_directory(&self.vms())?;
         OperationLock::take(&self.places(vm).state, &holder, patience).await
     }

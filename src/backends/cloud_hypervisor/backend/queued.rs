@@ -34,7 +34,7 @@ impl Local {
         }
         let vmid = step.guest.vmid;
         self.state().vm(vmid)?;
-        let user = &self.options().user;
+        let user = self.worker();
         let task = self.state().begin_task("qmconfig", &vmid.to_string(), user)?;
         let mut row = Map::new();
         row.insert("upid".to_owned(), task.upid().to_string().into());

@@ -163,11 +163,11 @@ impl Local {
     pub(super) async fn describe_snapshot(&self, vm: &Vm, params: &Params) -> Result<()> {
         let name = name_of(params)?;
         vm.settings.snapshot(name)?;
-        let holder = Holder::new(vm.vmid, "update-snapshot", &*self.options().user)?;
+        let holder = Holder::new(vm.vmid, "update-snapshot", self.worker())?;
         let _lock = OperationLock::take(&self.places(vm).state, &holder, self.options().patience).await?;
         if self.state().intent(vm.vmid)?.is_some() {
             // This is answered at once; to mend what was left is a task.
-            let task = self.state().begin_task("qmconfig", &vm.vmid.to_string(), &self.options().user)?;
+            let task = self.state().begin_task("qmconfig", &vm.vmid.to_string(), self.worker())?;
             let job = Job { log: task.log().clone(), upid: task.upid().clone() };
             let mended = self.mend(vm.vmid, &job).await.map(drop);
             task.end(mended.as_ref().copied())?;

@@ -9,7 +9,7 @@ use std::{
 
 /// Rows by key, and the keys of those that changed since the last [`take_changed`](Self::take_changed).
 #[derive(Debug)]
-pub(crate) struct Table<K, T> {
+pub struct Table<K, T> {
     rows: BTreeMap<K, T>,
     changed: BTreeSet<K>,
 }
@@ -22,7 +22,7 @@ impl<K, T> Default for Table<K, T> {
 
 impl<K: Ord + Clone, T> Table<K, T> {
     /// The row of a key.
-    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&T>
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&T>
     where
         K: Borrow<Q>,
     {
@@ -30,7 +30,7 @@ impl<K: Ord + Clone, T> Table<K, T> {
     }
 
     /// Whether there is such a row.
-    pub(crate) fn has<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    pub fn has<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -38,7 +38,7 @@ impl<K: Ord + Clone, T> Table<K, T> {
     }
 
     /// The row of a key, to be changed.
-    pub(crate) fn edit<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut T>
+    pub fn edit<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut T>
     where
         K: Borrow<Q>,
     {
@@ -48,13 +48,13 @@ impl<K: Ord + Clone, T> Table<K, T> {
     }
 
     /// Adds or replaces a row.
-    pub(crate) fn insert(&mut self, key: K, row: T) {
+    pub fn insert(&mut self, key: K, row: T) {
         self.changed.insert(key.clone());
         self.rows.insert(key, row);
     }
 
     /// Takes a row away.
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<T>
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<T>
     where
         K: Borrow<Q>,
     {
@@ -64,32 +64,37 @@ impl<K: Ord + Clone, T> Table<K, T> {
     }
 
     /// All rows, by key.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &T)> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &T)> {
         self.rows.iter()
     }
 
     /// The rows whose keys begin with this one, as far as `inside` says.
-    pub(crate) fn from<'a>(&'a self, first: K, inside: impl Fn(&K) -> bool + 'a) -> impl Iterator<Item = &'a T> {
+    pub fn from<'a>(&'a self, first: K, inside: impl Fn(&K) -> bool + 'a) -> impl Iterator<Item = &'a T> {
         self.rows.range(first..).take_while(move |(key, _)| inside(key)).map(|(_, row)| row)
     }
 
     /// All rows without their keys.
-    pub(crate) fn values(&self) -> impl DoubleEndedIterator<Item = &T> {
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.rows.values()
     }
 
     /// All keys.
-    pub(crate) fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.rows.keys()
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Puts in, or takes out, what the file says: no change of ours.
-    pub(crate) fn load(&mut self, key: K, row: Option<T>) {
+    pub fn load(&mut self, key: K, row: Option<T>) {
         match row {
             Some(row) => drop(self.rows.insert(key, row)),
             None => drop(self.rows.remove(&key)),
@@ -97,7 +102,7 @@ impl<K: Ord + Clone, T> Table<K, T> {
     }
 
     /// The keys touched since the last time, each with its row or, if it is gone, nothing.
-    pub(crate) fn take_changed(&mut self) -> Vec<(K, Option<&T>)> {
+    pub fn take_changed(&mut self) -> Vec<(K, Option<&T>)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|key| (key.clone(), self.rows.get(&key))).collect()
     }
