@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Host;
+use super::{Host, Picture};
 use crate::{
     backends::TaskQuery,
-    model::{Class, ConfigView, Guest, GuestKind, GuestRef, NodeName, TaskEntry, Upid, Vmid},
+    model::{Class, ConfigView, Guest, GuestKind, GuestRef, NodeName, Storage, TaskEntry, Upid, Vmid},
     server::{Fault, Identity, Reply, Request},
 };
 
@@ -61,11 +61,10 @@ impl Host {
         }
     }
 
-    async fn visible(&self, request: &Request) -> Result<Vec<Guest>, Fault> {
-        if !self.may(request.identity.as_ref(), &["VM.Audit"]) {
-            return Ok(Vec::new());
-        }
-        self.backend.guests().await.map_err(Fault::from)
+    /// The guests of a picture that whoever asks may see.
+    fn visible<'p>(&self, request: &Request, picture: &'p Picture) -> &'p [Guest] {
+        let sees = self.may(request.identity.as_ref(), &["VM.Audit"]);
+        if sees { &picture.guests } else { &[] }
     }
 
     pub(super) async fn version(&self, _: &Request) -> Answer {
@@ -79,44 +78,52 @@ impl Host {
         Ok(Reply::data(json!({path: has})))
     }
 
+    /// From the view: the same bytes for all who see the same.
     pub(super) async fn resources(&self, request: &Request) -> Answer {
-        let wants = |kind: &str| request.params.get("type").is_none_or(|wanted| wanted == kind);
-        let mut all = Vec::new();
-        if wants("vm") {
-            for guest in self.visible(request).await? {
-                all.push(with_id(value(&guest)?, format!("{}/{}", guest.kind.api(), guest.vmid), guest.kind.api()));
+        let picture = self.view.picture().await?;
+        let who = request.identity.as_ref();
+        let (sees_guests, sees_storages) =
+            (self.may(who, &["VM.Audit"]), self.may(who, &["Datastore.Audit", "Datastore.AllocateSpace"]));
+        let kind = request.params.get("type");
+        let audience = format!("resources {sees_guests} {sees_storages} {}", kind.unwrap_or_default());
+        let made = self.view.prepared(&picture, &audience, || {
+            let wants = |wanted: &str| kind.is_none_or(|kind| wanted == kind);
+            let mut all = Vec::new();
+            if wants("vm") && sees_guests {
+                for guest in &picture.guests {
+                    let api = guest.kind.api();
+                    all.push(with_id(value(guest)?, format!("{api}/{}", guest.vmid), api));
+                }
             }
-        }
-        if wants("node") {
-            all.extend(self.node_rows().await?);
-        }
-        if wants("storage") && self.may(request.identity.as_ref(), &["Datastore.Audit", "Datastore.AllocateSpace"]) {
-            for storage in self.backend.storages(&self.node).await? {
-                let (node, name) = (&self.node, &storage.storage);
-                let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
-                let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
-                let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(used))]);
-                row.extend([
-                    ("storage".to_owned(), json!(name)),
-                    ("node".to_owned(), json!(node)),
-                    ("plugintype".to_owned(), json!(storage.kind)),
-                    ("content".to_owned(), json!(storage.content)),
-                    ("shared".to_owned(), json!(u8::from(storage.shared))),
-                    ("status".to_owned(), json!(if storage.active { "available" } else { "unknown" })),
-                ]);
-                all.push(with_id(row.into(), format!("storage/{node}/{name}"), "storage"));
+            if wants("node") {
+                all.extend(node_rows(&picture)?);
             }
-        }
-        Ok(Reply::data(all))
+            if wants("storage") && sees_storages {
+                all.extend(picture.storages.iter().map(|storage| self.storage_row(storage)));
+            }
+            Ok(all.into())
+        })?;
+        Ok(Reply::prepared(made))
     }
 
-    async fn node_rows(&self) -> Result<Vec<Value>, Fault> {
-        let nodes = self.backend.nodes().await?;
-        nodes.iter().map(|node| Ok(with_id(value(node)?, format!("node/{}", node.node), "node"))).collect()
+    fn storage_row(&self, storage: &Storage) -> Value {
+        let (node, name) = (&self.node, &storage.storage);
+        let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
+        let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
+        let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(used))]);
+        row.extend([
+            ("storage".to_owned(), json!(name)),
+            ("node".to_owned(), json!(node)),
+            ("plugintype".to_owned(), json!(storage.kind)),
+            ("content".to_owned(), json!(storage.content)),
+            ("shared".to_owned(), json!(u8::from(storage.shared))),
+            ("status".to_owned(), json!(if storage.active { "available" } else { "unknown" })),
+        ]);
+        with_id(row.into(), format!("storage/{node}/{name}"), "storage")
     }
 
     pub(super) async fn nodes(&self, _: &Request) -> Answer {
-        Ok(Reply::data(self.node_rows().await?))
+        Ok(Reply::data(node_rows(&*self.view.picture().await?)?))
     }
 
     pub(super) async fn cluster_status(&self, _: &Request) -> Answer {
@@ -150,8 +157,8 @@ impl Host {
     }
 
     pub(super) async fn guests(&self, request: &Request) -> Answer {
-        let row = |guest: Guest| {
-            let mut row = value(&guest)?;
+        let row = |guest: &Guest| {
+            let mut row = value(guest)?;
             if let Some(row) = row.as_object_mut() {
                 ["node", "type", "id"].into_iter().for_each(|key| drop(row.remove(key)));
                 if let Some(cpus) = row.remove("maxcpu") {
@@ -160,12 +167,13 @@ impl Host {
             }
             Ok(row)
         };
-        let rows = self.visible(request).await?.into_iter().map(row);
+        let picture = self.view.picture().await?;
+        let rows = self.visible(request, &picture).iter().map(row);
         Ok(Reply::data(rows.collect::<Result<Vec<Value>, Fault>>()?))
     }
 
     pub(super) async fn guest_status(&self, request: &Request) -> Answer {
-        let status = self.backend.guest_status(&self.guest(request)?).await?;
+        let status = self.view.status(&self.guest(request)?).await?;
         Ok(Reply::data(Value::from(status)))
     }
 
@@ -296,6 +304,10 @@ impl Host {
         self.backend.stop_task(&self.upid(request)?).await?;
         Ok(Reply::null())
     }
+}
+
+fn node_rows(picture: &Picture) -> Result<Vec<Value>, Fault> {
+    picture.nodes.iter().map(|node| Ok(with_id(value(node)?, format!("node/{}", node.node), "node"))).collect()
 }
 
 /// A row of the cluster's list.

@@ -5,19 +5,25 @@
 
 mod access;
 mod change;
+mod life;
 mod look;
+mod notify;
 mod route;
 mod token;
+mod view;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 
 pub use access::{Access, Grant, Issued};
+pub use life::Life;
+pub use notify::Notify;
+pub use view::{OLDEST, Picture, View};
 
 use crate::{
     backends::Backend,
-    model::{Error, NodeName},
+    model::{Error, NodeName, Result},
     server::{Fault, Identity, Reply, Request, Service},
     tasks::Follower,
 };
@@ -25,6 +31,7 @@ use crate::{
 /// A backend with one node, and who may do what there.
 pub struct Host {
     backend: Arc<dyn Backend>,
+    view: Arc<View>,
     follower: Follower,
     node: NodeName,
     access: Arc<Access>,
@@ -32,8 +39,17 @@ pub struct Host {
 
 impl Host {
     /// Serves this backend as a node of this name.
-    pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Self {
-        Self { follower: Follower::new(backend.clone()), backend, node, access }
+    ///
+    /// # Errors
+    /// When its guests cannot be kept in sight.
+    pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Result<Self> {
+        let view = Arc::new(View::new(backend.clone(), node.clone())?);
+        Ok(Self { follower: Follower::new(backend.clone()), backend, view, node, access })
+    }
+
+    /// What it knows of its guests.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
     }
 }
 
@@ -70,7 +86,11 @@ impl Service for Host {
         self.access.privileges(&who.authid())
     }
 
-    async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
+    fn health(&self) -> Option<Result<String, String>> {
+        Some(self.view.health())
+    }
+
+    async fn handle(&self, request: &Request) -> std::result::Result<Reply, Fault> {
         match route::find(request) {
             Some(route) => route(self, request).await,
             None => self.change(request).await,

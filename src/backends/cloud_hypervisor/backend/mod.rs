@@ -31,7 +31,9 @@ mod snapshot;
 mod snippets;
 mod suspend;
 mod template;
+mod tidy;
 mod volumes;
+mod watching;
 
 pub use gc::{Orphan, OrphanKind};
 
