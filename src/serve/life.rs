@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long to wait after the first thing that did not help, before it is tried again; twice as long after each further.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// How long at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often something in the queue is tried that fails.
@@ -89,7 +89,9 @@ impl Life {
                     let vmid = step.guest.vmid;
                     match self.0.backend.submit(step).await {
                         Ok(Submitted::Task(upid)) => match self.ended(&upid).await {
-                            Ok(end) if end.is_success() => tracing::info!(vmid = vmid.get(), %upid, "started with the host"),
+                            Ok(end) if end.is_success() => {
+                                tracing::info!(vmid = vmid.get(), %upid, "started with the host")
+                            }
                             Ok(end) => tracing::error!(vmid = vmid.get(), %upid, %end, "does not start with the host"),
                             Err(error) => tracing::error!(vmid = vmid.get(), %error, "does not start with the host"),
                         },
@@ -257,6 +259,6 @@ mod tests {
     #[test]
     fn pauses_grow_and_end() {
         let seconds: Vec<u64> = [0, 1, 2, 3, 7, 100].into_iter().map(|count| pause(count).as_secs()).collect();
-        assert_eq!(seconds, [5, 5, 10, 20, 300, 300]);
+        assert_eq!(seconds, [2, 2, 4, 8, 128, 300]);
     }
 }

@@ -46,12 +46,6 @@ impl Host {
         who.map(|who| self.access.privileges(&who.authid())).unwrap_or_default()
     }
 
-    /// Whether whoever asks has one of these privileges.
-    pub(super) fn may(&self, who: Option<&Identity>, any: &[&str]) -> bool {
-        let has = self.privileges_of(who);
-        any.iter().any(|privilege| has.contains(*privilege))
-    }
-
     /// Whether there is a guest of this number.
     pub(super) async fn is_taken(&self, guest: &GuestRef) -> Result<bool, Fault> {
         match self.backend.guest_config(guest, ConfigView::Current).await {
@@ -61,10 +55,12 @@ impl Host {
         }
     }
 
-    /// The guests of a picture that whoever asks may see.
-    fn visible<'p>(&self, request: &Request, picture: &'p Picture) -> &'p [Guest] {
-        let sees = self.may(request.identity.as_ref(), &["VM.Audit"]);
-        if sees { &picture.guests } else { &[] }
+    /// The guests and storages of a picture that whoever asks may see.
+    fn seen<'p>(&self, request: &Request, picture: &'p Picture) -> (Vec<&'p Guest>, Vec<&'p Storage>) {
+        let has = self.privileges_of(request.identity.as_ref());
+        let guests = picture.guests.iter().filter(|_| has.contains("VM.Audit"));
+        let sees_storages = has.contains("Datastore.Audit") || has.contains("Datastore.AllocateSpace");
+        (guests.collect(), picture.storages.iter().filter(|_| sees_storages).collect())
     }
 
     pub(super) async fn version(&self, _: &Request) -> Answer {
@@ -81,16 +77,18 @@ impl Host {
     /// From the view: the same bytes for all who see the same.
     pub(super) async fn resources(&self, request: &Request) -> Answer {
         let picture = self.view.picture().await?;
-        let who = request.identity.as_ref();
-        let (sees_guests, sees_storages) =
-            (self.may(who, &["VM.Audit"]), self.may(who, &["Datastore.Audit", "Datastore.AllocateSpace"]));
+        let (guests, storages) = self.seen(request, &picture);
         let kind = request.params.get("type");
-        let audience = format!("resources {sees_guests} {sees_storages} {}", kind.unwrap_or_default());
+        let mut audience = format!("resources {}", kind.unwrap_or_default());
+        if (guests.len(), storages.len()) != (picture.guests.len(), picture.storages.len()) {
+            guests.iter().for_each(|guest| audience += &format!(" guest/{}", guest.vmid));
+            storages.iter().for_each(|storage| audience += &format!(" storage/{}", storage.storage));
+        }
         let made = self.view.prepared(&picture, &audience, || {
             let wants = |wanted: &str| kind.is_none_or(|kind| wanted == kind);
             let mut all = Vec::new();
-            if wants("vm") && sees_guests {
-                for guest in &picture.guests {
+            if wants("vm") {
+                for guest in guests {
                     let api = guest.kind.api();
                     all.push(with_id(value(guest)?, format!("{api}/{}", guest.vmid), api));
                 }
@@ -98,8 +96,8 @@ impl Host {
             if wants("node") {
                 all.extend(node_rows(&picture)?);
             }
-            if wants("storage") && sees_storages {
-                all.extend(picture.storages.iter().map(|storage| self.storage_row(storage)));
+            if wants("storage") {
+                all.extend(storages.into_iter().map(|storage| self.storage_row(storage)));
             }
             Ok(all.into())
         })?;
@@ -168,7 +166,7 @@ impl Host {
             Ok(row)
         };
         let picture = self.view.picture().await?;
-        let rows = self.visible(request, &picture).iter().map(row);
+        let rows = self.seen(request, &picture).0.into_iter().map(row);
         Ok(Reply::data(rows.collect::<Result<Vec<Value>, Fault>>()?))
     }
 

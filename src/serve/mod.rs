@@ -7,6 +7,7 @@ mod access;
 mod change;
 mod life;
 mod look;
+#[cfg(unix)]
 mod notify;
 mod route;
 mod token;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 
 pub use access::{Access, Grant, Issued};
 pub use life::Life;
+#[cfg(unix)]
 pub use notify::Notify;
 pub use view::{OLDEST, Picture, View};
 

@@ -20,7 +20,7 @@ use crate::{
 /// How old figures may be, and how old those of node and storages may be that are taken beside them.
 pub const OLDEST: Duration = Duration::from_secs(3);
 /// How old the figures of a single guest may be, of which more is known than of many.
-const MEASURE_ONE: Duration = Duration::from_secs(1);
+const MEASURE_ONE: Duration = Duration::from_millis(500);
 /// How often a server looks that nobody asks anything.
 const TICK: Duration = Duration::from_secs(1);
 /// What is written becomes readable a moment after the kernel has told of it.
@@ -183,7 +183,11 @@ impl View {
     /// Whether guests can be looked at, or why not.
     pub(super) fn health(&self) -> std::result::Result<String, String> {
         // Why not stands in the log, for those who may read that.
-        if self.kept().in_trouble { Err("the state of the guests cannot be read\n".to_owned()) } else { Ok("ok\n".to_owned()) }
+        if self.kept().in_trouble {
+            Err("the state of the guests cannot be read".to_owned())
+        } else {
+            Ok("ok".to_owned())
+        }
     }
 
     async fn paint(&self, sighting: Option<&Sighting>) -> Result<Arc<Picture>> {
@@ -198,7 +202,8 @@ impl View {
         kept.generation += 1;
         kept.prepared.clear();
         let measured = sighting.map_or(painted, |sighting| sighting.measured.min(painted));
-        let picture = Arc::new(Picture { generation: kept.generation, guests, left, nodes, storages, measured, painted });
+        let picture =
+            Arc::new(Picture { generation: kept.generation, guests, left, nodes, storages, measured, painted });
         kept.picture = Some((sighting.map_or(0, |sighting| sighting.generation), Arc::clone(&picture)));
         Ok(picture)
     }

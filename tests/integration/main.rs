@@ -83,6 +83,8 @@ mod secrets;
 mod select;
 #[cfg(target_os = "linux")]
 mod serve;
+#[cfg(target_os = "linux")]
+mod serve_life;
 mod snapshots;
 mod tasks;
 mod trust;

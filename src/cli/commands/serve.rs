@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::{ArgMatches, value_parser};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::{
@@ -53,7 +54,10 @@ pub(super) const ENTRY: Entry = Entry {
             .arg(path("tls-cert", "Certificate chain as PEM; one that it signs itself by default").requires("tls-key"))
             .arg(path("tls-key", "The key of the certificate, as PEM").requires("tls-cert"))
             .arg(switch("no-tls", "Speak plain HTTP; on a loopback address only").conflicts_with("tls-cert"))
-            .arg(switch("no-onboot", "Leave VMs with onboot=1 to others; else they start once after each boot of the host"))
+            .arg(switch(
+                "no-onboot",
+                "Leave VMs with onboot=1 to others; else they start once after each boot of the host",
+            ))
             .arg(
                 value("stop-timeout", "DURATION", "How long to wait at the end for the tasks that are at work")
                     .default_value("60s"),
@@ -87,6 +91,7 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         return unit::print(cx, matches, limit);
     }
     logs::begin(cx, matches);
+    open_many_files();
     // Before anything is begun, so that whoever waits for this service learns at once that it cannot be told.
     let systemd = notify(cx)?;
     let home = cx.paths()?.local().join("serve");
@@ -183,6 +188,17 @@ async fn start_guests(life: Life, boot: local::BootMark, wanted: bool) {
     }
 }
 
+/// Each connection is a file, and many systems let a process have few unless it asks.
+fn open_many_files() {
+    const MANY: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(MANY, |maximum| maximum.min(MANY));
+    if limit.current.is_some_and(|current| current < most) {
+        // With fewer it serves fewer at once.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+    }
+}
+
 /// The systemd that wants to be told, if one does.
 fn notify(cx: &Cx) -> Result<Option<Notify>> {
     let Some(path) = cx.env.path("NOTIFY_SOCKET") else { return Ok(None) };
@@ -206,9 +222,8 @@ impl Told {
 }
 
 fn told_to_end() -> Result<Told> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| Error::new(Class::Failed, "cannot listen for signals").with_source(error))
-    };
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::new(Class::Failed, "cannot listen for signals").with_source(error));
     Ok(Told([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?]))
 }
 

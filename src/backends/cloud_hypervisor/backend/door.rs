@@ -190,7 +190,7 @@ impl Local {
         }
         let Some(units) = &self.options().units else {
             return match step.params.get("onboot") {
-                Some("1") => job.warn("onboot: systemd does not run this host, and nothing else starts its VMs"),
+                Some("1") => job.warn("onboot: systemd does not run this host: only `pvectl serve` starts its VMs"),
                 _ => Ok(()),
             };
         };

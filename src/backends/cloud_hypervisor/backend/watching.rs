@@ -32,6 +32,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// The same for one that somebody works on: of a command that is killed nobody hears.
 const LOOK_AGAIN_AT_WORK: Duration = Duration::from_secs(1);
 
+/// How many are looked at again at once of which nothing was heard, and into how many turns all of them are divided.
+const FEW: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Watching {
@@ -48,6 +51,8 @@ pub(super) struct Watching {
 struct Kept {
     vms: BTreeMap<Vmid, Watched>,
     generation: u64,
+    /// Whether anything is another way than it was told last.
+    differs: bool,
     measured: Option<Instant>,
 }
 
@@ -109,24 +114,23 @@ impl GuestWatch for Watching {
         // Both before anything is read: what comes after them is news again.
         let number = self.changes.number();
         let happened = self.happenings.take().map_err(deaf)?;
-        let mut differs = before.is_none();
-        if number.is_none() || before.as_ref().is_none_or(|(known, _)| *known != number) {
-            differs |= kept.take_rows(self.local.state().vms()?);
-        }
+        // Noted at once, for whoever asks may be gone before the end of this.
         let now = Instant::now();
-        for vmid in kept.stirred(&happened, now) {
-            differs |= self.look_at(&mut kept, vmid).await?;
+        kept.stir(&happened, now);
+        if number.is_none() || before.as_ref().is_none_or(|(known, _)| *known != number) {
+            kept.take_rows(self.local.state().vms()?);
         }
+        self.look_at(&mut kept, number).await?;
         let measures = kept.measured.is_none_or(|measured| now.duration_since(measured) >= MEASURE);
         if measures {
-            differs |= self.measure(&mut kept)?;
+            kept.measure()?;
             kept.measured = Some(now);
         }
-        if let Some((_, last)) = before.filter(|_| !differs && !measures) {
+        if let Some((_, last)) = before.filter(|_| !kept.differs && !measures) {
             *self.seen_mut() = Some((number, Arc::clone(&last)));
             return Ok(last);
         }
-        kept.generation += u64::from(differs);
+        kept.generation += u64::from(std::mem::take(&mut kept.differs));
         let sighting = Arc::new(self.sighting(&kept));
         *self.seen_mut() = Some((number, Arc::clone(&sighting)));
         Ok(sighting)
@@ -146,34 +150,30 @@ impl Watching {
         self.seen_mut().clone()
     }
 
-    /// Looks at one VM. Says whether it is another than it was.
-    async fn look_at(&self, kept: &mut Kept, vmid: Vmid) -> Result<bool> {
-        let Some(watched) = kept.vms.get_mut(&vmid) else { return Ok(false) };
-        // Before the look: what it says meanwhile is news.
-        watched.listen(&self.local, &self.happenings)?;
-        let (shown, seen) = self.local.glance(watched.vm.clone(), watched.intent.clone()).await?;
-        let left = !seen.actions.is_empty();
-        let differs = (watched.sight, watched.left) != (seen.sight, left) || watched.shown != shown;
-        let is_first = watched.used.is_none();
-        (watched.shown, watched.sight, watched.left, watched.looked) = (shown, seen.sight, left, Some(Instant::now()));
-        if watched.sight.status() != "running" {
-            (watched.used, watched.load) = (None, None);
-        } else if is_first {
-            watched.measure(host::host_uptime()?)?;
+    /// Looks at those that have to be looked at, side by side, whose rows are those of this number of changes.
+    async fn look_at(&self, kept: &mut Kept, number: Option<i64>) -> Result<()> {
+        for watched in kept.vms.values_mut().filter(|watched| watched.looked.is_none()) {
+            // Before the look: what it says meanwhile is news.
+            watched.listen(&self.local, &self.happenings)?;
         }
-        Ok(differs)
-    }
-
-    /// Says whether any figure is another one.
-    fn measure(&self, kept: &mut Kept) -> Result<bool> {
-        let now = host::host_uptime()?;
-        let mut differs = false;
-        for watched in kept.vms.values_mut().filter(|watched| watched.sight.status() == "running") {
-            let before = watched.used;
-            watched.measure(now)?;
-            differs |= before != watched.used;
+        let wanted = kept.vms.values().filter(|watched| watched.looked.is_none());
+        let looks = wanted.map(|watched| self.local.glance(watched.vm.clone(), watched.intent.clone()));
+        let looks = futures_util::future::try_join_all(looks).await?;
+        // A command may have ended between the row and the look: it has left nothing, as its row will say.
+        let is_sure = self.changes.number() == number;
+        for (shown, seen) in looks {
+            let Some(watched) = kept.vms.get_mut(&shown.vmid) else { continue };
+            let left = is_sure && !seen.actions.is_empty();
+            kept.differs |= (watched.sight, watched.left) != (seen.sight, left) || watched.shown != shown;
+            let looked = (is_sure || seen.actions.is_empty()).then(Instant::now);
+            (watched.shown, watched.sight, watched.left, watched.looked) = (shown, seen.sight, left, looked);
+            if !watched.is_on() {
+                (watched.used, watched.load) = (None, None);
+            } else if watched.used.is_none() {
+                watched.measure(host::host_uptime()?)?;
+            }
         }
-        Ok(differs)
+        Ok(())
     }
 
     fn sighting(&self, kept: &Kept) -> Sighting {
@@ -190,37 +190,47 @@ impl Watching {
 
 impl Kept {
     /// Takes the rows as they are now. Those that are new or others than before have to be looked at.
-    fn take_rows(&mut self, rows: Vec<(Vm, Option<Intent>)>) -> bool {
+    fn take_rows(&mut self, rows: Vec<(Vm, Option<Intent>)>) {
         let there: BTreeSet<Vmid> = rows.iter().map(|(vm, _)| vm.vmid).collect();
         let count = self.vms.len();
         self.vms.retain(|vmid, _| there.contains(vmid));
-        let mut differs = self.vms.len() != count;
+        self.differs |= self.vms.len() != count;
         for (vm, intent) in rows {
             match self.vms.get_mut(&vm.vmid) {
-                Some(known) if known.vm == vm && known.intent == intent => {}
-                Some(known) if known.vm.uuid == vm.uuid => {
-                    differs = true;
-                    (known.vm, known.intent, known.looked) = (vm, intent, None);
-                }
-                _ => {
-                    differs = true;
-                    self.vms.insert(vm.vmid, Watched::new(vm, intent));
-                }
+                Some(known) if known.vm == vm && known.intent == intent => continue,
+                Some(known) if known.vm.uuid == vm.uuid => (known.vm, known.intent, known.looked) = (vm, intent, None),
+                _ => drop(self.vms.insert(vm.vmid, Watched::new(vm, intent))),
             }
+            self.differs = true;
         }
-        differs
     }
 
-    /// Who has to be looked at.
-    fn stirred(&self, happened: &Happened, now: Instant) -> Vec<Vmid> {
-        let is_stirred = |watched: &&Watched| {
-            let patience = if watched.intent.is_some() { LOOK_AGAIN_AT_WORK } else { LOOK_AGAIN };
+    /// Notes who has to be looked at: who was heard of, and some of those that were not for long.
+    fn stir(&mut self, happened: &Happened, now: Instant) {
+        let is_heard = |watched: &Watched| {
             let said = |(_, file): &(PathBuf, FileNumber)| happened.more || happened.written.contains(file);
-            happened.ended.contains(&u64::from(watched.vm.vmid.get()))
-                || watched.events.as_ref().is_some_and(said)
-                || watched.looked.is_none_or(|looked| now.duration_since(looked) >= patience)
+            happened.ended.contains(&u64::from(watched.vm.vmid.get())) || watched.events.as_ref().is_some_and(said)
         };
-        self.vms.values().filter(is_stirred).map(|watched| watched.vm.vmid).collect()
+        // Not all at once: each is asked.
+        let mut few = FEW.max(self.vms.len() / FEW);
+        for watched in self.vms.values_mut() {
+            let patience = if watched.intent.is_some() { LOOK_AGAIN_AT_WORK } else { LOOK_AGAIN };
+            let is_due = few > 0 && watched.looked.is_some_and(|looked| now.duration_since(looked) >= patience);
+            few -= usize::from(is_due);
+            if is_due || is_heard(watched) {
+                watched.looked = None;
+            }
+        }
+    }
+
+    fn measure(&mut self) -> Result<()> {
+        let now = host::host_uptime()?;
+        for watched in self.vms.values_mut().filter(|watched| watched.is_on()) {
+            let before = watched.used;
+            watched.measure(now)?;
+            self.differs |= before != watched.used;
+        }
+        Ok(())
     }
 }
 
@@ -258,6 +268,10 @@ impl Watched {
             self.events = file.zip(number);
         }
         Ok(())
+    }
+
+    fn is_on(&self) -> bool {
+        self.sight.status() == "running"
     }
 
     fn has_ended(&self) -> bool {

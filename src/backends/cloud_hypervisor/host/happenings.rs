@@ -2,14 +2,7 @@
 //!
 //! It says that something happened and to whom, and not what it means. One call finds out that nothing did.
 
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io,
-    mem::MaybeUninit,
-    os::fd::OwnedFd,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs::File, io, mem::MaybeUninit, os::fd::OwnedFd, path::Path};
 
 use rustix::{
     event::{Timespec, epoll},

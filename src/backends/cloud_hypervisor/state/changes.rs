@@ -39,3 +39,32 @@ impl fmt::Debug for Changes {
         f.write_str("Changes")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        backends::cloud_hypervisor::state::{Config, Draft, NewVm, Verb},
+        model::{NodeName, SystemClock},
+    };
+
+    #[test]
+    fn every_change_has_another_number_whoever_makes_it() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("local.db");
+        let open = || State::open(&path, NodeName::new("here").unwrap(), Arc::new(SystemClock)).unwrap();
+        let (state, another) = (open(), open());
+        let changes = state.changes().unwrap();
+        let mut last = changes.number();
+        for writer in [&state, &another, &state] {
+            assert!(last.is_some());
+            writer.vms().unwrap();
+            assert_eq!(changes.number(), last, "a look changes nothing");
+            writer.create(NewVm::new(Config::new()), Draft::new(Verb::Create)).unwrap();
+            assert_ne!(changes.number(), last);
+            last = changes.number();
+        }
+    }
+}

@@ -57,7 +57,9 @@ fn arguments(matches: &ArgMatches) -> Result<Vec<String>> {
             continue;
         }
         let value = match matches.try_get_one::<std::path::PathBuf>(name) {
-            Ok(path) => path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()),
+            Ok(path) => {
+                path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string())
+            }
             Err(_) => text(matches, name).map(str::to_owned),
         };
         words.extend([format!("--{name}"), value.unwrap_or_default()]);
