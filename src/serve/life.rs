@@ -90,7 +90,7 @@ impl Life {
                     match self.0.backend.submit(step).await {
                         Ok(Submitted::Task(upid)) => match self.ended(&upid).await {
                             Ok(end) if end.is_success() => {
-                                tracing::info!(vmid = vmid.get(), %upid, "started with the host")
+                                tracing::info!(vmid = vmid.get(), %upid, "started with the host");
                             }
                             Ok(end) => tracing::error!(vmid = vmid.get(), %upid, %end, "does not start with the host"),
                             Err(error) => tracing::error!(vmid = vmid.get(), %error, "does not start with the host"),

@@ -121,7 +121,8 @@ impl Host {
     }
 
     pub(super) async fn nodes(&self, _: &Request) -> Answer {
-        Ok(Reply::data(node_rows(&*self.view.picture().await?)?))
+        let picture = self.view.picture().await?;
+        Ok(Reply::data(node_rows(&picture)?))
     }
 
     pub(super) async fn cluster_status(&self, _: &Request) -> Answer {
