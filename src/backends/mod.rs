@@ -10,6 +10,9 @@ pub mod cloud_hypervisor;
 mod console;
 mod proxmox;
 pub(crate) mod term;
+mod watch;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -20,6 +23,7 @@ pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
 pub use agent::Executed;
 pub use console::{Console, LogOf, LogReader, LogRequest};
 pub use proxmox::Proxmox;
+pub use watch::{GuestWatch, Sighting};
 
 use crate::{
     client::{Reply, path},
@@ -143,7 +147,7 @@ pub trait Backend: TaskSource {
 
     /// The same backend with somebody else at work, whose name stands in tasks from now on; `None` where everybody logs in
     /// alone.
-    fn acting_for(&self, _user: &str) -> Option<std::sync::Arc<dyn Backend>> {
+    fn acting_for(&self, _user: &str) -> Option<Arc<dyn Backend>> {
         None
     }
 
@@ -215,6 +219,31 @@ pub trait Backend: TaskSource {
     /// it.
     async fn survey(&self) -> Result<(Vec<Guest>, Away)> {
         Ok((self.guests().await?, Away::default()))
+    }
+
+    /// Keeps all guests in sight from now on; `None` where that takes asking again and again.
+    ///
+    /// # Errors
+    /// When the state cannot be read, or the kernel tells of nothing.
+    fn watch(&self) -> Result<Option<Arc<dyn GuestWatch>>> {
+        Ok(None)
+    }
+
+    /// Puts a guest in order that was left by a command that is gone or a process that died, and does what waits in its
+    /// queue: a task. Nobody is waited for: who works on the guest does that himself.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where guests are put in order by others.
+    async fn tidy(&self, _: &GuestRef) -> Result<Submitted> {
+        Err(Error::usage("guests are put in order by their node there"))
+    }
+
+    /// Lets a step wait again that failed in the queue.
+    ///
+    /// # Errors
+    /// As [`cancel_queued`](Self::cancel_queued).
+    async fn retry_queued(&self, _: i64) -> Result<()> {
+        Err(no_queue())
     }
 
     /// A guest's status, exact and fresh (`GET …/status/current`).

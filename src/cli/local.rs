@@ -11,9 +11,9 @@ use crate::{
     backends::cloud_hypervisor::{
         Local, Options, failpoint,
         host::facts::{Look, find_firmware, find_nft, find_virtiofsd, find_vmm},
-        host::{Groups, Pci, Surroundings, Units, units},
+        host::{self, Groups, Pci, Surroundings, Units, units},
     },
-    config::Connection,
+    config::{Connection, write_private},
     model::{Error, NodeName, Result, SystemClock},
 };
 
@@ -91,11 +91,48 @@ fn units(cx: &Cx) -> Result<Option<Units>> {
         }
         None => PathBuf::from("/etc/systemd/system"),
     };
+    let Service { executable, environment, .. } = service(cx)?;
+    Ok(Some(Units { directory, user, executable, environment }))
+}
+
+/// This executable as a service of systemd.
+pub(super) struct Service {
+    /// Whether it would be a user's own systemd.
+    pub(super) user: bool,
+    /// The executable, by its path.
+    pub(super) executable: PathBuf,
+    /// What it needs of the environment.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+/// The same for whoever runs this.
+pub(super) fn service(cx: &Cx) -> Result<Service> {
     // What decides where VMs and programs are. A user's systemd sets the directory of sockets, and root's is fixed.
     let environment = ["HOME", "XDG_STATE_HOME", "PATH", "PVECTL_CGROUP_DIR"];
     let environment =
         environment.iter().filter_map(|name| Some(((*name).to_owned(), cx.env.get(name)?.to_owned()))).collect();
     let executable = std::env::current_exe()
         .map_err(|error| Error::usage(format!("where this executable is cannot be found out: {error}")))?;
-    Ok(Some(Units { directory, user, executable, environment }))
+    Ok(Service { user: !geteuid().is_root(), executable, environment })
+}
+
+/// In which boot of the host VMs with onboot=1 were last started, by whomever.
+pub(super) struct BootMark(PathBuf);
+
+impl BootMark {
+    /// That of this host.
+    pub(super) fn new(cx: &Cx) -> Result<Self> {
+        Ok(Self(cx.paths()?.local().join("guests-started")))
+    }
+
+    /// Whether it was this one.
+    pub(super) fn is_set(&self) -> Result<bool> {
+        let kept = std::fs::read_to_string(&self.0).unwrap_or_default();
+        Ok(kept.trim() == host::boot_id()?)
+    }
+
+    /// It was this one.
+    pub(super) fn set(&self) -> Result<()> {
+        write_private(&self.0, &format!("{}\n", host::boot_id()?))
+    }
 }

@@ -98,6 +98,13 @@ pub const TABLE: &[EnvVar] = &[
     EnvVar::new("XDG_CACHE_HOME", "where things live that may be deleted, else ~/.cache", "/home/me/.cache"),
     EnvVar::new("XDG_RUNTIME_DIR", "where the sockets of local VMs are, else /run for root", "/run/user/1000"),
     EnvVar::new("PATH", "where the programs are found that local VMs need", "/usr/local/bin:/usr/bin"),
+    EnvVar::new(
+        "NOTIFY_SOCKET",
+        "where `serve` tells systemd that it is ready and lives; systemd sets it",
+        "/run/systemd/notify",
+    ),
+    EnvVar::new("WATCHDOG_USEC", "how often it has to say so, in microseconds; systemd sets it", "60000000"),
+    EnvVar::new("WATCHDOG_PID", "the process that has to; systemd sets it", "1234"),
     EnvVar::new("HTTPS_PROXY", "proxy for the connection to the server", "http://proxy.example.org:3128"),
     EnvVar::new("NO_PROXY", "hosts that are reached without the proxy", "localhost,.example.org"),
     EnvVar::new("SSL_CERT_FILE", "PEM file that replaces the system's certificate authorities", "/etc/ssl/cert.pem"),

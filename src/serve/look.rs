@@ -4,13 +4,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Host,
+    Host, Picture,
     scope::{SEE_STORAGE, node_outline},
 };
 use crate::{
     backends::TaskQuery,
-    model::{Class, ConfigView, Guest, GuestKind, GuestRef, NodeName, Storage, TaskEntry, Upid, Vmid},
-    server::{Fault, Reply, Request},
+    model::{Class, ConfigView, Guest, GuestKind, GuestRef, Node, NodeName, Storage, TaskEntry, Upid, Vmid},
+    server::{Fault, Reply, Request, access::Caller},
 };
 
 /// How many rows or lines come when nobody says: a node's own number.
@@ -51,69 +51,79 @@ impl Host {
         }
     }
 
-    async fn visible(&self, request: &Request) -> Result<Vec<Guest>, Fault> {
-        let mut guests = self.backend.guests().await?;
+    /// The guests and storages of a picture that whoever asks may see.
+    fn seen<'p>(&self, request: &Request, picture: &'p Picture) -> (Vec<&'p Guest>, Vec<&'p Storage>) {
         self.caller(request, |caller| {
-            if !caller.is_almighty() {
-                guests.retain(|guest| caller.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]));
+            let sees = |guest: &&Guest| caller.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]);
+            match caller.is_almighty() {
+                true => (picture.guests.iter().collect(), picture.storages.iter().collect()),
+                false => (
+                    picture.guests.iter().filter(sees).collect(),
+                    picture.storages.iter().filter(|storage| sees_storage(caller, storage)).collect(),
+                ),
             }
-        });
-        Ok(guests)
+        })
     }
 
     pub(super) async fn version(&self, _: &Request) -> Answer {
         Ok(Reply::data(Value::from(self.backend.version().await?)))
     }
 
+    /// From the view: the same bytes for all who see the same.
     pub(super) async fn resources(&self, request: &Request) -> Answer {
-        let wants = |kind: &str| request.params.get("type").is_none_or(|wanted| wanted == kind);
-        let mut all = Vec::new();
-        if wants("vm") {
-            for guest in self.visible(request).await? {
-                all.push(with_id(value(&guest)?, format!("{}/{}", guest.kind.api(), guest.vmid), guest.kind.api()));
+        let picture = self.view.picture().await?;
+        let (guests, storages) = self.seen(request, &picture);
+        let kind = request.params.get("type");
+        let audits = self.audits(request);
+        let mut audience = format!("resources {} {audits}", kind.unwrap_or_default());
+        if (guests.len(), storages.len()) != (picture.guests.len(), picture.storages.len()) {
+            guests.iter().for_each(|guest| audience += &format!(" guest/{}", guest.vmid));
+            storages.iter().for_each(|storage| audience += &format!(" storage/{}", storage.storage));
+        }
+        let made = self.view.prepared(&picture, &audience, || {
+            let wants = |wanted: &str| kind.is_none_or(|kind| wanted == kind);
+            let mut all = Vec::new();
+            if wants("vm") {
+                for guest in guests {
+                    let api = guest.kind.api();
+                    all.push(with_id(value(guest)?, format!("{api}/{}", guest.vmid), api));
+                }
             }
-        }
-        if wants("node") {
-            all.extend(self.node_rows(request).await?);
-        }
-        if wants("storage") {
-            for storage in self.seen_storages(request).await? {
-                let (node, name) = (&self.node, &storage.storage);
-                let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
-                let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
-                let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(used))]);
-                row.extend([
-                    ("storage".to_owned(), json!(name)),
-                    ("node".to_owned(), json!(node)),
-                    ("plugintype".to_owned(), json!(storage.kind)),
-                    ("content".to_owned(), json!(storage.content)),
-                    ("shared".to_owned(), json!(u8::from(storage.shared))),
-                    ("status".to_owned(), json!(if storage.active { "available" } else { "unknown" })),
-                ]);
-                all.push(with_id(row.into(), format!("storage/{node}/{name}"), "storage"));
+            if wants("node") {
+                all.extend(node_rows(&picture, audits)?);
             }
-        }
-        Ok(Reply::data(all))
+            if wants("storage") {
+                all.extend(storages.into_iter().map(|storage| self.storage_row(storage)));
+            }
+            Ok(all.into())
+        })?;
+        Ok(Reply::prepared(made))
     }
 
-    async fn node_rows(&self, request: &Request) -> Result<Vec<Value>, Fault> {
-        let nodes = self.backend.nodes().await?;
-        let audits = self.caller(request, |caller| caller.may(&format!("/nodes/{}", self.node), &["Sys.Audit"]));
-        let row = |node| Ok::<_, Fault>(with_id(value(node)?, format!("node/{}", self.node), "node"));
-        nodes.iter().map(|node| row(node).map(|row| if audits { row } else { node_outline(&row) })).collect()
+    fn storage_row(&self, storage: &Storage) -> Value {
+        let (node, name) = (&self.node, &storage.storage);
+        let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
+        let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
+        let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(used))]);
+        row.extend([
+            ("storage".to_owned(), json!(name)),
+            ("node".to_owned(), json!(node)),
+            ("plugintype".to_owned(), json!(storage.kind)),
+            ("content".to_owned(), json!(storage.content)),
+            ("shared".to_owned(), json!(u8::from(storage.shared))),
+            ("status".to_owned(), json!(if storage.active { "available" } else { "unknown" })),
+        ]);
+        with_id(row.into(), format!("storage/{node}/{name}"), "storage")
+    }
+
+    /// Whether whoever asks may see how the node is.
+    fn audits(&self, request: &Request) -> bool {
+        self.caller(request, |caller| caller.may(&format!("/nodes/{}", self.node), &["Sys.Audit"]))
     }
 
     pub(super) async fn nodes(&self, request: &Request) -> Answer {
-        Ok(Reply::data(self.node_rows(request).await?))
-    }
-
-    /// The storages that whoever asks may see.
-    async fn seen_storages(&self, request: &Request) -> Result<Vec<Storage>, Fault> {
-        let mut storages = self.backend.storages(&self.node).await?;
-        self.caller(request, |caller| {
-            storages.retain(|storage| caller.may(&format!("/storage/{}", storage.storage), SEE_STORAGE));
-        });
-        Ok(storages)
+        let picture = self.view.picture().await?;
+        Ok(Reply::data(node_rows(&picture, self.audits(request))?))
     }
 
     pub(super) async fn cluster_status(&self, _: &Request) -> Answer {
@@ -147,8 +157,8 @@ impl Host {
     }
 
     pub(super) async fn guests(&self, request: &Request) -> Answer {
-        let row = |guest: Guest| {
-            let mut row = value(&guest)?;
+        let row = |guest: &Guest| {
+            let mut row = value(guest)?;
             if let Some(row) = row.as_object_mut() {
                 ["node", "type", "id"].into_iter().for_each(|key| drop(row.remove(key)));
                 if let Some(cpus) = row.remove("maxcpu") {
@@ -157,12 +167,13 @@ impl Host {
             }
             Ok(row)
         };
-        let rows = self.visible(request).await?.into_iter().map(row);
+        let picture = self.view.picture().await?;
+        let rows = self.seen(request, &picture).0.into_iter().map(row);
         Ok(Reply::data(rows.collect::<Result<Vec<Value>, Fault>>()?))
     }
 
     pub(super) async fn guest_status(&self, request: &Request) -> Answer {
-        let status = self.backend.guest_status(&self.guest(request)?).await?;
+        let status = self.view.status(&self.guest(request)?).await?;
         Ok(Reply::data(Value::from(status)))
     }
 
@@ -208,7 +219,8 @@ impl Host {
     }
 
     pub(super) async fn storages(&self, request: &Request) -> Answer {
-        let storages = self.seen_storages(request).await?;
+        let mut storages = self.backend.storages(&self.node).await?;
+        self.caller(request, |caller| storages.retain(|storage| sees_storage(caller, storage)));
         let params = &request.params;
         let wanted = storages.into_iter().filter(|storage| {
             params.get("storage").is_none_or(|name| name == storage.storage)
@@ -321,6 +333,16 @@ fn in_list(mut row: TaskEntry) -> TaskEntry {
         row.other.insert("saved".to_owned(), "0".into());
     }
     row
+}
+
+fn sees_storage(caller: &Caller<'_>, storage: &Storage) -> bool {
+    caller.may(&format!("/storage/{}", storage.storage), SEE_STORAGE)
+}
+
+/// The nodes; whoever may not see how they are learns that they are there.
+fn node_rows(picture: &Picture, audits: bool) -> Result<Vec<Value>, Fault> {
+    let row = |node: &Node| Ok::<_, Fault>(with_id(value(node)?, format!("node/{}", node.node), "node"));
+    picture.nodes.iter().map(|node| row(node).map(|row| if audits { row } else { node_outline(&row) })).collect()
 }
 
 /// A row of the cluster's list.

@@ -6,21 +6,29 @@
 mod access;
 mod book;
 mod change;
+mod life;
 mod look;
+#[cfg(unix)]
+mod notify;
 mod route;
 mod scope;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 
 pub use access::{Access, Issued};
+pub use life::Life;
+#[cfg(unix)]
+pub use notify::Notify;
+pub use view::{OLDEST, Picture, View};
 
 use crate::{
     backends::Backend,
-    model::{Error, NodeName},
+    model::{Error, NodeName, Result},
     server::{Fault, Identity, Reply, Request, Service, access as people},
     tasks::Follower,
 };
@@ -28,6 +36,7 @@ use crate::{
 /// A backend with one node, and who may do what there.
 pub struct Host {
     backend: Arc<dyn Backend>,
+    view: Arc<View>,
     follower: Follower,
     node: NodeName,
     access: Arc<Access>,
@@ -35,8 +44,17 @@ pub struct Host {
 
 impl Host {
     /// Serves this backend as a node of this name.
-    pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Self {
-        Self { follower: Follower::new(backend.clone()), backend, node, access }
+    ///
+    /// # Errors
+    /// When its guests cannot be kept in sight.
+    pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Result<Self> {
+        let view = Arc::new(View::new(backend.clone(), node.clone())?);
+        Ok(Self { follower: Follower::new(backend.clone()), backend, view, node, access })
+    }
+
+    /// What it knows of its guests.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
     }
 }
 
@@ -90,7 +108,11 @@ impl Service for Host {
         self.access.paths()
     }
 
-    async fn handle(&self, request: &Request) -> Result<Reply, Fault> {
+    fn health(&self) -> Option<Result<String, String>> {
+        Some(self.view.health())
+    }
+
+    async fn handle(&self, request: &Request) -> std::result::Result<Reply, Fault> {
         if let Some(handler) = people::route(request.method, request.template) {
             return self.people(handler, request).await;
         }

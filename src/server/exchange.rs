@@ -30,6 +30,9 @@ use crate::{
     model::{Method, Params},
 };
 
+/// Where a server says whether it is well.
+const HEALTH: &str = "/healthz";
+
 /// What the API's root lists.
 const ROOT_INDEX: [&str; 6] = ["version", "cluster", "nodes", "storage", "access", "pools"];
 
@@ -203,7 +206,11 @@ async fn work_and(
         if target.path == APIDOC_PATH && method == Method::Get {
             return Answer::script(kit.description());
         }
-        return Answer::text(404, &format!("no such file '{}'", target.path));
+        return match kit.service().health().filter(|_| target.path == HEALTH && method == Method::Get) {
+            Some(Ok(text)) => Answer::text(200, &text),
+            Some(Err(text)) => Answer::text(503, &text),
+            None => Answer::text(404, &format!("no such file '{}'", target.path)),
+        };
     };
     let found = contract::embedded().find_decoded(method, &target.path);
     let is_open = found.as_ref().is_some_and(|found| found.endpoint.permissions == Permissions::World);

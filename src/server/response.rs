@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use flate2::{Compression, write::GzEncoder};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::{Fault, Reply};
 
 /// Bodies up to this size are not compressed.
-const PLAIN: usize = 1024;
+pub(super) const PLAIN: usize = 1024;
 const SERVER: &str = "pve-api-daemon/3.0";
 const JSON: &str = "application/json;charset=UTF-8";
 const SCRIPT: &str = "application/javascript";
@@ -50,7 +50,11 @@ impl Envelope {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) reason: String,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
+    /// The body as it is compressed, where it was before.
+    pub(super) packed: Option<Bytes>,
+    /// How old it is in seconds, where it was prepared.
+    pub(super) age: Option<u64>,
     /// The `Content-Type`; what the layer below the API says comes without one.
     pub(super) content_type: Option<&'static str>,
     /// Whether it is compressed whatever the caller accepts.
@@ -60,17 +64,18 @@ pub(super) struct Answer {
 impl Answer {
     /// Status, reason phrase and the same text as body: how the HTTP layer below the API answers.
     pub(super) fn text(status: u16, text: &str) -> Self {
-        Self { body: text.as_bytes().to_vec(), ..Self::empty(status, text) }
+        Self { body: Bytes::copy_from_slice(text.as_bytes()), ..Self::empty(status, text) }
     }
 
     /// Status and reason phrase alone.
     pub(super) fn empty(status: u16, reason: &str) -> Self {
-        Self { status, reason: reason.to_owned(), body: Vec::new(), content_type: None, always_gzip: false }
+        let reason = reason.to_owned();
+        Self { status, reason, body: Bytes::new(), packed: None, age: None, content_type: None, always_gzip: false }
     }
 
     /// A file of JavaScript.
     pub(super) fn script(text: &str) -> Self {
-        Self { body: text.as_bytes().to_vec(), content_type: Some(SCRIPT), ..Self::empty(200, "OK") }
+        Self { body: Bytes::copy_from_slice(text.as_bytes()), content_type: Some(SCRIPT), ..Self::empty(200, "OK") }
     }
 
     /// A status without a body, with the reason that a proxy in front of a real server gives.
@@ -83,9 +88,16 @@ impl Answer {
     /// What the API has to say.
     pub(super) fn api(envelope: Envelope, outcome: Result<Reply, Fault>) -> Self {
         let mut body = Map::new();
+        let mut age = None;
         let (status, reason) = match outcome {
+            Ok(Reply { prepared: Some(prepared), .. }) if envelope == Envelope::Json => {
+                let (body, packed, age) = (prepared.plain(), prepared.packed(), Some(prepared.age()));
+                return Self { body, packed, age, content_type: Some(JSON), ..Self::empty(200, "OK") };
+            }
             Ok(reply) => {
-                body.insert("data".to_owned(), reply.data);
+                age = reply.prepared.as_ref().map(|prepared| prepared.age());
+                let data = reply.prepared.map_or(reply.data, |prepared| prepared.value().clone());
+                body.insert("data".to_owned(), data);
                 body.extend(reply.changes.map(|changes| ("changes".to_owned(), changes.into())));
                 body.extend(reply.total.map(|total| ("total".to_owned(), total.into())));
                 (200, "OK".to_owned())
@@ -114,7 +126,8 @@ impl Answer {
             }
             answer = Self { content_type: Some(JSON), ..Self::empty(200, "OK") };
         }
-        answer.body = Value::from(body).to_string().into_bytes();
+        answer.body = Value::from(body).to_string().into();
+        answer.age = age;
         answer
     }
 
@@ -124,8 +137,9 @@ impl Answer {
         let accepts_gzip = accepts.flat_map(|list| list.split(',')).any(|coding| {
             coding.split(';').next().is_some_and(|name| name.trim() == "gzip") && !coding.ends_with("q=0")
         });
-        let packed =
-            (self.always_gzip || (accepts_gzip && self.body.len() > PLAIN)).then(|| gzip(&self.body)).flatten();
+        let packs = self.always_gzip || (accepts_gzip && self.body.len() > PLAIN);
+        let pack = || gzip(&self.body).map(Bytes::from);
+        let packed = if packs { self.packed.or_else(pack) } else { None };
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if let Some(reason) = reason_phrase(&self.reason) {
@@ -138,6 +152,9 @@ impl Answer {
         }
         if let Some(kind) = self.content_type {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if let Some(age) = self.age {
+            headers.insert(header::AGE, age.into());
         }
         if packed.is_some() {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -158,7 +175,7 @@ fn reason_phrase(text: &str) -> Option<ReasonPhrase> {
     ReasonPhrase::try_from(clean).ok()
 }
 
-fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn gzip(body: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body).ok()?;
     encoder.finish().ok()

@@ -3,12 +3,15 @@
 //! The kit has checked method, path, parameters, credentials and the contract's permissions before it calls
 //! [`Service::handle`]; what depends on the state of the world is the service's to check.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::{Peer, Upload};
+use super::{Peer, Prepared, Upload};
 use crate::model::{List, Method, NodeName, Params};
 
 /// Who is asking.
@@ -56,6 +59,8 @@ pub struct Reply {
     pub total: Option<u64>,
     /// What goes into `changes`: what does not hold yet.
     pub changes: Option<String>,
+    /// Instead of all that: an answer that was put into bytes before.
+    pub prepared: Option<Arc<Prepared>>,
 }
 
 impl Request {
@@ -91,12 +96,17 @@ impl Request {
 impl Reply {
     /// An answer of this data.
     pub fn data(data: impl Into<Value>) -> Self {
-        Self { data: data.into(), total: None, changes: None }
+        Self { data: data.into(), total: None, changes: None, prepared: None }
+    }
+
+    /// One that was prepared.
+    pub fn prepared(answer: Arc<Prepared>) -> Self {
+        Self { prepared: Some(answer), ..Self::null() }
     }
 
     /// `data: null`.
     pub fn null() -> Self {
-        Self { data: Value::Null, total: None, changes: None }
+        Self::data(Value::Null)
     }
 }
 
@@ -179,6 +189,12 @@ pub trait Service: Send + Sync + 'static {
     /// put together from.
     fn acl_paths(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What is told at `/healthz` to whoever asks, without knowing him: that it is well, or why not. `None` where nobody
+    /// is told anything there, as on a real server.
+    fn health(&self) -> Option<Result<String, String>> {
+        None
     }
 
     /// Answers a request.

@@ -217,6 +217,11 @@ impl Env {
         Some(self.output(program, &output))
     }
 
+    /// A command line, to be started in another way than the others.
+    pub(crate) fn process(&self, line: &str) -> Command {
+        self.command(line)
+    }
+
     fn command(&self, line: &str) -> Command {
         let mut command = self.program(Path::new(PVECTL));
         command.args(words(line));

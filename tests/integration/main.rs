@@ -84,6 +84,8 @@ mod select;
 #[cfg(target_os = "linux")]
 mod serve;
 #[cfg(target_os = "linux")]
+mod serve_life;
+#[cfg(target_os = "linux")]
 mod serve_people;
 #[cfg(target_os = "linux")]
 mod serve_strangers;

@@ -148,7 +148,12 @@ async fn start_all(cx: &Cx) -> Result<Exit> {
     if turns.is_empty() {
         cx.ui.say("no VM has onboot=1");
     }
-    in_turn(cx, &session, turns).await
+    let code = in_turn(cx, &session, turns).await?;
+    if !cx.switches.dry_run && !cx.interrupt.is_raised() {
+        // A server that starts later in this boot has nothing to add.
+        local::BootMark::new(cx)?.set()?;
+    }
+    Ok(code)
 }
 
 async fn stop_all(cx: &Cx) -> Result<Exit> {

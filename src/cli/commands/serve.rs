@@ -1,34 +1,39 @@
 //! `serve`: the VMs of this host over the API of Proxmox VE.
 //!
-//! Sockets, certificate and the first token; what is answered is the library's.
+//! Sockets, certificate and the first token, the beginning and the end; what is answered is the library's.
+
+mod logs;
+mod unit;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{ArgMatches, value_parser};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use super::serve_people::GROUP;
 use crate::{
     backends::Backend,
     cli::{
-        cx::{Cx, flag, text},
+        cx::{Cx, flag, parse_duration, text},
         local, print,
         session::Access,
         verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
     config::write_private,
     model::{Class, Error, Hint, Result},
-    serve::{self, Host},
+    serve::{self, Host, Life, Notify},
     server::{Kit, Limits, Options, Tls, listen},
 };
 
@@ -38,7 +43,11 @@ const FIRST: &str = "pvectl";
 pub(super) const ENTRY: Entry = Entry {
     name: "serve",
     about: "Serve the VMs of this host over the API of Proxmox VE, until Ctrl-C",
-    examples: &["pvectl serve", "pvectl serve --listen 0.0.0.0:8006"],
+    examples: &[
+        "pvectl serve",
+        "pvectl serve --listen 0.0.0.0:8006",
+        "pvectl serve --listen 0.0.0.0:8006 --print-unit | sudo tee /etc/systemd/system/pvectl-serve.service",
+    ],
     args: |command| {
         let path = |name, about| value(name, "FILE", about).value_parser(value_parser!(PathBuf));
         with_group(command, GROUP)
@@ -53,6 +62,25 @@ pub(super) const ENTRY: Entry = Entry {
                     .value_parser(value_parser!(u32)),
             )
             .arg(switch("no-tls", "Speak plain HTTP; on a loopback address only").conflicts_with("tls-cert"))
+            .arg(switch(
+                "no-onboot",
+                "Leave VMs with onboot=1 to others; else they start once after each boot of the host",
+            ))
+            .arg(
+                value("stop-timeout", "DURATION", "How long to wait at the end for the tasks that are at work")
+                    .default_value("60s"),
+            )
+            .arg(
+                value("log-format", "FORMAT", "How log lines are written to stderr")
+                    .value_parser(logs::FORMATS)
+                    .default_value("text"),
+            )
+            .arg(
+                value("log-level", "LEVEL", "What is logged: changes with `info`, each request with `debug`")
+                    .value_parser(logs::LEVELS)
+                    .default_value("info"),
+            )
+            .arg(switch("print-unit", "Print a systemd unit that serves with these flags, and end"))
     },
     run: |cx, matches| {
         Box::pin(async move {
@@ -73,6 +101,14 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     if flag(matches, "no-tls") && !address.ip().is_loopback() {
         return Err(Error::usage(format!("{address} can be reached from elsewhere, and is not served without TLS")));
     }
+    let limit = parse_duration(text(matches, "stop-timeout").unwrap_or_default())?;
+    if flag(matches, "print-unit") {
+        return unit::print(cx, matches, limit);
+    }
+    logs::begin(cx, matches);
+    open_many_files();
+    // Before anything is begun, so that whoever waits for this service learns at once that it cannot be told.
+    let systemd = notify(cx)?;
     let home = cx.paths()?.local().join("serve");
     let backend = local::backend(cx)?;
     let node = backend.nodes().await?.remove(0).node;
@@ -100,33 +136,110 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         fingerprint.iter().try_for_each(|fingerprint| writeln!(out, "PVECTL_FINGERPRINT={fingerprint}"))?;
         token.iter().try_for_each(|token| writeln!(out, "PVECTL_TOKEN={token}"))
     })?;
+    let say = |line: &str| logs::say(cx, matches, line);
     if first.is_some() {
-        cx.ui.say("the token is shown this once; it may do everything");
+        say("the token is shown this once; it may do everything");
     }
-    cx.ui.say("serving until Ctrl-C");
+    say("serving until Ctrl-C");
     let backend = Arc::new(backend);
-    let host = Host::new(backend.clone(), node, access);
+    let life = Life::new(backend.clone(), node.clone());
+    let host = Host::new(backend.clone(), node, access)?;
+    let view = host.view();
     let requests = matches.get_one::<u32>("rate-limit").copied().unwrap_or_default();
     let limits = Limits { requests, ..Limits::strict() };
-    let kit = Kit::new(Arc::new(host), Options { limits, ..Options::default() });
-    let served = listen(kit, listener, tls, told_to_end()?).await;
+    let options = Options { limits, on_request: Some(logs::on_request()), ..Options::default() };
+    let kit = Kit::new(Arc::new(host), options);
+    let mut told = told_to_end()?;
+    let aside = [
+        tokio::spawn(attend(life.clone(), view)),
+        tokio::spawn(start_guests(life, local::BootMark::new(cx)?, !flag(matches, "no-onboot"))),
+    ];
+    if let Some(systemd) = &systemd {
+        systemd.ready(&format!("serving at {url}"));
+    }
+    let live = async {
+        match &systemd {
+            Some(systemd) => systemd.live().await,
+            None => std::future::pending().await,
+        }
+    };
+    let served = tokio::select! {
+        served = listen(kit, listener, tls, told.again()) => served,
+        () = live => Ok(()),
+    };
+    // Nothing new is begun.
+    aside.iter().for_each(tokio::task::JoinHandle::abort);
+    if let Some(systemd) = &systemd {
+        systemd.stopping(limit + Duration::from_secs(5));
+    }
     // Tasks of this process end with it.
-    cx.ui.say("waiting for the tasks that are at work; VMs stay as they are");
-    backend.leave().await;
+    say("waiting for the tasks that are at work; VMs stay as they are");
+    tokio::select! {
+        () = backend.leave() => {}
+        () = tokio::time::sleep(limit) => say("tasks are still at work; what they leave is put in order later"),
+        () = told.again() => say("tasks are left at work; what they leave is put in order later"),
+    }
     served.map(|()| 0).map_err(|error| Error::new(Class::Failed, "the server stopped").with_source(error))
 }
 
-/// Ends with the first signal that asks for it.
-fn told_to_end() -> Result<impl Future<Output = ()>> {
-    let cannot = |error| Error::new(Class::Failed, "cannot listen for signals").with_source(error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-    Ok(async move {
+/// Keeps the guests of this host in sight and in order.
+async fn attend(life: Life, view: Arc<serve::View>) {
+    if let Err(error) = life.attend(&view).await {
+        tracing::error!(%error, "guests are not kept in sight any more");
+    }
+}
+
+/// Starts what wants to start with the host, unless that was done since it booted.
+async fn start_guests(life: Life, boot: local::BootMark, wanted: bool) {
+    let done = async {
+        if !wanted || boot.is_set()? {
+            return Ok(());
+        }
+        life.start_guests().await?;
+        boot.set()
+    };
+    if let Err(error) = done.await {
+        tracing::error!(%error, "VMs with onboot=1 were not started");
+    }
+}
+
+/// Each connection is a file, and many systems let a process have few unless it asks.
+fn open_many_files() {
+    const MANY: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(MANY, |maximum| maximum.min(MANY));
+    if limit.current.is_some_and(|current| current < most) {
+        // With fewer it serves fewer at once.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+    }
+}
+
+/// The systemd that wants to be told, if one does.
+fn notify(cx: &Cx) -> Result<Option<Notify>> {
+    let Some(path) = cx.env.path("NOTIFY_SOCKET") else { return Ok(None) };
+    let notify = Notify::new(path.as_os_str(), cx.env.get("WATCHDOG_USEC"), cx.env.get("WATCHDOG_PID"));
+    let what = format!("cannot tell systemd anything at {}", path.display());
+    notify.map(Some).map_err(|error| Error::new(Class::Failed, what).with_source(error))
+}
+
+/// The signals that ask for the end, each of which counts.
+struct Told([Signal; 2]);
+
+impl Told {
+    /// The next one.
+    async fn again(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+    }
+}
+
+fn told_to_end() -> Result<Told> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::new(Class::Failed, "cannot listen for signals").with_source(error));
+    Ok(Told([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?]))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
     ops::Deref,
     process::{Child, Stdio},
+    thread,
 };
 
 use serde_json::Value;
@@ -108,6 +109,9 @@ pub(crate) fn begin(home: &Env, line: &str) -> (Child, Value) {
             panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
         }
         if let Ok(ready) = serde_json::from_str(&said) {
+            // Who is not read stands still once enough was said.
+            let log = child.stderr.take();
+            thread::spawn(move || log.map(|mut log| io::copy(&mut log, &mut io::sink())));
             return (child, ready);
         }
     }

@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 use super::{Job, Local, configure::Asked, create::asked_disks};
 use crate::{
     backends::{
-        Action, Backend, Capabilities, Console, LogReader, LogRequest, QueuedStep, Step, TaskQuery,
+        Action, Backend, Capabilities, Console, GuestWatch, LogReader, LogRequest, QueuedStep, Step, TaskQuery,
         cloud_hypervisor::{
             host, mapping,
-            state::{Phase, Task, Vm, reconcile::Conclusion},
+            state::{Phase, Vm, reconcile::Conclusion},
         },
     },
     client::Reply,
@@ -63,32 +63,11 @@ impl Backend for Local {
             }
         }
         let task = self.state().begin_task(kind, &step.guest.vmid.to_string(), self.worker())?;
-        let upid = task.upid().clone();
         let (me, step) = (self.clone(), step.clone());
-        self.tasks().insert(upid.to_string(), None);
-        let work = tokio::spawn(async move {
-            let job = Job { log: task.log().clone(), upid: task.upid().clone() };
-            let result = me.work(&step, &job).await.and_then(|()| me.keep_unit(&step, &job));
-            // A task's end is one line of text, and the way out is no part of it.
-            for hint in result.as_ref().err().map(Error::hints).unwrap_or_default() {
-                if let Hint::Text(text) = hint {
-                    let _ = job.line(&format!("hint: {text}"));
-                }
-            }
-            let unwritten = task.end(result.as_ref().copied()).err();
-            let name = job.upid.to_string();
-            match unwritten {
-                None => drop(me.tasks().remove(&name)),
-                // Whoever asks this process is told all the same; the next one settles it.
-                Some(error) => {
-                    let end = Task::failure(&result.err().unwrap_or(error));
-                    me.tasks().insert(name, Some(end));
-                }
-            }
-            me.0.ended.notify_waiters();
-        });
-        self.add_work(work);
-        Ok(Submitted::Task(upid))
+        Ok(Submitted::Task(self.carry(task, |job| async move {
+            me.work(&step, &job).await?;
+            me.keep_unit(&step, &job)
+        })))
     }
 
     async fn enqueue(&self, step: &Step) -> Result<Submitted> {
@@ -102,6 +81,18 @@ impl Backend for Local {
 
     async fn cancel_queued(&self, id: i64) -> Result<()> {
         self.cancel(id)
+    }
+
+    async fn retry_queued(&self, id: i64) -> Result<()> {
+        self.retry(id)
+    }
+
+    async fn tidy(&self, guest: &GuestRef) -> Result<Submitted> {
+        self.begin_tidy(guest)
+    }
+
+    fn watch(&self) -> Result<Option<Arc<dyn GuestWatch>>> {
+        Ok(Some(Arc::new(self.keep_in_sight()?)))
     }
 
     async fn leave(&self) {
@@ -203,7 +194,7 @@ impl Local {
         }
         let Some(units) = &self.options().units else {
             return match step.params.get("onboot") {
-                Some("1") => job.warn("onboot: systemd does not run this host, and nothing else starts its VMs"),
+                Some("1") => job.warn("onboot: systemd does not run this host: only `pvectl serve` starts its VMs"),
                 _ => Ok(()),
             };
         };
@@ -216,7 +207,7 @@ impl Local {
     }
 
     /// The tasks that this process works on.
-    fn tasks(&self) -> MutexGuard<'_, HashMap<String, Option<ExitStatus>>> {
+    pub(super) fn tasks(&self) -> MutexGuard<'_, HashMap<String, Option<ExitStatus>>> {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Local;
 use crate::{
     backends::cloud_hypervisor::{
-        host,
+        host::{self, Used},
         state::{Usage, Vm, reconcile::Sight},
         vmm::{Counters, Vmm},
     },
@@ -24,15 +24,20 @@ impl Local {
         let Some(process) = vm.process.as_ref().filter(|_| sight.status() == "running") else {
             return Ok(Usage::default());
         };
-        let Some(used) = host::used(process.pid, process.starttime, now)? else { return Ok(Usage::default()) };
+        let used = host::used(process.pid, process.starttime, now)?;
+        Ok(used.map(|used| Self::counted(vm, &used)).unwrap_or_default())
+    }
+
+    /// The same of what was counted.
+    pub(super) fn counted(vm: &Vm, used: &Used) -> Usage {
         let most = used.uptime.max(0.01) * vm.processors().max(1) as f64;
-        Ok(Usage {
+        Usage {
             cpu: Some((used.cpu / most).min(1.0)),
             mem: Some(used.resident.min(vm.memory())),
             memhost: Some(used.resident),
             uptime: Some(used.uptime as u64),
             ..Usage::default()
-        })
+        }
     }
 
     /// The answer of `GET …/status/current`, with what the VMM counts of its devices; `cputime` (seconds of processors)

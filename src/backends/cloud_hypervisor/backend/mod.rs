@@ -31,7 +31,9 @@ mod snapshot;
 mod snippets;
 mod suspend;
 mod template;
+mod tidy;
 mod volumes;
+mod watching;
 
 pub use gc::{Orphan, OrphanKind};
 
@@ -167,7 +169,10 @@ impl Local {
 
     /// Work that [`Backend::leave`] waits for.
     fn add_work(&self, work: JoinHandle<()>) {
-        self.0.works.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+        let mut works = self.0.works.lock().unwrap_or_else(PoisonError::into_inner);
+        // A server begins many in its life, and keeps none that are over.
+        works.retain(|work| !work.is_finished());
+        works.push(work);
     }
 
     /// Where the directories of VMs are.

@@ -74,6 +74,20 @@ impl Local {
         Ok(())
     }
 
+    /// Lets something that failed wait again, with a task of its own: the one it had is over.
+    pub(super) fn retry(&self, id: i64) -> Result<()> {
+        let item = self.state().queue(None)?.into_iter().find(|item| item.id.0 == id);
+        let item = item.ok_or_else(|| Error::not_found(format!("nothing with number {id} is in the queue")))?;
+        let Some(error) = &item.error else { return Ok(()) };
+        let task = self.state().begin_task("qmconfig", &item.vmid.to_string(), &item.user)?;
+        let mut row = item.params.clone();
+        row.insert("upid".to_owned(), task.upid().to_string().into());
+        task.log().line(&format!("number {id} of the queue: tried again, it failed before ({error})"))?;
+        self.state().requeue(item.id, &row)?;
+        task.leave();
+        Ok(())
+    }
+
     /// Does what waits, in order, until something fails. The VM's lock is held, and the VM is in order.
     pub(super) async fn apply_queue(&self, vm: &Vm, sight: Sight, job: &Job) -> Result<()> {
         loop {

@@ -6,6 +6,7 @@
 mod alive;
 pub mod facts;
 mod groups;
+mod happenings;
 mod life;
 mod measure;
 mod mounts;
@@ -20,6 +21,7 @@ mod watch;
 
 pub use alive::{Alive, Lock, holders, probe, running_below};
 pub use groups::{GroupName, Groups, Limits, Surroundings};
+pub use happenings::{FileNumber, Happened, Happenings};
 pub use life::{Answer, Life, Observed, decide, observe};
 pub use measure::{Used, host_uptime, proportional, used};
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -96,6 +96,13 @@ impl Process {
     pub fn ended_now(&self, within: Duration) -> Result<bool> {
         has_ended(&self.pidfd, within)
             .map_err(|error| failed(&format!("cannot wait for process {}", self.id.pid), error))
+    }
+}
+
+/// Readable once it has ended.
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 }
 

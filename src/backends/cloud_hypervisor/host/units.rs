@@ -153,7 +153,7 @@ pub fn runs() -> bool {
 }
 
 /// A word as systemd reads it: quoted, with `%` and `$` for themselves.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let escaped: String = word
         .chars()
         .flat_map(|c| match c {

@@ -20,6 +20,7 @@
 //! tasks, their log lines, and which process a VM runs in outlive the process that wrote them. All methods block, for as
 //! long as a disk and other processes' writes take.
 
+mod changes;
 mod device;
 mod digest;
 mod guest;
@@ -53,6 +54,7 @@ use jiff::Timestamp;
 use rusqlite::{ErrorCode, Transaction, types::Type};
 
 pub use self::{
+    changes::Changes,
     device::Lent,
     guest::Usage,
     intent::{Draft, Grows, Intent, IntentId, Outcome, Verb, Work},

@@ -125,6 +125,18 @@ impl State {
         })
     }
 
+    /// Lets an item that failed wait again, with these parameters.
+    ///
+    /// # Errors
+    /// As [`State::cancel_queued`].
+    pub fn requeue(&self, id: QueueId, params: &Map<String, Value>) -> Result<()> {
+        self.change_queued(id, |transaction| {
+            transaction
+                .prepare_cached("UPDATE queue SET error = NULL, params = ?2 WHERE id = ?1 AND error IS NOT NULL")?
+                .execute(params![id.0, json(params)?])
+        })
+    }
+
     /// Takes an item out of the queue.
     ///
     /// # Errors
