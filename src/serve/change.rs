@@ -38,7 +38,7 @@ impl Host {
             let GuestRef { vmid, node, .. } = &step.guest;
             return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
         }
-        match self.backend.submit(&step).await? {
+        match self.submit(request, &step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.
                 self.done(&upid).await.map(|()| Reply::null())

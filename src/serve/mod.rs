@@ -5,7 +5,13 @@
 
 mod access;
 mod change;
+mod exec;
+mod heartbeat;
 mod look;
+mod metrics;
+mod plain;
+mod plans;
+mod record;
 mod route;
 mod token;
 
@@ -14,10 +20,17 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use async_trait::async_trait;
 
 pub use access::{Access, Grant, Issued};
+pub use exec::AllowList;
+pub use heartbeat::{Heart, report};
+pub use metrics::{Metrics, serve_metrics};
+pub use plain::{Desk, Table, openapi};
+pub use plans::carry_out;
+
+use record::Ends;
 
 use crate::{
     backends::Backend,
-    model::{Error, NodeName},
+    model::{Error, NodeName, NullRecorder, Recorder},
     server::{Fault, Identity, Reply, Request, Service},
     tasks::Follower,
 };
@@ -28,12 +41,35 @@ pub struct Host {
     follower: Follower,
     node: NodeName,
     access: Arc<Access>,
+    recorder: Arc<dyn Recorder>,
+    metrics: Arc<Metrics>,
+    ends: Ends,
 }
 
 impl Host {
     /// Serves this backend as a node of this name.
     pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Self {
-        Self { follower: Follower::new(backend.clone()), backend, node, access }
+        Self {
+            follower: Follower::new(backend.clone()),
+            ends: Ends::new(Follower::new(backend.clone())),
+            backend,
+            node,
+            access,
+            recorder: Arc::new(NullRecorder),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// The same with a record of every change.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+        Self { recorder, ..self }
+    }
+
+    /// Waits for the tasks that are at work here, and until their ends are on record.
+    pub async fn leave(&self) {
+        self.backend.leave().await;
+        self.ends.all().await;
     }
 }
 

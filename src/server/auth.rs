@@ -48,12 +48,7 @@ impl Credentials {
 /// The reason phrase of the answer 401.
 pub(super) fn recognise(kit: &Kit, method: Method, headers: &HeaderMap) -> Result<Identity, &'static str> {
     match Credentials::of(headers).ok_or(NO_TICKET)? {
-        Credentials::Token(text) => {
-            let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
-            let (user, token) = authid.split_once('!').ok_or(FAILED)?;
-            let known = kit.service().check_token(user, token, secret);
-            known.then(|| Identity { user: user.to_owned(), token: Some(token.to_owned()) }).ok_or(FAILED)
-        }
+        Credentials::Token(text) => by_token(kit, &text),
         Credentials::Ticket(text) => {
             let user = ticket::verify(kit, &text).ok_or(FAILED)?;
             if method != Method::Get {
@@ -65,4 +60,33 @@ pub(super) fn recognise(kit: &Kit, method: Method, headers: &HeaderMap) -> Resul
             Ok(Identity { user, token: None })
         }
     }
+}
+
+/// Recognises who is asking beside the API of Proxmox VE: by a token alone, as `Bearer` or in Proxmox's own spelling. A
+/// browser sends neither by itself.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn recognise_bearer(kit: &Kit, headers: &HeaderMap) -> Result<Identity, &'static str> {
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .ok_or("an API token is needed: Authorization: Bearer USER@REALM!NAME=SECRET")?;
+    let text = sent.to_str().map_err(|_| FAILED)?.trim();
+    let is_bearer =
+        |(scheme, token): (&str, &str)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
+    match text.split_once(' ').and_then(is_bearer) {
+        Some(token) => by_token(kit, &token),
+        None => match Credentials::of(headers) {
+            Some(Credentials::Token(token)) => by_token(kit, &token),
+            _ => Err(FAILED),
+        },
+    }
+}
+
+/// `user@realm!name=secret`.
+fn by_token(kit: &Kit, text: &str) -> Result<Identity, &'static str> {
+    let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
+    let (user, token) = authid.split_once('!').ok_or(FAILED)?;
+    let known = kit.service().check_token(user, token, secret);
+    known.then(|| Identity { user: user.to_owned(), token: Some(token.to_owned()) }).ok_or(FAILED)
 }

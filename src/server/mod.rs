@@ -4,6 +4,7 @@
 //! no guests, storages or users itself.
 
 mod auth;
+mod beside;
 mod exchange;
 mod faults;
 mod kit;
@@ -19,6 +20,7 @@ mod tls;
 mod upload;
 mod websocket;
 
+pub use beside::{Beside, request_id};
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use kit::{Kit, Logged, OnRequest, Options};
 pub use listen::listen;

@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("manifest", &["model", "contract"]),
     ("ops", &["model", "contract", "select", "client", "tasks", "journal", "backends", "manifest"]),
     ("server", &["model", "contract"]),
-    ("serve", &["model", "sqlite", "contract", "tasks", "backends", "server"]),
+    ("serve", &["model", "sqlite", "contract", "tasks", "backends", "ops", "server"]),
     ("sandbox", &["model", "sqlite", "server"]),
     ("config", &["model"]),
 ];

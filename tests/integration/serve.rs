@@ -1,14 +1,18 @@
 //! The VMs of this host over the API of Proxmox VE, managed by this executable's other backend and by `curl`-like calls.
 
+mod plain;
+mod plans;
+mod told;
+
 use std::{
-    mem,
+    fs, mem,
     process::{Child, Command},
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Env, begin},
+    harness::{Env, begin, eventually},
     local::{Host, stand_in},
 };
 
@@ -17,22 +21,49 @@ struct Served {
     host: Host,
     remote: Env,
     child: Child,
+    ready: Value,
 }
 
 impl Served {
     fn start() -> Self {
         let host = Host::new(&stand_in());
-        let (child, ready) = begin(&host.env, "serve --listen 127.0.0.1:0 -o json");
+        let env = host.env.clone();
+        Self::of(host, &env, "")
+    }
+
+    /// A host that is there, served from this environment with more flags. The token is that of the first time.
+    fn of(host: Host, env: &Env, flags: &str) -> Self {
+        let (child, mut ready) = begin(env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
+        let kept = host.env.path("token");
+        match ready["token"].as_str() {
+            Some(token) => fs::write(&kept, token).unwrap(),
+            None => ready["token"] = fs::read_to_string(&kept).unwrap().into(),
+        }
         let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
         let remote = Env::bare()
             .with("PVECTL_ENDPOINT", &text("url"))
             .with("PVECTL_TOKEN", &text("token"))
             .with("PVECTL_FINGERPRINT", &text("fingerprint"));
-        Self { host, remote, child }
+        Self { host, remote, child, ready }
     }
 
     fn status(&self, vm: &str) -> Value {
         self.remote.run(&format!("vm get {vm} -o json")).ok().json()
+    }
+
+    /// Waits until it is killed, and gives the host.
+    fn killed(mut self) -> Host {
+        assert!(!self.child.wait().unwrap().success());
+        mem::replace(&mut self.host, Host::new(&stand_in()))
+    }
+
+    /// Waits until it is killed, or something else is the case.
+    fn killed_or(mut self, other: impl Fn() -> bool) -> Result<Host, Self> {
+        let is_dead = eventually("the server is killed", || match self.child.try_wait().unwrap() {
+            Some(_) => Some(true),
+            None => other().then_some(false),
+        });
+        if is_dead { Ok(self.killed()) } else { Err(self) }
     }
 
     /// Asks it to end, and waits until it has.
