@@ -167,6 +167,9 @@ pub struct Details {
     pub steps: Vec<Step>,
     /// The guest's configuration before the change, secrets removed.
     pub config_before: Option<Value>,
+    /// The request that asked for it, where it was asked for over a served host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// Of an operation over several guests: which, and at what pace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bulk: Option<Bulk>,

@@ -214,8 +214,8 @@ fn details_of(transaction: &Transaction<'_>, operation: Operation) -> rusqlite::
     let Planned { pid, intent, .. } = parse(planned.payload.clone())?;
     let planned = (1..).zip(intent.steps.iter().cloned()).map(|(step, call)| Step::planned(step, Some(call))).collect();
     let steps = steps(planned, &events[1..])?;
-    let Intent { kind, config_before, bulk, .. } = intent;
-    Ok(Details { operation, kind, pid, steps, config_before, bulk, events })
+    let Intent { kind, config_before, bulk, request, .. } = intent;
+    Ok(Details { operation, kind, pid, steps, config_before, request, bulk, events })
 }
 
 fn events(transaction: &Transaction<'_>, id: OperationId) -> rusqlite::Result<Vec<EventRow>> {

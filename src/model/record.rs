@@ -40,6 +40,9 @@ pub struct Intent {
     pub steps: Vec<Value>,
     /// The guest's configuration before the change, secrets removed.
     pub config_before: Option<Value>,
+    /// The request that asked for it, where it was asked for over a served host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// The operation over several guests that this one is a part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<OperationId>,

@@ -225,7 +225,7 @@ fn room_of_copy(config: &GuestConfig, storage: Option<&str>) -> Vec<(String, u64
 }
 
 /// `web-copy`, or `web-copy-2` and so on if that is taken.
-fn name_of_copy(source: &Guest, guests: &[Guest]) -> String {
+pub fn name_of_copy(source: &Guest, guests: &[Guest]) -> String {
     let prefix = if source.kind == GuestKind::Qemu { "vm" } else { "ct" };
     let name = source.name.clone().filter(|name| !name.contains(' '));
     let name = name.unwrap_or_else(|| format!("{prefix}-{}", source.vmid));

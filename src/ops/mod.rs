@@ -64,7 +64,7 @@ pub use bulk::{Together, tally_of};
 pub use carry::{ImportRequest, MoveDiskRequest};
 pub use checks::{CHECKS, Check, Claims, MemoryClaim};
 pub use choose::Choice;
-pub use clone::CloneRequest;
+pub use clone::{CloneRequest, name_of_copy};
 pub use create::CreateRequest;
 pub use devices::Device;
 pub use disks::Growth;
@@ -73,7 +73,7 @@ pub use history::config_changes;
 pub use image::{IMAGES, ImageRequest, content_of_file, family_of};
 pub use inside::{
     Address, Addresses, CLOUDINIT, EXEC, ExecRequest, Executed, FILE_WRITE, FREEZE, Origin, SENDKEY, SET_PASSWORD,
-    THAW, TRIM, no_address,
+    THAW, TRIM, configured_addresses, no_address,
 };
 pub use labels::LabelChange;
 pub use loss::{DiskLoss, Loss, Since};

@@ -174,6 +174,7 @@ impl Ops {
             config_before: plan.config_before.as_ref().map(|config| config.0.clone().into()),
             parent,
             bulk: None,
+            request: None,
         })
     }
 

@@ -42,8 +42,7 @@ impl Host {
         if spec.action == Action::Destroy && self.runs(&step.guest).await? {
             return Err(Fault::die(format!("VM {} is running - destroy failed", step.guest.vmid)));
         }
-        let backend = request.identity.as_ref().and_then(|who| self.backend.acting_for(&who.authid()));
-        match backend.as_ref().unwrap_or(&self.backend).submit(&step).await? {
+        match self.submit(request, &step).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.
                 self.done(&upid).await.map(|()| Reply::null())

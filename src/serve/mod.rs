@@ -6,10 +6,16 @@
 mod access;
 mod book;
 mod change;
+mod exec;
+mod heartbeat;
 mod life;
 mod look;
+mod metrics;
 #[cfg(unix)]
 mod notify;
+mod plain;
+mod plans;
+mod record;
 mod route;
 mod scope;
 #[cfg(test)]
@@ -21,14 +27,21 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use async_trait::async_trait;
 
 pub use access::{Access, Issued};
+pub use exec::AllowList;
+pub use heartbeat::{Heart, report};
 pub use life::Life;
+pub use metrics::{Metrics, serve_metrics};
 #[cfg(unix)]
 pub use notify::Notify;
+pub use plain::{Desk, Table, openapi};
+pub use plans::carry_out;
 pub use view::{OLDEST, Picture, View};
+
+use record::Ends;
 
 use crate::{
     backends::Backend,
-    model::{Error, NodeName, Result},
+    model::{Error, NodeName, NullRecorder, Recorder, Result},
     server::{Fault, Identity, Reply, Request, Service, access as people},
     tasks::Follower,
 };
@@ -40,6 +53,9 @@ pub struct Host {
     follower: Follower,
     node: NodeName,
     access: Arc<Access>,
+    recorder: Arc<dyn Recorder>,
+    metrics: Arc<Metrics>,
+    ends: Ends,
 }
 
 impl Host {
@@ -48,13 +64,33 @@ impl Host {
     /// # Errors
     /// When its guests cannot be kept in sight.
     pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName, access: Arc<Access>) -> Result<Self> {
-        let view = Arc::new(View::new(backend.clone(), node.clone())?);
-        Ok(Self { follower: Follower::new(backend.clone()), backend, view, node, access })
+        Ok(Self {
+            view: Arc::new(View::new(backend.clone(), node.clone())?),
+            follower: Follower::new(backend.clone()),
+            ends: Ends::new(Follower::new(backend.clone())),
+            backend,
+            node,
+            access,
+            recorder: Arc::new(NullRecorder),
+            metrics: Arc::default(),
+        })
+    }
+
+    /// The same with a record of every change.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Arc<dyn Recorder>) -> Self {
+        Self { recorder, ..self }
     }
 
     /// What it knows of its guests.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view)
+    }
+
+    /// Waits for the tasks that are at work here, and until their ends are on record.
+    pub async fn leave(&self) {
+        self.backend.leave().await;
+        self.ends.all().await;
     }
 }
 

@@ -20,7 +20,7 @@ fn may(access: &Access, authid: &str, privilege: &str) -> bool {
 fn request(method: Method, template: &'static str, params: &[(&str, &str)]) -> Request {
     let params: Params = params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let identity = Some(Identity { user: ROOT.to_owned(), token: None });
-    Request { method, template, params, identity, upload: None, task_ends: None }
+    Request { method, template, params, identity, upload: None, task_ends: None, id: String::new() }
 }
 
 fn said(access: &Access, method: Method, template: &'static str, params: &[(&str, &str)]) -> Reply {

@@ -53,15 +53,7 @@ pub(super) async fn recognise(
     source: Option<Source>,
 ) -> Result<Identity, &'static str> {
     match Credentials::of(headers).ok_or(NO_TICKET)? {
-        Credentials::Token(text) => {
-            let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
-            let (user, token) = authid.split_once('!').ok_or(FAILED)?;
-            if !kit.service().knows_token(user, token, secret) {
-                let check = async { kit.service().check_token(user, token, secret).await.then_some(()) };
-                kit.guard().attempt(source, authid, || kit.now(), check, |()| true).await.ok_or(FAILED)?;
-            }
-            Ok(Identity { user: user.to_owned(), token: Some(token.to_owned()) })
-        }
+        Credentials::Token(text) => by_token(kit, &text, source).await,
         Credentials::Ticket(text) => {
             let user = ticket::verify(kit, &text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)?;
             if method != Method::Get {
@@ -73,4 +65,40 @@ pub(super) async fn recognise(
             Ok(Identity { user, token: None })
         }
     }
+}
+
+/// Recognises who is asking beside the API of Proxmox VE: by a token alone, as `Bearer` or in Proxmox's own spelling. A
+/// browser sends neither by itself.
+///
+/// # Errors
+/// Why not.
+pub(super) async fn recognise_bearer(
+    kit: &Kit,
+    headers: &HeaderMap,
+    source: Option<Source>,
+) -> Result<Identity, &'static str> {
+    let sent = headers
+        .get(header::AUTHORIZATION)
+        .ok_or("an API token is needed: Authorization: Bearer USER@REALM!NAME=SECRET")?;
+    let text = sent.to_str().map_err(|_| FAILED)?.trim();
+    let is_bearer =
+        |(scheme, token): (&str, &str)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
+    match text.split_once(' ').and_then(is_bearer) {
+        Some(token) => by_token(kit, &token, source).await,
+        None => match Credentials::of(headers) {
+            Some(Credentials::Token(token)) => by_token(kit, &token, source).await,
+            _ => Err(FAILED),
+        },
+    }
+}
+
+/// `user@realm!name=secret`.
+async fn by_token(kit: &Kit, text: &str, source: Option<Source>) -> Result<Identity, &'static str> {
+    let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
+    let (user, token) = authid.split_once('!').ok_or(FAILED)?;
+    if !kit.service().knows_token(user, token, secret) {
+        let check = async { kit.service().check_token(user, token, secret).await.then_some(()) };
+        kit.guard().attempt(source, authid, || kit.now(), check, |()| true).await.ok_or(FAILED)?;
+    }
+    Ok(Identity { user: user.to_owned(), token: Some(token.to_owned()) })
 }

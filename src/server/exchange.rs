@@ -3,11 +3,11 @@
 //! The order is part of the contract with clients: who is not logged in learns nothing, who lacks a privilege does not
 //! learn whether the guest exists, and the node is looked up before parameters are checked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, Response, header, request::Parts},
+    http::{HeaderMap, Response, StatusCode, header, request::Parts},
 };
 use futures_util::{StreamExt, stream};
 use hyper::upgrade::OnUpgrade;
@@ -17,6 +17,7 @@ use serde_json::json;
 use super::{
     Fault, Identity, Kit, Logged, Peer, Reply, Request, Strike, Upload,
     auth::{self, Credentials},
+    beside::{named, request_id},
     guard::Source,
     listen::Connection,
     login,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     contract::{self, APIDOC_PATH, Endpoint, Found, Permissions},
-    model::{Method, Params},
+    model::{Call, Method, Params},
 };
 
 /// Where a server says whether it is well.
@@ -41,15 +42,36 @@ const ALWAYS_GZIP: &str = "/nodes/{node}/journal";
 
 /// Answers a request, faults included.
 pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Response<Body> {
-    let (mut parts, body) = request.into_parts();
-    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| websocket::is_wanted(&parts.headers));
-    let connection = parts.extensions.get::<Connection>().cloned();
-    let turn = kit.guard().turn(connection.as_ref().and_then(Connection::source), tokio::time::Instant::now());
+    let id = request_id(request.headers());
+    let source = request.extensions().get::<Connection>().and_then(Connection::source);
+    let turn = kit.guard().turn(source, tokio::time::Instant::now());
     if !turn.is_zero() {
         tokio::time::sleep(turn).await;
     }
+    let path = request.uri().path();
+    let response = match kit.options().beside.as_ref().filter(|beside| beside.has(path)) {
+        Some(beside) => {
+            let (method, path) = (request.method().clone(), path.to_owned());
+            let mut note = Note::new(kit, method.as_str(), &path, &id);
+            let response = beside.answer(kit, request, &id).await;
+            if response.status() == StatusCode::UNAUTHORIZED && !kit.options().auth_delay.is_zero() {
+                tokio::time::sleep(kit.options().auth_delay).await;
+            }
+            note.status = Some(response.status().as_u16());
+            response
+        }
+        None => answer_api(kit, request, &id).await,
+    };
+    if kit.options().names_requests { named(response, &id) } else { response }
+}
+
+/// The same of the API of Proxmox VE.
+async fn answer_api(kit: &Kit, request: axum::extract::Request, id: &str) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>().filter(|_| websocket::is_wanted(&parts.headers));
+    let connection = parts.extensions.get::<Connection>().cloned();
     let target = Target::of(parts.uri.path());
-    let mut note = Note { kit, method: parts.method.as_str(), path: &target.path, status: Some(0) };
+    let mut note = Note::new(kit, parts.method.as_str(), &target.path, id);
     let (mut strike, mut task_ends) = (None, None);
     for planned in kit.options().faults.iter().flat_map(|faults| faults.strike(parts.method.as_str(), &target.path)) {
         match planned {
@@ -76,7 +98,7 @@ pub(super) async fn answer(kit: &Kit, request: axum::extract::Request) -> Respon
         }
         _ => {}
     }
-    let (answer, peer) = work(kit, &parts, &target, body, task_ends, upgrade.is_some()).await;
+    let (answer, peer) = work(kit, &parts, &target, body, (task_ends, id), upgrade.is_some()).await;
     if let (Some(peer), Some(upgrade), None) = (peer, upgrade, &strike)
         && let Some(opened) = websocket::open(&parts.headers, upgrade, peer)
     {
@@ -111,14 +133,23 @@ struct Note<'a> {
     kit: &'a Kit,
     method: &'a str,
     path: &'a str,
+    id: &'a str,
+    begun: Instant,
     /// `None` once it is noted.
     status: Option<u16>,
+}
+
+impl<'a> Note<'a> {
+    fn new(kit: &'a Kit, method: &'a str, path: &'a str, id: &'a str) -> Self {
+        Self { kit, method, path, id, begun: Instant::now(), status: Some(0) }
+    }
 }
 
 impl Drop for Note<'_> {
     fn drop(&mut self) {
         if let Some(status) = self.status.take() {
-            self.kit.note(Logged { method: self.method.to_owned(), path: self.path.to_owned(), status });
+            let (method, path, id) = (self.method.to_owned(), self.path.to_owned(), self.id.to_owned());
+            self.kit.note(Logged { method, path, status, id, time: self.begun.elapsed() });
         }
     }
 }
@@ -175,11 +206,11 @@ async fn work(
     parts: &Parts,
     target: &Target,
     body: Body,
-    task_ends: Option<String>,
+    (task_ends, id): (Option<String>, &str),
     upgrades: bool,
 ) -> (Answer, Option<Box<dyn Peer>>) {
     let mut peer = None;
-    let answer = work_and(kit, parts, target, body, (task_ends, upgrades), &mut peer).await;
+    let answer = work_and(kit, parts, target, body, (task_ends, id, upgrades), &mut peer).await;
     (answer, peer)
 }
 
@@ -189,7 +220,7 @@ async fn work_and(
     parts: &Parts,
     target: &Target,
     body: Body,
-    (task_ends, upgrades): (Option<String>, bool),
+    (task_ends, id, upgrades): (Option<String>, &str, bool),
     peer: &mut Option<Box<dyn Peer>>,
 ) -> Answer {
     let connection = parts.extensions.get::<Connection>();
@@ -247,7 +278,7 @@ async fn work_and(
         Some(found) => {
             // From now on it is no longer the other side that one waits for.
             let _answering = connection.map(Connection::answering);
-            let rest = (task_ends, upgrades.then_some(peer), source);
+            let rest = (task_ends, id, upgrades.then_some(peer), source);
             call(kit, found, (params, upload), (identity, has_token), rest).await
         }
         None if method == Method::Get && target.path.trim_matches('/').is_empty() => {
@@ -311,13 +342,22 @@ async fn drain(body: Body) {
 /// Where goes who answers on the websocket; `None` where none is asked for.
 type Place<'p> = Option<&'p mut Option<Box<dyn Peer>>>;
 
+/// A call of somebody who is known and did not come over the wire by it.
+pub(super) async fn inside(kit: &Kit, who: &Identity, call_of: Call, id: &str) -> Result<Reply, Fault> {
+    let Call { method, path, params, .. } = call_of;
+    let Some(found) = contract::embedded().find_decoded(method, &path) else {
+        return Err(Fault { status: 501, ..Fault::die(format!("Method '{method} {path}' not implemented")) });
+    };
+    call(kit, found, (params, None), (Some(who.clone()), who.token.is_some()), (None, id, None, None)).await
+}
+
 /// The API proper: permissions, node, parameters, and then the service.
 async fn call(
     kit: &Kit,
     found: Found<'static>,
     (given, upload): (Params, Option<Upload>),
     (identity, has_token): (Option<Identity>, bool),
-    (task_ends, peer, source): (Option<String>, Place<'_>, Option<Source>),
+    (task_ends, id, peer, source): (Option<String>, &str, Place<'_>, Option<Source>),
 ) -> Result<Reply, Fault> {
     let endpoint = found.endpoint;
     let mut params = found.path_params;
@@ -343,7 +383,7 @@ async fn call(
         (Method::Post, "/access/ticket") => login::log_in(kit, &params, source).await,
         (Method::Get, "/access/ticket") => Ok(Reply::null()),
         (method, template) => {
-            let request = Request { method, template, params, identity, upload, task_ends };
+            let request = Request { method, template, params, identity, upload, task_ends, id: id.to_owned() };
             let reply = kit.service().handle(&request).await?;
             if let Some(peer) = peer {
                 *peer = Some(kit.service().websocket(&request)?);

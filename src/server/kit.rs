@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Faults, Service, exchange,
+    Beside, Faults, Service, exchange,
     guard::{Guard, Limits},
 };
 use crate::{
@@ -46,6 +46,10 @@ pub struct Options {
     pub faults: Option<Arc<dyn Faults>>,
     /// Is told of every request once it is known how it is answered, and before the answer leaves.
     pub on_request: Option<OnRequest>,
+    /// What is served beside the API.
+    pub beside: Option<Arc<dyn Beside>>,
+    /// Whether answers tell what their request is called, which a real server's do not.
+    pub names_requests: bool,
 }
 
 impl Default for Options {
@@ -60,6 +64,8 @@ impl Default for Options {
             limits: Limits::default(),
             faults: None,
             on_request: None,
+            beside: None,
+            names_requests: false,
         }
     }
 }
@@ -90,6 +96,10 @@ pub struct Logged {
     pub path: String,
     /// The status of the answer; 0 when nobody got one.
     pub status: u16,
+    /// What it is called.
+    pub id: String,
+    /// How long it took.
+    pub time: Duration,
 }
 
 /// The PVE API over a [`Service`]. Clones are the same kit.

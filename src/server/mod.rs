@@ -5,6 +5,7 @@
 
 pub mod access;
 mod auth;
+mod beside;
 mod exchange;
 mod faults;
 mod guard;
@@ -23,6 +24,7 @@ mod tls;
 mod upload;
 mod websocket;
 
+pub use beside::{Beside, request_id};
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use guard::Limits;
 pub use kit::{Kit, Logged, OnRequest, Options};

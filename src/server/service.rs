@@ -48,6 +48,8 @@ pub struct Request {
     pub upload: Option<Upload>,
     /// How the task has to end that this begins, for tests: see [`FaultRule`](super::FaultRule).
     pub task_ends: Option<String>,
+    /// What it is called in answers, logs and the journal.
+    pub id: String,
 }
 
 /// A good answer.

@@ -1,14 +1,18 @@
 //! The VMs of this host over the API of Proxmox VE, managed by this executable's other backend and by `curl`-like calls.
 
+mod plain;
+mod plans;
+mod told;
+
 use std::{
-    mem,
+    fs, mem,
     process::{Child, Command},
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Env, begin},
+    harness::{Env, begin, eventually},
     local::{Host, stand_in},
 };
 
@@ -27,7 +31,18 @@ impl Served {
 
     pub(crate) fn start_with(flags: &str) -> Self {
         let host = Host::new(&stand_in());
-        let (child, ready) = begin(&host.env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
+        let env = host.env.clone();
+        Self::of(host, &env, flags)
+    }
+
+    /// A host that is there, served from this environment with more flags. The token is that of the first time.
+    fn of(host: Host, env: &Env, flags: &str) -> Self {
+        let (child, mut ready) = begin(env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
+        let kept = host.env.path("token");
+        match ready["token"].as_str() {
+            Some(token) => fs::write(&kept, token).unwrap(),
+            None => ready["token"] = fs::read_to_string(&kept).unwrap().into(),
+        }
         let mut remote = Env::bare();
         for (name, key) in [("ENDPOINT", "url"), ("TOKEN", "token"), ("FINGERPRINT", "fingerprint")] {
             if let Some(value) = ready[key].as_str() {
@@ -39,7 +54,7 @@ impl Served {
 
     /// How many files and connections the server has open.
     pub(crate) fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
     /// What it said of itself when it began: `url`, `token`, `fingerprint`.
@@ -49,6 +64,21 @@ impl Served {
 
     fn status(&self, vm: &str) -> Value {
         self.remote.run(&format!("vm get {vm} -o json")).ok().json()
+    }
+
+    /// Waits until it is killed, and gives the host.
+    fn killed(mut self) -> Host {
+        assert!(!self.child.wait().unwrap().success());
+        mem::replace(&mut self.host, Host::new(&stand_in()))
+    }
+
+    /// Waits until it is killed, or something else is the case.
+    fn killed_or(mut self, other: impl Fn() -> bool) -> Result<Host, Box<Self>> {
+        let is_dead = eventually("the server is killed", || match self.child.try_wait().unwrap() {
+            Some(_) => Some(true),
+            None => other().then_some(false),
+        });
+        if is_dead { Ok(self.killed()) } else { Err(Box::new(self)) }
     }
 
     /// Asks it to end, and waits until it has.

@@ -2,6 +2,7 @@
 //!
 //! Sockets, certificate and the first token, the beginning and the end; what is answered is the library's.
 
+mod beside;
 mod logs;
 mod unit;
 
@@ -33,7 +34,7 @@ use crate::{
     },
     config::write_private,
     model::{Class, Error, Hint, Result},
-    serve::{self, Host, Life, Notify},
+    serve::{self, Desk, Host, Life, Notify, Table},
     server::{Kit, Limits, Options, Tls, listen},
 };
 
@@ -50,7 +51,7 @@ pub(super) const ENTRY: Entry = Entry {
     ],
     args: |command| {
         let path = |name, about| value(name, "FILE", about).value_parser(value_parser!(PathBuf));
-        with_group(command, GROUP)
+        let command = with_group(command, GROUP)
             .subcommand_required(false)
             .arg_required_else_help(false)
             .args_conflicts_with_subcommands(true)
@@ -80,7 +81,8 @@ pub(super) const ENTRY: Entry = Entry {
                     .value_parser(logs::LEVELS)
                     .default_value("info"),
             )
-            .arg(switch("print-unit", "Print a systemd unit that serves with these flags, and end"))
+            .arg(switch("print-unit", "Print a systemd unit that serves with these flags, and end"));
+        beside::args(command)
     },
     run: |cx, matches| {
         Box::pin(async move {
@@ -105,6 +107,7 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     if flag(matches, "print-unit") {
         return unit::print(cx, matches, limit);
     }
+    let wanted = beside::Wanted::of(matches)?;
     logs::begin(cx, matches);
     open_many_files();
     // Before anything is begun, so that whoever waits for this service learns at once that it cannot be told.
@@ -113,6 +116,7 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let backend = local::backend(cx)?;
     let node = backend.nodes().await?.remove(0).node;
     let access = Arc::new(serve::Access::open(&home.join("tokens.db"))?);
+    let names = [node.to_string(), "localhost".into(), address.ip().to_string()];
     let tls = match (
         flag(matches, "no-tls"),
         matches.get_one::<PathBuf>("tls-cert"),
@@ -120,17 +124,21 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     ) {
         (true, ..) => None,
         (false, Some(certificate), Some(key)) => Some(Tls::from_pem(&read(certificate)?, &read(key)?)?),
-        _ => Some(own_certificate(&home, &[node.to_string(), "localhost".into(), address.ip().to_string()])?),
+        _ => Some(own_certificate(&home, &names)?),
     };
+    let heart = beside::heart(matches, &home, &names)?;
     let first = access.is_new().then(|| access.issue(FIRST, None)).transpose()?;
     let cannot =
         |error: std::io::Error| Error::new(Class::Failed, format!("cannot listen on {address}")).with_source(error);
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    let metrics = wanted.metrics().await?;
     let url = format!("http{}://{}", if tls.is_some() { "s" } else { "" }, listener.local_addr().map_err(cannot)?);
     let fingerprint = tls.as_ref().map(|tls| tls.fingerprint().to_owned());
     // Said once: it is kept nowhere.
     let token = first.as_ref().map(|issued| format!("{}={}", issued.id, issued.secret.expose_secret()));
-    let data = json!({"url": url, "node": node, "token": token, "fingerprint": fingerprint});
+    let metrics_url = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+    let metrics_url = metrics_url.map(|address| format!("http://{address}/metrics"));
+    let data = json!({"url": url, "node": node, "token": token, "fingerprint": fingerprint, "metrics": metrics_url});
     print::data_or(&cx.ui, &style, &data, std::slice::from_ref(&url), |out| {
         writeln!(out, "PVECTL_ENDPOINT={url}")?;
         fingerprint.iter().try_for_each(|fingerprint| writeln!(out, "PVECTL_FINGERPRINT={fingerprint}"))?;
@@ -140,20 +148,33 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     if first.is_some() {
         say("the token is shown this once; it may do everything");
     }
+    if let Some(url) = &metrics_url {
+        say(&format!("metrics at {url}"));
+    }
     say("serving until Ctrl-C");
     let backend = Arc::new(backend);
     let life = Life::new(backend.clone(), node.clone());
-    let host = Host::new(backend.clone(), node, access)?;
-    let view = host.view();
+    let host = Host::new(backend.clone(), node, access)?.with_recorder(beside::recorder(cx, &backend).await?);
+    let (view, host) = (host.view(), Arc::new(host));
+    let desk = Arc::new(Desk::new(host.clone(), &home.join("plans.db"), wanted.allowed, heart)?);
     let requests = matches.get_one::<u32>("rate-limit").copied().unwrap_or_default();
     let limits = Limits { requests, ..Limits::strict() };
-    let options = Options { limits, on_request: Some(logs::on_request()), ..Options::default() };
-    let kit = Kit::new(Arc::new(host), options);
+    let options = Options {
+        limits,
+        names_requests: true,
+        beside: Some(Arc::new(Table(desk.clone()))),
+        on_request: Some(logs::on_request(host.metrics().clone())),
+        ..Options::default()
+    };
+    let kit = Kit::new(host.clone(), options);
     let mut told = told_to_end()?;
-    let aside = [
+    let mut aside = vec![
+        tokio::spawn(serve::carry_out(desk.clone(), kit.clone())),
+        tokio::spawn(serve::report(desk.clone())),
         tokio::spawn(attend(life.clone(), view)),
         tokio::spawn(start_guests(life, local::BootMark::new(cx)?, !flag(matches, "no-onboot"))),
     ];
+    aside.extend(metrics.map(|listener| tokio::spawn(tell_metrics(listener, host))));
     if let Some(systemd) = &systemd {
         systemd.ready(&format!("serving at {url}"));
     }
@@ -175,11 +196,17 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     // Tasks of this process end with it.
     say("waiting for the tasks that are at work; VMs stay as they are");
     tokio::select! {
-        () = backend.leave() => {}
+        () = desk.leave() => {}
         () = tokio::time::sleep(limit) => say("tasks are still at work; what they leave is put in order later"),
         () = told.again() => say("tasks are left at work; what they leave is put in order later"),
     }
     served.map(|()| 0).map_err(|error| Error::new(Class::Failed, "the server stopped").with_source(error))
+}
+
+async fn tell_metrics(listener: TcpListener, host: Arc<Host>) {
+    if let Err(error) = serve::serve_metrics(listener, host).await {
+        tracing::error!(%error, "metrics are not served any more");
+    }
 }
 
 /// Keeps the guests of this host in sight and in order.

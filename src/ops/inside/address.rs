@@ -73,7 +73,7 @@ impl Ops {
         }
         if !known.found.iter().any(Address::is_reachable) {
             let config = self.backend().guest_config(&guest.reference(), ConfigView::Current).await?;
-            known.found.extend(configured(guest.kind, &config));
+            known.found.extend(configured_addresses(guest.kind, &config));
         }
         // Of those that can be reached the first IPv4 is what most people mean.
         known.found.sort_by_key(|found| (!found.is_reachable(), found.address.is_ipv6()));
@@ -150,8 +150,8 @@ fn told(data: &Value, from: Origin) -> Vec<Address> {
     found
 }
 
-/// The addresses that a configuration gives.
-fn configured(kind: GuestKind, config: &GuestConfig) -> Vec<Address> {
+/// The addresses that a configuration tells a guest to take.
+pub fn configured_addresses(kind: GuestKind, config: &GuestConfig) -> Vec<Address> {
     let prefix = if kind == GuestKind::Qemu { "ipconfig" } else { "net" };
     let keys = config.0.keys().filter(|key| is_numbered(key, prefix));
     let mut found = Vec::new();
@@ -206,13 +206,13 @@ mod tests {
         let vm = config(
             json!({"ipconfig0": "ip=10.0.0.5/24,gw=10.0.0.1,ip6=auto", "ipconfig1": "ip=dhcp", "net0": "virtio"}),
         );
-        let found = configured(GuestKind::Qemu, &vm);
+        let found = configured_addresses(GuestKind::Qemu, &vm);
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].address.to_string(), found[0].prefix, found[0].interface.as_str()),
             ("10.0.0.5".into(), Some(24), "ipconfig0")
         );
         let container = config(json!({"net0": "name=eth0,ip=10.0.0.6/24,ip6=2001:db8::6/64", "network": "x"}));
-        assert_eq!(configured(GuestKind::Lxc, &container).len(), 2);
+        assert_eq!(configured_addresses(GuestKind::Lxc, &container).len(), 2);
     }
 }

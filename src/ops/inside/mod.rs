@@ -9,7 +9,7 @@ mod exec;
 mod file;
 pub(super) mod words;
 
-pub use address::{Address, Addresses, Origin, no_address};
+pub use address::{Address, Addresses, Origin, configured_addresses, no_address};
 pub use exec::ExecRequest;
 pub use words::{CLOUDINIT, EXEC, FILE_WRITE, FREEZE, SENDKEY, SET_PASSWORD, THAW, TRIM};
 

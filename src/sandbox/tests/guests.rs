@@ -115,7 +115,7 @@ fn clones_are_refused_in_the_servers_words() {
     assert_eq!(refused(vm, &[("newid", "101")]), "VM 101 already exists on node 'pve2'");
     let storage = "parameter 'storage' not allowed for linked clones";
     assert_eq!(refused(template, &[("newid", "150"), ("storage", "local-lvm")]), storage);
-    let target = "Can't clone VM to node 'pve2' (VM uses local storage)";
+    let target = "can't clone VM to node 'pve2' (VM uses local storage)";
     assert_eq!(refused(template, &[("newid", "150"), ("target", "pve2")]), target);
 }
 

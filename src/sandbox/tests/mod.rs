@@ -120,5 +120,13 @@ pub(super) fn request(method: Method, path: &str, params: &[(&str, &str)], who: 
         })
         .collect();
     all.extend(params.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    Request { method, template, params: all, identity: Some(who.clone()), upload: None, task_ends: None }
+    Request {
+        method,
+        template,
+        params: all,
+        identity: Some(who.clone()),
+        upload: None,
+        task_ends: None,
+        id: String::new(),
+    }
 }

@@ -10,6 +10,7 @@ use crate::{
         cx::{Cx, text},
         ui,
     },
+    serve::Metrics,
     server::OnRequest,
 };
 
@@ -39,14 +40,16 @@ pub(super) fn say(cx: &Cx, matches: &ArgMatches, line: &str) {
     }
 }
 
-/// Tells of requests: of those that change something, and of those that fail, without being asked.
-pub(super) fn on_request() -> OnRequest {
-    Arc::new(|request| {
-        let (method, path, status) = (request.method.as_str(), request.path.as_str(), request.status);
+/// Counts requests, and tells of those that change something, and of those that fail, without being asked.
+pub(super) fn on_request(metrics: Arc<Metrics>) -> OnRequest {
+    Arc::new(move |request| {
+        metrics.request(&request.method, request.status);
+        let (id, method, path) = (request.id.as_str(), request.method.as_str(), request.path.as_str());
+        let (status, took) = (request.status, request.time);
         if method == "GET" && status < 500 {
-            tracing::debug!(method, path, status, "request");
+            tracing::debug!(request = id, method, path, status, ?took, "answered");
         } else {
-            tracing::info!(method, path, status, "request");
+            tracing::info!(request = id, method, path, status, ?took, "answered");
         }
     })
 }

@@ -10,7 +10,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use crate::{
     backends::cloud_hypervisor::host::units::quoted,
     cli::{
-        cx::{Cx, flag, text},
+        cx::{Cx, flag},
         local::{self, Service},
         verb::Exit,
     },
@@ -20,8 +20,19 @@ use crate::{
 /// How often a server that is well says so: one that did not for so long is started anew.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// The flags that go into the unit.
-const VALUES: &[&str] = &["listen", "tls-cert", "tls-key", "stop-timeout", "log-format", "log-level"];
+/// The flags that go into the unit; those that name files first.
+const FILES: &[&str] = &["tls-cert", "tls-key"];
+const VALUES: &[&str] = &[
+    "listen",
+    "rate-limit",
+    "stop-timeout",
+    "log-format",
+    "log-level",
+    "metrics-addr",
+    "allow-exec",
+    "report-to",
+    "report-every",
+];
 const SWITCHES: &[&str] = &["no-tls", "no-onboot"];
 
 /// What root's service does without.
@@ -52,17 +63,15 @@ pub(super) fn print(cx: &Cx, matches: &ArgMatches, limit: Duration) -> Result<Ex
 /// The flags that were given, as they are typed; files by their whole paths.
 fn arguments(matches: &ArgMatches) -> Result<Vec<String>> {
     let mut words = Vec::new();
-    for name in VALUES {
+    for name in FILES.iter().chain(VALUES) {
         if matches.value_source(name) != Some(ValueSource::CommandLine) {
             continue;
         }
-        let value = match matches.try_get_one::<std::path::PathBuf>(name) {
-            Ok(path) => {
-                path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string())
-            }
-            Err(_) => text(matches, name).map(str::to_owned),
-        };
-        words.extend([format!("--{name}"), value.unwrap_or_default()]);
+        for value in matches.get_raw(name).into_iter().flatten() {
+            let whole = FILES.contains(name).then(|| std::path::absolute(value).ok()).flatten();
+            let value = whole.map_or_else(|| value.to_string_lossy().into_owned(), |path| path.display().to_string());
+            words.extend([format!("--{name}"), value]);
+        }
     }
     words.extend(SWITCHES.iter().filter(|name| flag(matches, name)).map(|name| format!("--{name}")));
     Ok(words)

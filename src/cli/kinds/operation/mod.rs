@@ -248,6 +248,7 @@ fn write_details(out: &mut dyn Write, details: &Details) -> std::io::Result<()> 
         ("Part of", operation.parent.map(|id| format!("operation {}", id.0))),
         ("Context", Some(operation.context.clone())),
         ("User", Some(format!("{} from {}", operation.user, operation.host))),
+        ("Request", details.request.clone()),
         ("Started", Some(operation.started.to_string())),
         ("Ended", operation.ended.map(|ended| ended.to_string())),
         ("Took", operation.duration().map(|took| format!("{took:.1}s"))),

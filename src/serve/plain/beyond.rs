@@ -1,0 +1,175 @@
+//! The plain routes that are about no VM: plans, commands of the host, the host itself, its metrics.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, Asker, Call, Desk, Trouble, answer::Content};
+use crate::{
+    model::{Intent, Verdict},
+    serve::{
+        exec::{self, LONGEST_TIMEOUT, Ran, TIMEOUT},
+        metrics::TEXT,
+        plans::{NewPlan, Stored},
+        record::Operation,
+    },
+    server::Service,
+};
+
+/// How many plans are listed.
+const LISTED: u32 = 100;
+
+/// How a command is to be run.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::serve) struct Exec {
+    #[serde(default)]
+    pub(in crate::serve) args: Vec<String>,
+    /// Seconds.
+    #[serde(default)]
+    pub(in crate::serve) timeout: Option<u64>,
+}
+
+impl Desk {
+    /// Whether whoever asks has a privilege on the node.
+    fn has(&self, asker: &Asker, privilege: &str) -> bool {
+        let path = format!("/nodes/{}", self.host.node);
+        self.host.privileges(&asker.who, &path).contains(privilege)
+    }
+
+    fn require(&self, asker: &Asker, privilege: &str) -> Result<(), Trouble> {
+        match self.has(asker, privilege) {
+            true => Ok(()),
+            false => {
+                let message = format!("Permission check failed (/nodes/{}, {privilege})", self.host.node);
+                Err(Trouble::new(403, message))
+            }
+        }
+    }
+
+    pub(super) async fn plans(&self, asked: Call) -> Result<Answer, Trouble> {
+        let all = self.has(&asked.asker, "Sys.Audit");
+        let whose = asked.asker.who.authid();
+        Answer::of(200, &self.store.plans((!all).then_some(whose.as_str()), LISTED)?)
+    }
+
+    pub(super) async fn add_plan(&self, asked: Call) -> Result<Answer, Trouble> {
+        let mut new: NewPlan = asked.body()?;
+        new.key = new.key.or_else(|| asked.key.clone());
+        new.check(&self.allowed)?;
+        let who = &asked.asker.who;
+        let stored = self.store.add(&new, who, &asked.asker.id)?;
+        self.news.notify_one();
+        match stored {
+            Stored::New(id) => Answer::of(201, &self.store.plan(id)?),
+            Stored::Same(id) => Answer::of(200, &self.store.plan(id)?),
+            Stored::Other(id) => {
+                Err(Trouble::new(409, format!("plan {id} has this key, and other actions or another owner")))
+            }
+        }
+    }
+
+    pub(super) async fn plan(&self, asked: Call) -> Result<Answer, Trouble> {
+        let id: i64 = asked.name().parse().map_err(|_| Trouble::bad("a plan has a number"))?;
+        let found = self
+            .store
+            .plan(id)?
+            .filter(|plan| plan.user == asked.asker.who.authid() || self.has(&asked.asker, "Sys.Audit"));
+        match found {
+            Some(plan) => Answer::of(200, &plan),
+            None => Err(Trouble::new(404, format!("there is no plan {id}"))),
+        }
+    }
+
+    pub(super) async fn exec(&self, asked: Call) -> Result<Answer, Trouble> {
+        let how: Exec = asked.body_or_nothing()?;
+        Answer::of(200, &self.run(&asked.asker, asked.name(), &how).await?)
+    }
+
+    /// Runs a command that is allowed, for whoever may change this host.
+    pub(in crate::serve) async fn run(&self, asker: &Asker, name: &str, how: &Exec) -> Result<Ran, Trouble> {
+        self.require(asker, "Sys.Modify")?;
+        let path = self.allowed.path(name).ok_or_else(|| {
+            Trouble::new(404, format!("`{name}` is no command that the owner of this host allows (--allow-exec)"))
+        })?;
+        let timeout = how.timeout.unwrap_or(TIMEOUT);
+        if !(1..=LONGEST_TIMEOUT).contains(&timeout) {
+            return Err(Trouble::bad(format!("timeout: 1 to {LONGEST_TIMEOUT} seconds are expected")));
+        }
+        if how.args.iter().any(|arg| arg.contains('\0')) {
+            return Err(Trouble::bad("args: a program takes no zero bytes"));
+        }
+        let intent = Intent {
+            verb: "exec".to_owned(),
+            target: name.to_owned(),
+            kind: "host".to_owned(),
+            node: Some(self.host.node.to_string()),
+            context: "local".to_owned(),
+            user: asker.who.authid(),
+            steps: vec![json!({"program": path, "args": how.args, "timeout": timeout})],
+            request: Some(asker.id.clone()),
+            ..Intent::default()
+        };
+        let operation = Operation::begin(&self.host, &intent)?;
+        let ran = exec::run(path, &how.args, Duration::from_secs(timeout)).await;
+        match &ran {
+            Ok(Ran { exit_code: Some(0), .. }) => operation.end(Verdict::Ok, Some("0".to_owned())),
+            Ok(Ran { exit_code: Some(code), .. }) => operation.end(Verdict::Failed, Some(format!("exit code {code}"))),
+            Ok(_) => operation.end(Verdict::Failed, Some("it was killed".to_owned())),
+            Err(error) => operation.end(Verdict::Failed, Some(error.to_string())),
+        }
+        Ok(ran?)
+    }
+
+    /// What is told of this host, by heartbeats too.
+    pub(in crate::serve) async fn about(&self) -> Result<Value, Trouble> {
+        let host = &self.host;
+        let node = host.backend.nodes().await?.into_iter().find(|node| node.node == host.node);
+        let node = node.as_ref();
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        let guests = host.backend.guests().await?;
+        guests.iter().for_each(|guest| *states.entry(guest.status.clone()).or_default() += 1);
+        let storages = host.backend.storages(&host.node).await?;
+        let storages: Vec<Value> = storages
+            .iter()
+            .map(|storage| json!({"storage": storage.storage, "total": storage.total, "avail": storage.avail}))
+            .collect();
+        Ok(json!({
+            "node": host.node,
+            "version": env!("CARGO_PKG_VERSION"),
+            "cpus": node.and_then(|node| node.maxcpu),
+            "memory": node.and_then(|node| node.maxmem),
+            "memory_used": node.and_then(|node| node.mem),
+            "uptime": node.and_then(|node| node.uptime),
+            "storages": storages,
+            "vms": states,
+            "commands": self.allowed.names().collect::<Vec<_>>(),
+        }))
+    }
+
+    pub(super) async fn tell_host(&self, asked: Call) -> Result<Answer, Trouble> {
+        self.require(&asked.asker, "Sys.Audit")?;
+        let mut about = self.about().await?;
+        about["heartbeat"] = self.heart.as_ref().map_or(Value::Null, |heart| json!(heart.last()));
+        Answer::of(200, &about)
+    }
+
+    pub(super) async fn beat(&self, asked: Call) -> Result<Answer, Trouble> {
+        asked.no_body()?;
+        self.require(&asked.asker, "Sys.Modify")?;
+        let heart = self.heart.as_ref();
+        let heart = heart.ok_or_else(|| Trouble::bad("nobody is told: pvectl serve was begun without --report-to"))?;
+        Answer::of(200, &heart.beat(self).await)
+    }
+
+    pub(super) async fn metrics(&self, asked: Call) -> Result<Answer, Trouble> {
+        self.require(&asked.asker, "Sys.Audit")?;
+        Ok(Answer { status: 200, body: Content::Text(self.host.metrics_text().await?, TEXT) })
+    }
+
+    /// For the table's sake: it is answered before anybody is asked for.
+    pub(super) async fn describe(&self, _: Call) -> Result<Answer, Trouble> {
+        Answer::of(200, super::openapi())
+    }
+}

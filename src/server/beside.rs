@@ -1,0 +1,76 @@
+//! What is served beside the API of Proxmox VE: paths of one's own, behind which are the same calls with the same checks.
+//!
+//! What is there and how it is spelt is not the kit's: it hands requests over and makes calls for those who answer them.
+
+use async_trait::async_trait;
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
+};
+
+use super::{Fault, Identity, Kit, Reply, auth, exchange, listen::Connection};
+use crate::model::Call;
+
+/// What a request is called: told with it by whoever sends it, or made up, and told with its answer.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a name may be that somebody else gives to a request.
+const LONGEST_ID: usize = 64;
+
+/// Another face of what is served.
+#[async_trait]
+pub trait Beside: Send + Sync + 'static {
+    /// Whether a path is one of its own.
+    fn has(&self, path: &str) -> bool;
+
+    /// Answers a request of this name. What takes its time goes on when whoever asked has gone.
+    async fn answer(&self, kit: &Kit, request: axum::extract::Request, id: &str) -> Response<Body>;
+}
+
+impl Kit {
+    /// Who is asking, by a token.
+    ///
+    /// # Errors
+    /// Why nobody was recognised.
+    pub async fn recognise(&self, parts: &Parts) -> Result<Identity, &'static str> {
+        let source = parts.extensions.get::<Connection>().and_then(Connection::source);
+        auth::recognise_bearer(self, &parts.headers, source).await
+    }
+
+    /// From now on it is no longer the other side that one waits for, as long as this is there.
+    pub fn answering(&self, parts: &Parts) -> impl Send + use<> {
+        parts.extensions.get::<Connection>().map(Connection::answering)
+    }
+
+    /// Makes a call of the API for somebody who is known: permissions and parameters are checked as over the wire.
+    ///
+    /// # Errors
+    /// As over the wire.
+    pub async fn call(&self, who: &Identity, call: Call, id: &str) -> Result<Reply, Fault> {
+        exchange::inside(self, who, call, id).await
+    }
+}
+
+/// What a request is called: the name that it brings, if that can stand in a log, or a random one.
+pub fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let is_plain = |id: &&str| {
+        (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+    };
+    given.filter(is_plain).map_or_else(made_up, str::to_owned)
+}
+
+fn made_up() -> String {
+    let mut bytes = [0; 16];
+    // Without random numbers it is a poor name, and no more than that.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Tells with an answer what its request is called.
+pub(super) fn named(mut response: Response<Body>, id: &str) -> Response<Body> {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
