@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
 };
 
-use super::{Fault, Identity, Kit, Reply, auth, exchange, listen::Connection};
+use super::{Fault, Identity, Kit, Reply, auth, call, listen::Connection};
 use crate::model::Call;
 
 /// What a request is called: told with it by whoever sends it, or made up, and told with its answer.
@@ -47,7 +47,7 @@ impl Kit {
     /// # Errors
     /// As over the wire.
     pub async fn call(&self, who: &Identity, call: Call, id: &str) -> Result<Reply, Fault> {
-        exchange::inside(self, who, call, id).await
+        call::inside(self, who, call, id).await
     }
 }
 

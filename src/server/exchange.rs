@@ -15,20 +15,18 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{
-    Fault, Identity, Kit, Logged, Peer, Reply, Request, Strike, Upload,
+    Fault, Kit, Logged, Peer, Reply, Strike,
     auth::{self, Credentials},
     beside::{named, request_id},
-    guard::Source,
+    call::call,
     listen::Connection,
-    login,
-    permit::{self, permit},
     request::{self, BodyKind, LARGEST_BODY},
     response::{Answer, Envelope},
     upload, websocket,
 };
 use crate::{
-    contract::{self, APIDOC_PATH, Endpoint, Found, Permissions},
-    model::{Call, Method, Params},
+    contract::{self, APIDOC_PATH, Permissions},
+    model::{Method, Params},
 };
 
 /// Where a server says whether it is well.
@@ -337,86 +335,4 @@ async fn drain(body: Body) {
     };
     // Who takes longer gets no answer to read.
     let _ = tokio::time::timeout(PATIENCE, read).await;
-}
-
-/// Where goes who answers on the websocket; `None` where none is asked for.
-type Place<'p> = Option<&'p mut Option<Box<dyn Peer>>>;
-
-/// A call of somebody who is known and did not come over the wire by it.
-pub(super) async fn inside(kit: &Kit, who: &Identity, call_of: Call, id: &str) -> Result<Reply, Fault> {
-    let Call { method, path, params, .. } = call_of;
-    let Some(found) = contract::embedded().find_decoded(method, &path) else {
-        return Err(Fault { status: 501, ..Fault::die(format!("Method '{method} {path}' not implemented")) });
-    };
-    call(kit, found, (params, None), (Some(who.clone()), who.token.is_some()), (None, id, None, None)).await
-}
-
-/// The API proper: permissions, node, parameters, and then the service.
-async fn call(
-    kit: &Kit,
-    found: Found<'static>,
-    (given, upload): (Params, Option<Upload>),
-    (identity, has_token): (Option<Identity>, bool),
-    (task_ends, id, peer, source): (Option<String>, &str, Place<'_>, Option<Source>),
-) -> Result<Reply, Fault> {
-    let endpoint = found.endpoint;
-    let mut params = found.path_params;
-    for (name, value) in given.iter() {
-        match endpoint.path_params().any(|path_param| path_param == name).then(|| params.get(name)).flatten() {
-            None => params.push(name, value),
-            Some(in_path) if in_path == value => {}
-            Some(_) => {
-                let text = "duplicate parameter (already defined in URI) with conflicting values!";
-                return Err(Fault::parameter(name, text));
-            }
-        }
-    }
-    if has_token && !endpoint.allowtoken && identity.is_none() {
-        let message = format!("Permission check failed ({})", permit::no_tokens(&endpoint.path, &params));
-        return Err(Fault { status: 403, ..Fault::die(message) });
-    }
-    permit(kit.service(), endpoint, identity.as_ref(), &params)?;
-    find_node(kit, endpoint, &mut params)?;
-    endpoint.check(&params).map_err(Fault::parameters)?;
-    let params = join_lists(endpoint, params);
-    match (endpoint.method, endpoint.path.as_str()) {
-        (Method::Post, "/access/ticket") => login::log_in(kit, &params, source).await,
-        (Method::Get, "/access/ticket") => Ok(Reply::null()),
-        (method, template) => {
-            let request = Request { method, template, params, identity, upload, task_ends, id: id.to_owned() };
-            let reply = kit.service().handle(&request).await?;
-            if let Some(peer) = peer {
-                *peer = Some(kit.service().websocket(&request)?);
-            }
-            Ok(reply)
-        }
-    }
-}
-
-/// Looks up the node that a method runs on; `localhost` is the one that answers.
-fn find_node(kit: &Kit, endpoint: &Endpoint, params: &mut Params) -> Result<(), Fault> {
-    if params.get("node") == Some("localhost") && endpoint.path_params().any(|name| name == "node") {
-        params.set("node", kit.service().local_node());
-    }
-    match endpoint.proxyto.as_deref().and_then(|name| params.get(name)) {
-        Some(node) if !kit.service().has_node(node) => Err(Fault::die(format!(
-            "hostname lookup '{node}' failed - failed to get address info for: {node}: Temporary failure in name \
-             resolution"
-        ))),
-        Some(node) if !kit.service().reaches_node(node) => Err(Fault { status: 595, ..Fault::die("No route to host") }),
-        _ => Ok(()),
-    }
-}
-
-/// A list that was given as a repeated key becomes one value, so that the service sees one spelling.
-fn join_lists(endpoint: &Endpoint, params: Params) -> Params {
-    let mut joined = Params::new();
-    for (name, value) in params.iter() {
-        let is_list = endpoint.parameters.get(name).is_some_and(contract::Schema::is_list);
-        match joined.get(name).filter(|_| is_list).map(|earlier| format!("{earlier},{value}")) {
-            Some(both) => joined.set(name, both),
-            None => joined.push(name, value),
-        }
-    }
-    joined
 }

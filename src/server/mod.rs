@@ -6,6 +6,7 @@
 pub mod access;
 mod auth;
 mod beside;
+mod call;
 mod exchange;
 mod faults;
 mod guard;

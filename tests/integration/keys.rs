@@ -158,6 +158,11 @@ fn the_sandbox_takes_every_key() {
         "import-working-storage",
         "cdrom",
         "ha-managed",
+        "hookscript",
+        "hostpci0",
+        "parallel0",
+        "serial0",
+        "usb0",
     ];
     for (noun, kind, vmid) in [("vm", "qemu", 150), ("container", "lxc", 250)] {
         for verb in ["create", "update"] {

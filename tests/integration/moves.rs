@@ -192,7 +192,7 @@ fn the_sandbox_refuses_as_a_server_does() {
         ("api post /nodes/pve1/lxc/110/migrate -p target=pve2", 1, "without --online or --restart"),
         (
             "api post /nodes/pve1/qemu/100/migrate -p target=pve2 -p online=1 -p force=1",
-            7,
+            5,
             "Only root may use this option.",
         ),
         ("api post /nodes/pve1/qemu/100/migrate -p target=pve2 -p online=1", 9, "migration aborted"),

@@ -248,7 +248,6 @@ fn every_refusal_has_its_class() {
       501 unknown format: no formatter for uri /version, xml
       501 no format path /api2: no formatter for uri /, version
       500 agent not configured: No QEMU guest agent configured
-      500 pool delete nonempty: delete pool failed: pool 'devs' is not empty (contains VM 100)
       500 fw rule missing: no rule at position 7
       500 ceph not installed: binary not installed: /usr/bin/ceph-mon
       500 qemu capabilities machines: could not load supported machine versions - can't open '/usr/share/kvm/machine-versions-x86_64.json' - No such file or directory
@@ -299,6 +298,7 @@ fn every_refusal_has_its_class() {
       500 reboot stopped: VM 100 not running
       500 config on locked: VM is locked (backup)
       500 storage update digest: update storage failed: detected modified configuration - file changed by other user? Try again.
+      500 pool delete nonempty: delete pool failed: pool 'devs' is not empty (contains VM 100)
     exit 7
       400 login missing param: Parameter verification failed.
       400 param verify: missing: Parameter verification failed.
