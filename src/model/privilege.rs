@@ -58,11 +58,13 @@ pub(crate) fn is_listed(patterns: &[&str], key: &str) -> bool {
 }
 
 /// Whether a key is a network device.
+#[cfg(feature = "server")]
 pub(crate) fn is_net(key: &str) -> bool {
     is_listed(&["net#"], key)
 }
 
 /// Whether a key is a drive or mount point that may need a volume.
+#[cfg(feature = "server")]
 pub(crate) fn is_drive(key: &str) -> bool {
     is_disk_key(key) && !key.starts_with("unused") && key != "vmstate"
 }
