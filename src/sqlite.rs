@@ -149,6 +149,12 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a file cannot be read since a write to it was cut off, and whoever opened it may not take that back.
+#[cfg(feature = "journal")]
+pub(crate) fn is_half_written(cause: &rusqlite::Error) -> bool {
+    cause.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_READONLY_ROLLBACK)
+}
+
 /// Whether something failed because there is no room for it.
 pub(crate) fn no_room(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
     if let Some(error) = cause.downcast_ref::<io::Error>() {

@@ -33,7 +33,15 @@ pub(super) fn for_reading(path: &Path) -> Result<Option<Database>> {
         Err(error) => return Err(failed("cannot open the journal", path, "", error)),
     }
     let connection = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(error)?;
-    let done = accept(LAYOUT.look(&connection).map_err(error)?, path, "")?;
+    let found = match LAYOUT.look(&connection) {
+        // Whoever made it was killed over its first pages, which only who writes can take back.
+        Err(cause) if sqlite::is_half_written(&cause) => {
+            drop(for_writing(path)?);
+            LAYOUT.look(&connection)
+        }
+        found => found,
+    };
+    let done = accept(found.map_err(error)?, path, "")?;
     if done > 0 && done < LAYOUT.present() {
         // Of an older layout, which has to be brought up to date to be read.
         drop(for_writing(path)?);
