@@ -231,6 +231,8 @@ impl Env {
     fn program(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("HOME", self.home.path()).current_dir(self.home.path());
+        // Root's is the same for every home.
+        command.env("XDG_RUNTIME_DIR", self.path("run"));
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -102,6 +102,7 @@ fn what_was_left_is_told_and_removed_and_nothing_else() {
     }
     for name in ["555-0123abcd", "somebody", "555-0123"] {
         fs::create_dir_all(run.join(name)).unwrap();
+        fs::write(run.join(name).join("api.sock"), "").unwrap();
     }
     // One is being made right now.
     let making = state.join("storage/local/images/101/vm-101-disk-9.raw.tmp");
@@ -134,6 +135,26 @@ fn what_was_left_is_told_and_removed_and_nothing_else() {
     fs::remove_file(making).unwrap();
     let _ = env.run("host gc").ok().says(&["nothing was left"]);
     let _ = env.run("vm start db").ok();
+}
+
+#[test]
+fn what_is_of_another_state_directory_is_not_left_behind() {
+    let host = Host::new(&stand_in());
+    let other = host.env.with("XDG_STATE_HOME", host.env.path("other").to_str().unwrap());
+    let _ = host.env.run("vm create --name web --memory 128 --kernel kernel --scsi0 local:1 --start").ok();
+    // Off, it leaves what only itself may take away.
+    let _ = host.env.run("vm stop web --yes").ok();
+    let sockets = fs::read_dir(host.env.path("run/pvectl")).unwrap().next().unwrap().unwrap().path();
+    fs::write(sockets.join("api.sock"), "").unwrap();
+    let _ = other.run("host gc").ok().says(&["nothing was left"]);
+    let _ = other.run("host gc --confirm").ok().says(&["nothing was left"]);
+    assert!(sockets.join("api.sock").exists());
+    assert!(host.env.run("host gc").ok().stdout.contains("its VM is off"));
+
+    // What nobody has any more is everybody's.
+    fs::remove_dir_all(host.state()).unwrap();
+    assert!(other.run("host gc --confirm").ok().stdout.contains("there is no VM 100"));
+    assert!(!sockets.exists());
 }
 
 /// Changes the database behind everybody's back.

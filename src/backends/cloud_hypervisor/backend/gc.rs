@@ -22,7 +22,7 @@ use super::{Local, clone::of_snapshot, logs, volumes::STORAGE};
 use crate::{
     backends::cloud_hypervisor::{
         disk,
-        host::{self, ProcessId, facts::may_change_network, network::Network},
+        host::{self, OWNER, ProcessId, facts::may_change_network, network::Network},
         state::{Config, Holder, Intent, Vm},
     },
     model::{Class, Error, PropertyString, Result, Vmid},
@@ -126,6 +126,16 @@ impl Local {
             && matches!(host::probe(&places.alive()), Ok(host::Lock::Free | host::Lock::Missing))
     }
 
+    /// Whether a VM is of another state directory that is there. Its sockets say so, from its first start on.
+    fn is_anothers(&self, uuid: &str) -> bool {
+        let own = resolved(&self.vms());
+        entries(&self.options().run).iter().any(|path| {
+            called_after(path).is_some_and(|(_, short)| uuid.starts_with(&short))
+                && fs::read_link(path.join(OWNER))
+                    .is_ok_and(|state| state.exists() && !resolved(&state).starts_with(&own))
+        })
+    }
+
     fn lost_vmms(&self, known: &Known) -> Result<Vec<Lost>> {
         let vms = self.vms();
         let lost = host::running_below(&vms)?.into_iter().filter_map(|(id, log)| {
@@ -165,6 +175,7 @@ impl Local {
             let (vmid, reason) = match owner {
                 // Another account's, or another state directory's.
                 None if link.in_use && !lost.iter().any(|lost| lost.uuid.to_string() == mark.owner()) => continue,
+                None if self.is_anothers(mark.owner()) => continue,
                 None => (None, format!("no VM has the uuid {}", mark.owner())),
                 // What was prepared for a user who makes none stays for the next start.
                 Some((vm, _)) if self.is_at_rest(vm) && may_change_network() => {
@@ -203,9 +214,10 @@ impl Local {
     fn lost_groups(&self, known: &Known) -> Vec<Orphan> {
         let empty = self.options().groups.all().into_iter().filter(|(_, populated)| !populated);
         let lost = empty.filter_map(|(path, _)| {
-            let vmid = called_after(&path)?.0;
+            let (vmid, short) = called_after(&path)?;
             let group = path.file_name();
             let (vmid, reason) = match known.vms.iter().find(|(vm, _)| self.places(vm).run.file_name() == group) {
+                None if self.is_anothers(&short) => return None,
                 None => (None, format!("there is no VM {vmid} with this group")),
                 Some((vm, _)) if self.is_at_rest(vm) => (Some(vm.vmid), "its VM is off".to_owned()),
                 Some(_) => return None,
@@ -222,8 +234,10 @@ impl Local {
             let owner = known.vms.iter().find(|(vm, _)| self.places(vm).run == path);
             let reason = match owner {
                 None if is_listened_to(&path) && !lost.iter().any(|lost| lost.has_sockets(&short)) => continue,
+                // One that is empty may just be made.
+                None if self.is_anothers(&short) || entries(&path).is_empty() => continue,
                 None => format!("there is no VM {vmid} with these sockets"),
-                Some((vm, _)) if entries(&path).is_empty() || !self.is_at_rest(vm) => continue,
+                Some((vm, _)) if !has_sockets(&path) || !self.is_at_rest(vm) => continue,
                 Some(_) => "its VM is off".to_owned(),
             };
             found.push(directory(OrphanKind::Sockets, &path, Some(vmid), reason));
@@ -288,6 +302,11 @@ impl Lost {
     fn has_sockets(&self, short: &str) -> bool {
         self.uuid.simple().to_string().starts_with(short)
     }
+}
+
+/// Whether a directory of sockets has any.
+fn has_sockets(path: &Path) -> bool {
+    entries(path).iter().any(|path| !path.ends_with(OWNER))
 }
 
 /// Whether a VMM listens in a directory of sockets.

@@ -30,7 +30,7 @@ pub use pci::{Former, Pci};
 pub use process::Process;
 pub use resolver::Resolver;
 pub use share::{Served, Serving, end_holders, end_share, listens, serve, served, shares_below, taken};
-pub use spawn::{Launch, Places, SUN_PATH, short_socket, spawn};
+pub use spawn::{Launch, OWNER, Places, SUN_PATH, short_socket, spawn};
 pub use units::Units;
 pub use watch::FileWatch;
 

@@ -9,7 +9,7 @@ use std::{
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{
-            fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+            fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
             net::UnixListener,
         },
     },
@@ -29,6 +29,9 @@ use crate::{
 
 /// How long the path of a socket may be, in bytes.
 pub const SUN_PATH: usize = 107;
+
+/// What tells whose a directory of sockets is.
+pub const OWNER: &str = "owner";
 
 /// All that a VMM gets to see of an environment.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -77,6 +80,12 @@ impl Places {
     /// The socket of the guest's vsock device.
     pub fn vsock_socket(&self) -> PathBuf {
         self.run.join("vsock.sock")
+    }
+
+    /// A link to [`state`](Self::state). Several state directories of one user have their sockets in the same place, and
+    /// none takes those of another for left behind.
+    pub fn owner(&self) -> PathBuf {
+        self.run.join(OWNER)
     }
 
     /// All sockets.
@@ -132,6 +141,7 @@ pub fn spawn(launch: &Launch<'_>) -> Result<ProcessId> {
         alive.remove_stale_socket(&socket)?;
     }
     let mut made = Made::default();
+    made.link(&places.state, places.owner())?;
     let events = made.file(places.events(launch.generation))?;
     let log = made.file(places.log(launch.generation))?;
     let said = made.file(places.serial_log(launch.generation))?;
@@ -232,6 +242,17 @@ impl Made {
         let file = opened.map_err(|error| at("make", &path, error))?;
         self.paths.push(path);
         Ok(file)
+    }
+
+    /// A link, unless it is there.
+    fn link(&mut self, to: &Path, path: PathBuf) -> Result<()> {
+        if fs::read_link(&path).is_ok_and(|there| there == to) {
+            return Ok(());
+        }
+        let _ = fs::remove_file(&path);
+        symlink(to, &path).map_err(|error| at("make the link", &path, error))?;
+        self.paths.push(path);
+        Ok(())
     }
 
     fn listener(&mut self, path: PathBuf) -> Result<UnixListener> {

@@ -2,7 +2,7 @@
 
 use std::{fs, io::ErrorKind, path::Path, time::Duration};
 
-use super::{Known, Local, Orphan, OrphanKind, failed, is_free, is_listened_to, resolved};
+use super::{Known, Local, Orphan, OrphanKind, called_after, failed, is_free, is_listened_to, resolved};
 use crate::{
     backends::cloud_hypervisor::{
         host::{self, network::Mark, network::Network},
@@ -62,8 +62,10 @@ impl Local {
                 let lives = owner.as_ref().is_some_and(|vm| !self.is_off(vm));
                 let alive = path.join("alive");
                 let known_state = known.vms.iter().any(|(vm, _)| self.places(vm).state == path);
+                let anothers = called_after(path).is_some_and(|(_, short)| self.is_anothers(&short));
                 !lives
                     && !known_state
+                    && !anothers
                     && !is_listened_to(path)
                     && !matches!(host::probe(&alive), Ok(host::Lock::Held) | Err(_))
             }
