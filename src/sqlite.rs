@@ -18,6 +18,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
+#[cfg(all(feature = "local", target_os = "linux"))]
+pub(crate) use self::database::log_of;
 #[cfg(any(feature = "journal", all(feature = "local", target_os = "linux")))]
 pub(crate) use self::database::{Database, Safety};
 

@@ -21,6 +21,16 @@ pub struct Endpoint {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// Whether an address is on this machine.
+pub(crate) fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 impl Endpoint {
     /// Reads `pve1`, `pve1:8443`, `10.0.0.1`, `2001:db8::1` or a URL. Without a scheme it is `https`, and the port is
     /// 8006 unless one is given; a URL is taken at its word.
@@ -65,12 +75,7 @@ impl Endpoint {
 
     /// Whether it is on this machine, where no proxy has a place in between.
     pub(super) fn is_local(&self) -> bool {
-        match self.url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
+        is_local(&self.url)
     }
 
     /// The field is public, so the rules are checked again when a client is built.

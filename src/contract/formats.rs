@@ -11,6 +11,7 @@ use std::{
 use regex_lite::Regex;
 
 use super::pattern;
+use crate::model::List;
 
 /// How a text must look.
 enum Look {
@@ -127,7 +128,7 @@ const VOLUME_ID: &str = r"[A-Za-z][A-Za-z0-9\-_.]*[A-Za-z0-9]:.+";
 /// server's do.
 pub(super) fn check(format: &str, value: &str) -> Result<(), String> {
     if let Some(member) = format.strip_suffix("-list").or_else(|| format.strip_suffix("-alist")) {
-        return members(value).try_for_each(|part| check(member, part));
+        return List::members(value).try_for_each(|part| check(member, part));
     }
     if let Some(inner) = format.strip_suffix("-opt") {
         return if value.is_empty() { Ok(()) } else { check(inner, value) };
@@ -140,11 +141,6 @@ pub(super) fn check(format: &str, value: &str) -> Result<(), String> {
         }
     };
     if fits { Ok(()) } else { Err(format!("{}\n", rule.complaint.replace("{}", value))) }
-}
-
-/// The members of a list, which may be separated by commas, semicolons and white space; an empty list is allowed.
-pub(super) fn members(list: &str) -> impl Iterator<Item = &str> {
-    list.split(|c: char| matches!(c, ',' | ';' | '\0') || c.is_whitespace()).filter(|part| !part.is_empty())
 }
 
 fn is_ip(value: &str) -> bool {

@@ -94,6 +94,20 @@ impl<'de> Deserialize<'de> for Vmid {
     }
 }
 
+/// Whether a text is a label of a host name.
+fn is_host_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Whether a text is a host name: labels with dots between them.
+#[cfg(any(feature = "serve", all(feature = "local", target_os = "linux")))]
+pub(crate) fn is_host_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_host_label)
+}
+
 /// The name of a cluster node: a host name label, 1 to 63 letters, digits and inner hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -106,11 +120,7 @@ impl NodeName {
     /// When the text is no host name label, as in an FQDN such as `pve1.example.org`.
     pub fn new(name: impl Into<String>) -> Result<Self, ParseIdError> {
         let name = name.into();
-        let label = (1..=63).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !name.starts_with('-')
-            && !name.ends_with('-');
-        if label {
+        if is_host_label(&name) {
             return Ok(Self(name));
         }
         let hint = match name.split_once('.') {

@@ -43,6 +43,8 @@ pub use error::{Class, Error, Result, Sent, classify, classify_text};
 pub(crate) use guest::Survey;
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, is_disk_key, is_numbered};
 pub use hint::{Hint, Meanwhile};
+#[cfg(any(feature = "serve", all(feature = "local", target_os = "linux")))]
+pub(crate) use id::is_host_name;
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use inside::{INPUT_AT_ONCE, JOIN_PIECES, RUN_WITH_PIECES, WRITTEN_AT_ONCE, bytes_of_text, text_of_bytes};
 #[cfg(feature = "sandbox")]
@@ -66,6 +68,6 @@ pub use size::{Size, SizeError};
 pub use source::TaskSource;
 pub use status::{GuestStatus, HaState};
 pub use tags::Tags;
-pub use task::{ExitStatus, LogLine, LogPage, Submitted, TaskEntry, TaskStatus};
+pub use task::{ExitStatus, LogLine, LogPage, Submitted, TaskEntry, TaskStatus, UNEXPECTED};
 pub use timeframe::Timeframe;
 pub use upid::{Upid, UpidError};

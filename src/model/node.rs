@@ -94,6 +94,11 @@ pub struct Storage {
 }
 
 impl Storage {
+    /// Bytes that are taken; 0 where nothing is told.
+    pub fn used(&self) -> u64 {
+        self.total.unwrap_or_default().saturating_sub(self.avail.unwrap_or_default())
+    }
+
     /// Whether it takes this kind of content.
     pub fn holds(&self, content: &str) -> bool {
         self.content.split(',').any(|have| have == content)

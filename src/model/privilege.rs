@@ -60,7 +60,7 @@ pub(crate) fn is_listed(patterns: &[&str], key: &str) -> bool {
 /// Whether a key is a network device.
 #[cfg(feature = "server")]
 pub(crate) fn is_net(key: &str) -> bool {
-    is_listed(&["net#"], key)
+    is_numbered(key, "net")
 }
 
 /// Whether a key is a drive or mount point that may need a volume.

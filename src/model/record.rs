@@ -7,7 +7,7 @@ use std::{fmt, slice};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Error, Upid};
+use super::{Error, ExitStatus, Upid};
 
 /// The number of an operation in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,6 +156,17 @@ pub enum Verdict {
     Cancelled,
     /// Nobody can say whether it was done.
     Unknown,
+}
+
+impl From<&ExitStatus> for Verdict {
+    /// What the end of a task is to an operation.
+    fn from(end: &ExitStatus) -> Self {
+        match end {
+            ExitStatus::Ok => Self::Ok,
+            ExitStatus::Warnings(_) => Self::Warning,
+            ExitStatus::Failed(_) => Self::Failed,
+        }
+    }
 }
 
 /// What happened to an operation, in the order it happened.

@@ -108,11 +108,14 @@ pub struct TaskStatus {
     pub other: Map<String, Value>,
 }
 
+/// What is said of a task that stopped without saying how.
+pub const UNEXPECTED: &str = "unexpected status";
+
 impl TaskStatus {
     /// How it ended, or `None` while it runs. A task that stopped without saying how counts as failed.
     pub fn ended(&self) -> Option<ExitStatus> {
         (self.status != "running")
-            .then(|| self.exitstatus.clone().unwrap_or_else(|| ExitStatus::Failed("unexpected status".to_owned())))
+            .then(|| self.exitstatus.clone().unwrap_or_else(|| ExitStatus::Failed(UNEXPECTED.to_owned())))
     }
 }
 

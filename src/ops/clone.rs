@@ -97,10 +97,14 @@ impl Ops {
             (None, true) => Some(name_of_copy(&found.guest, &guests)),
             (None, false) => None,
         };
-        let mut node = source.node.clone();
-        if let Some(target) = request.target.as_ref().filter(|target| **target != source.node) {
-            node = self.place(&Needs::default(), Some(target), &[], true).await?;
-        }
+        let node = match request.target.as_ref().filter(|target| **target != source.node) {
+            None => source.node.clone(),
+            Some(target) if self.backend().capabilities().here => {
+                self.place(&Needs::default(), Some(target), &[], true).await?
+            }
+            // That it is there was looked at with what the server would refuse.
+            Some(target) => target.clone(),
+        };
         let vmid = self.vmid(request.vmid, &[]).await?;
         let mut params = Params::new()
             .with("newid", vmid)

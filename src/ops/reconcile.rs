@@ -51,12 +51,9 @@ impl Ops {
 
     /// Records the end of an operation's task that somebody else followed.
     pub fn record_end(&self, operation: OperationId, step: StepId, last: bool, end: &ExitStatus) {
-        let (verdict, error) = match end {
-            ExitStatus::Ok => (Verdict::Ok, None),
-            ExitStatus::Warnings(_) => (Verdict::Warning, None),
-            ExitStatus::Failed(text) => (Verdict::Failed, Some(text.clone())),
-        };
+        let verdict = Verdict::from(end);
         let exit_status = Some(end.to_string());
+        let error = exit_status.clone().filter(|_| verdict == Verdict::Failed);
         let event = Event::Step { step, verdict, exit_status: exit_status.clone() };
         if self.recorder.event(operation, &event).is_err() {
             return;

@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use super::{Interrupt, Observer, Ops, RunOptions, Status};
 use crate::{
     model::{
-        Call, Class, Error, Event, ExitStatus, Hint, Intent, OperationId, Result, Secrets, Sent, StepId, Submitted,
-        Upid, Verdict,
+        Call, Class, Error, Event, Hint, Intent, OperationId, Result, Secrets, Sent, StepId, Submitted, Upid, Verdict,
     },
     tasks::{Watch, tail},
 };
@@ -202,11 +201,8 @@ impl<'a> Recorded<'a> {
         let end = waited.map_err(|error| Halt::Left(Some(error)))?;
         self.changed |= end.is_success();
         let end_text = self.secrets.hide(&end.to_string()).into_owned();
-        let (verdict, failure) = match &end {
-            ExitStatus::Ok => (Verdict::Ok, None),
-            ExitStatus::Warnings(_) => (Verdict::Warning, None),
-            ExitStatus::Failed(_) => (Verdict::Failed, Some(Error::from_exit_status(&end_text))),
-        };
+        let verdict = Verdict::from(&end);
+        let failure = (verdict == Verdict::Failed).then(|| Error::from_exit_status(&end_text));
         self.exit_status = Some(end_text);
         self.warned |= verdict == Verdict::Warning;
         self.noted.push(Event::Step { step: id, verdict, exit_status: self.exit_status.clone() });

@@ -129,7 +129,7 @@ impl Access {
     /// [`Class::Conflict`] if it is there; when the file cannot be written.
     pub fn issue(&self, name: &str, comment: Option<String>) -> Result<Issued> {
         let id = format!("{ROOT}!{name}");
-        let secret = book::uuid(&book::random::<16>()?);
+        let secret = book::new_secret()?;
         let token = Token { secret: book::hash(&secret)?, privsep: false, expire: 0, comment };
         self.change(|book| {
             if book.0.tokens.has(id.as_str()) {
@@ -138,7 +138,7 @@ impl Access {
             with_root(book, |_| ());
             book.0.tokens.insert(id.clone(), token);
             Ok(())
-        })??;
+        })?;
         Ok(Issued { id, secret: secret.into() })
     }
 
@@ -156,7 +156,7 @@ impl Access {
             let user = book.0.users.edit(name);
             user.ok_or_else(|| Error::not_found(format!("no such user ('{name}')")))?.password = hash;
             Ok(())
-        })?
+        })
     }
 
     /// Answers a request about people.
@@ -167,7 +167,7 @@ impl Access {
         if request.method == Method::Get {
             return handler(&mut Asked::new(&mut self.inside().book, request));
         }
-        self.change(|book| handler(&mut Asked::new(book, request)))?
+        self.change(|book| handler(&mut Asked::new(book, request)))
     }
 
     /// Whether a user may log in now, by what the file says now.
@@ -233,13 +233,13 @@ impl Access {
     }
 
     /// Changes people as the only one who does; what a failure left in memory is read again.
-    fn change<T, E>(
+    fn change<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&mut Book) -> std::result::Result<T, E>,
-    ) -> Result<std::result::Result<T, E>> {
+    ) -> std::result::Result<T, E> {
         let inside = &mut *self.inside();
         let done = inside.change(work);
-        if !matches!(done, Ok(Ok(_))) {
+        if done.is_err() {
             inside.generation = 0;
             inside.refresh()?;
         }
@@ -272,34 +272,33 @@ impl Inside {
         refresh(&self.file, &mut self.book, &mut self.generation).map_err(unusable)
     }
 
-    fn change<T, E>(
+    fn change<T, E: From<Error>>(
         &mut self,
         work: impl FnOnce(&mut Book) -> std::result::Result<T, E>,
-    ) -> Result<std::result::Result<T, E>> {
+    ) -> std::result::Result<T, E> {
         let Self { file, book, generation } = self;
         let transaction = Transaction::new_unchecked(file, TransactionBehavior::Immediate).map_err(unusable)?;
         refresh(&transaction, book, generation).map_err(unusable)?;
-        let done = work(book);
-        if done.is_ok() {
-            let next = *generation + 1;
-            let changes = book.take_changes().map_err(unusable)?;
-            let write = || {
-                for row in &changes {
-                    match &row.body {
-                        Some(body) => transaction.execute(
-                            "INSERT OR REPLACE INTO person VALUES (?1, ?2, ?3)",
-                            params![row.kind, row.key, body],
-                        )?,
-                        None => transaction
-                            .execute("DELETE FROM person WHERE kind = ?1 AND key = ?2", params![row.kind, row.key])?,
-                    };
-                }
-                transaction.execute("UPDATE state SET generation = ?1", [next])
-            };
-            write().map_err(unusable)?;
-            transaction.commit().map_err(unusable)?;
-            *generation = next;
-        }
+        // Where it is not done, all is taken back.
+        let done = work(book)?;
+        let next = *generation + 1;
+        let changes = book.0.take_changes().map_err(unusable)?;
+        let write = || {
+            for row in &changes {
+                match &row.body {
+                    Some(body) => transaction.execute(
+                        "INSERT OR REPLACE INTO person VALUES (?1, ?2, ?3)",
+                        params![row.kind, row.key, body],
+                    )?,
+                    None => transaction
+                        .execute("DELETE FROM person WHERE kind = ?1 AND key = ?2", params![row.kind, row.key])?,
+                };
+            }
+            transaction.execute("UPDATE state SET generation = ?1", [next])
+        };
+        write().map_err(unusable)?;
+        transaction.commit().map_err(unusable)?;
+        *generation = next;
         Ok(done)
     }
 }
@@ -322,7 +321,7 @@ fn refresh(
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
         let (kind, key, body): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        found.load(&kind, key, &body)?;
+        found.0.load(&kind, &key, Some(&body))?;
     }
     drop(rows);
     drop(query);

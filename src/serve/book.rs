@@ -6,13 +6,13 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString},
 };
-use serde::de::DeserializeOwned;
 
 use crate::{
     model::{Class, Error, Result},
     server::{
         Fault,
         access::{Directory, People},
+        random,
     },
 };
 
@@ -23,44 +23,6 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmU$AAAAAAA
 /// Everybody.
 #[derive(Debug, Default)]
 pub(super) struct Book(pub(super) People);
-
-/// A row of the file: what sort of thing, which one, and its JSON; no JSON if it is gone.
-pub(super) struct Row {
-    pub(super) kind: &'static str,
-    pub(super) key: String,
-    pub(super) body: Option<String>,
-}
-
-/// One line for each table, so that none is read and not written.
-macro_rules! tables {
-    ($($name:ident),*) => {
-        impl Book {
-            /// Takes over a row of the file. What a newer version has is left alone.
-            pub(super) fn load(&mut self, kind: &str, key: String, body: &str) -> serde_json::Result<()> {
-                fn read<T: DeserializeOwned>(body: &str) -> serde_json::Result<Option<T>> {
-                    serde_json::from_str(body).map(Some)
-                }
-                match kind {
-                    $(stringify!($name) => self.0.$name.load(key, read(body)?),)*
-                    _ => {}
-                }
-                Ok(())
-            }
-
-            /// What changed since the last time. Forgets that it changed.
-            pub(super) fn take_changes(&mut self) -> serde_json::Result<Vec<Row>> {
-                let mut rows = Vec::new();
-                $(for (key, row) in self.0.$name.take_changed() {
-                    let body = row.map(serde_json::to_string).transpose()?;
-                    rows.push(Row { kind: stringify!($name), key, body });
-                })*
-                Ok(rows)
-            }
-        }
-    };
-}
-
-tables!(users, tokens, grants, groups, roles);
 
 impl Directory for Book {
     fn people(&self) -> &People {
@@ -80,7 +42,7 @@ impl Directory for Book {
     }
 
     fn secret(&mut self) -> std::result::Result<String, Fault> {
-        Ok(uuid(&random::<16>()?))
+        Ok(new_secret()?)
     }
 }
 
@@ -88,7 +50,7 @@ impl Directory for Book {
 pub(super) fn hash(secret: &str) -> Result<String> {
     let unhashed =
         |error: argon2::password_hash::Error| Error::new(Class::Failed, format!("a secret cannot be hashed: {error}"));
-    let salt = SaltString::encode_b64(&random::<16>()?).map_err(unhashed)?;
+    let salt = SaltString::encode_b64(&random_bytes::<16>()?).map_err(unhashed)?;
     Ok(Argon2::default().hash_password(secret.as_bytes(), &salt).map_err(unhashed)?.to_string())
 }
 
@@ -100,17 +62,13 @@ pub(super) fn is_hash_of(hash: Option<&str>, secret: &str) -> bool {
 }
 
 /// Random bytes.
-pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-    random.fill(&mut bytes).map_err(|_| Error::new(Class::Failed, "this machine has no random numbers"))?;
-    Ok(bytes)
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    random::bytes().ok_or_else(|| Error::new(Class::Failed, "this machine has no random numbers"))
 }
 
-/// A random UUID's spelling.
-pub(super) fn uuid(bytes: &[u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+/// A secret that nobody has had before.
+pub(super) fn new_secret() -> Result<String> {
+    Ok(random::uuid(&random::hex(&random_bytes::<16>()?)))
 }
 
 #[cfg(test)]

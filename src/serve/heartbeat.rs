@@ -4,7 +4,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,10 @@ use serde::Serialize;
 use url::Url;
 
 use super::plain::Desk;
-use crate::model::{Class, Error, Hint, Result};
+use crate::{
+    client::is_local,
+    model::{Class, Error, Hint, Result},
+};
 
 /// The header with the signature of the body: its scheme, `=`, and its bytes in base64.
 const SIGNATURE: &str = "x-pvectl-signature";
@@ -50,7 +56,7 @@ pub struct Heart {
     fingerprint: String,
     client: reqwest::Client,
     last: Mutex<Option<Beat>>,
-    count: Mutex<u64>,
+    count: AtomicU64,
 }
 
 /// A heartbeat that was sent.
@@ -80,13 +86,7 @@ impl Heart {
     pub fn new(url: &str, every: Duration, key: &str, fingerprint: &str) -> Result<Self> {
         let bad = |why: &str| Error::usage(format!("--report-to `{url}`: {why}"));
         let url: Url = url.parse().map_err(|_| bad("an address such as https://example.org/hosts is expected"))?;
-        let is_here = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_here) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_local(&url)) {
             return Err(bad("only https goes to other hosts"));
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -106,7 +106,7 @@ impl Heart {
                     .with_source(error)
                     .with_hint(Hint::Text("does this host have root certificates?".to_owned()))
             })?;
-        let (last, count) = (Mutex::default(), Mutex::default());
+        let (last, count) = (Mutex::default(), AtomicU64::default());
         Ok(Self { url, every, key, fingerprint: fingerprint.to_owned(), client, last, count })
     }
 
@@ -138,11 +138,7 @@ impl Heart {
 
     async fn send(&self, desk: &Desk) -> std::result::Result<u16, String> {
         let mut body = desk.about().await.map_err(|trouble| trouble.message)?;
-        let number = {
-            let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-            *count += 1;
-            *count
-        };
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         // What is signed says when, so that it is told from one that is sent again.
         body["time"] = Timestamp::now().to_string().into();
         body["number"] = number.into();

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Picture, View};
+use super::{Picture, View, record::CONTEXT};
 use crate::{
     backends::{Backend, QueuedStep},
     model::{ExitStatus, Guest, GuestKind, GuestRef, NodeName, NullRecorder, Result, Submitted, Upid, Vmid},
@@ -59,7 +59,7 @@ enum Tried {
 impl Life {
     /// The life of this backend's host. Nothing is done yet.
     pub fn new<B: Backend + 'static>(backend: Arc<B>, node: NodeName) -> Self {
-        let ops = Ops::new(Arc::clone(&backend), Arc::new(NullRecorder), "local");
+        let ops = Ops::new(Arc::clone(&backend), Arc::new(NullRecorder), CONTEXT);
         let follower = Follower::new(backend.clone());
         Self(Arc::new(Inner { backend, follower, ops, node, kept: Mutex::default() }))
     }
@@ -126,21 +126,24 @@ impl Life {
     fn tell(&self, picture: &Picture) {
         let now: BTreeMap<Vmid, String> = picture.guests.iter().map(|guest| (guest.vmid, word(guest))).collect();
         let mut kept = self.kept();
-        let Some(before) = kept.seen.replace(now) else {
-            let running = picture.guests.iter().filter(|guest| guest.is_powered()).count();
-            return tracing::info!(guests = picture.guests.len(), running, left = picture.left.len(), "found");
-        };
-        for guest in &picture.guests {
-            let (word, vmid, name) = (word(guest), guest.vmid.get(), guest.name.as_deref().unwrap_or_default());
-            match before.get(&guest.vmid) {
-                Some(was) if *was != word => tracing::info!(vmid, name, was, now = word, "another state"),
-                None => tracing::info!(vmid, name, now = word, "a new guest"),
-                Some(_) => {}
+        if let Some(before) = &kept.seen {
+            for guest in &picture.guests {
+                let (word, vmid, name) =
+                    (&now[&guest.vmid], guest.vmid.get(), guest.name.as_deref().unwrap_or_default());
+                match before.get(&guest.vmid) {
+                    Some(was) if was != word => tracing::info!(vmid, name, was, now = word, "another state"),
+                    None => tracing::info!(vmid, name, now = word, "a new guest"),
+                    Some(_) => {}
+                }
             }
+            for vmid in before.keys().filter(|vmid| !now.contains_key(vmid)) {
+                tracing::info!(vmid = vmid.get(), "gone");
+            }
+        } else {
+            let running = picture.guests.iter().filter(|guest| guest.is_powered()).count();
+            tracing::info!(guests = picture.guests.len(), running, left = picture.left.len(), "found");
         }
-        for vmid in before.keys().filter(|vmid| picture.guests.iter().all(|guest| guest.vmid != **vmid)) {
-            tracing::info!(vmid = vmid.get(), "gone");
-        }
+        kept.seen = Some(now);
     }
 
     /// Those that are to be put in order, or in whose queue something waits that can be done.

@@ -34,12 +34,8 @@ fn number(request: &Request, key: &str) -> Option<u64> {
 impl Host {
     /// The guest in the path.
     pub(super) fn guest(&self, request: &Request) -> Result<GuestRef, Fault> {
-        let vmid: Vmid = self.need(request, "vmid")?.parse().map_err(|_| Fault::parameter("vmid", "invalid format"))?;
+        let vmid: Vmid = request.need("vmid")?.parse().map_err(|_| Fault::parameter("vmid", "invalid format"))?;
         Ok(GuestRef { kind: GuestKind::Qemu, node: self.node.clone(), vmid })
-    }
-
-    pub(super) fn need<'r>(&self, request: &'r Request, key: &str) -> Result<&'r str, Fault> {
-        request.params.get(key).ok_or_else(|| Fault::parameter(key, "property is missing and it is not optional"))
     }
 
     /// Whether there is a guest of this number.
@@ -103,8 +99,7 @@ impl Host {
     fn storage_row(&self, storage: &Storage) -> Value {
         let (node, name) = (&self.node, &storage.storage);
         let room = |key: &str, bytes: Option<u64>| (key.to_owned(), json!(bytes.unwrap_or_default()));
-        let used = storage.total.unwrap_or(0).saturating_sub(storage.avail.unwrap_or(0));
-        let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(used))]);
+        let mut row = Map::from_iter([room("maxdisk", storage.total), room("disk", Some(storage.used()))]);
         row.extend([
             ("storage".to_owned(), json!(name)),
             ("node".to_owned(), json!(node)),
@@ -213,7 +208,7 @@ impl Host {
     }
 
     pub(super) async fn snapshot_config(&self, request: &Request) -> Answer {
-        let name = self.need(request, "snapname")?;
+        let name = request.need("snapname")?;
         let config = self.backend.snapshot_config(&self.guest(request)?, name).await;
         Ok(Reply::data(value(config?)?))
     }
@@ -239,7 +234,7 @@ impl Host {
     }
 
     pub(super) async fn volumes(&self, request: &Request) -> Answer {
-        let (storage, content) = (self.need(request, "storage")?, request.params.get("content"));
+        let (storage, content) = (request.need("storage")?, request.params.get("content"));
         let volumes = self.backend.volumes(&self.node, storage, content).await?;
         let of = number(request, "vmid");
         rows(
@@ -251,14 +246,14 @@ impl Host {
 
     /// The task in the path.
     fn upid(&self, request: &Request) -> Result<Upid, Fault> {
-        self.need(request, "upid")?.parse().map_err(|_| Fault::parameter("upid", "unable to parse worker upid"))
+        request.need("upid")?.parse().map_err(|_| Fault::parameter("upid", "unable to parse worker upid"))
     }
 
     pub(super) async fn cluster_tasks(&self, request: &Request) -> Answer {
         // All where some are not shown.
         let limit = if self.caller(request, |caller| caller.is_almighty()) { LIMIT } else { 0 };
         let mut found = self.backend.tasks(&TaskQuery { limit, ..TaskQuery::default() }).await?;
-        found.retain(|row| self.sees_task(request, row));
+        self.retain_seen(request, &mut found);
         found.truncate(LIMIT as usize);
         rows(found.into_iter().map(|mut row| {
             // Which one is at work is told by what is missing.
@@ -288,16 +283,15 @@ impl Host {
                 false => 0,
             },
         };
-        let found = self.backend.tasks(&query).await?;
-        let wanted = |row: &TaskEntry| {
+        let mut found = self.backend.tasks(&query).await?;
+        found.retain(|row| {
             (source != "archive" || row.ended().is_some())
                 && row.starttime >= since
                 && kind.is_none_or(|kind| row.upid.kind == kind)
-                && self.sees_task(request, row)
-        };
-        let found: Vec<TaskEntry> = found.into_iter().filter(wanted).map(in_list).collect();
+        });
+        self.retain_seen(request, &mut found);
         let total = found.len() as u64;
-        let page = found.into_iter().skip(start as usize).take(limit as usize);
+        let page = found.into_iter().skip(start as usize).take(limit as usize).map(in_list);
         Ok(Reply { total: Some(total), ..rows(page)? })
     }
 

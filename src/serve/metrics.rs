@@ -197,8 +197,7 @@ impl Host {
         }
         text.family("pvectl_storage_used_bytes", "gauge", "Room that is taken in a storage.");
         for storage in &storages {
-            let used = storage.total.unwrap_or_default().saturating_sub(storage.avail.unwrap_or_default());
-            text.sample("pvectl_storage_used_bytes", &[("storage", &storage.storage)], used as f64);
+            text.sample("pvectl_storage_used_bytes", &[("storage", &storage.storage)], storage.used() as f64);
         }
         for node in self.backend.nodes().await?.iter().filter(|node| node.node == self.node) {
             let number = |value: Option<u64>| value.map(|value| value as f64);

@@ -67,7 +67,7 @@ impl Host {
         Ok(Self {
             view: Arc::new(View::new(backend.clone(), node.clone())?),
             follower: Follower::new(backend.clone()),
-            ends: Ends::new(Follower::new(backend.clone())),
+            ends: Ends::default(),
             backend,
             node,
             access,

@@ -14,42 +14,34 @@ use tokio::task::JoinSet;
 use super::{Host, Metrics};
 use crate::{
     backends::{Action, Step},
-    model::{ConfigView, Event, ExitStatus, Intent, OperationId, Recorder, Result, Submitted, Verdict},
+    model::{ConfigView, Event, Intent, OperationId, Recorder, Result, Submitted, Verdict},
     ops as verbs,
     server::Request,
-    tasks::{Follower, Limits, NoWatch},
+    tasks::{Limits, NoWatch},
 };
 
 /// What the journal calls the place where this is done: the context of the commands on this host.
-const CONTEXT: &str = "local";
+pub(super) const CONTEXT: &str = "local";
 
 /// The ends that are waited for.
-pub(super) struct Ends {
-    waiting: Mutex<JoinSet<()>>,
-    /// Of its own: a follower follows each task once, and somebody else may wait for the same one.
-    follower: Follower,
-}
+#[derive(Default)]
+pub(super) struct Ends(Mutex<JoinSet<()>>);
 
 impl Ends {
-    pub(super) fn new(follower: Follower) -> Self {
-        Self { waiting: Mutex::default(), follower }
-    }
-
     fn add(&self, end: impl Future<Output = ()> + Send + 'static) {
-        let mut ends = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while ends.try_join_next().is_some() {}
         ends.spawn(end);
     }
 
     /// Waits for all of them.
     pub(super) async fn all(&self) {
-        let mut ends = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut ends = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         while ends.join_next().await.is_some() {}
     }
 }
 
 /// An operation in the journal, from its beginning to its end; the figures are told too.
-#[derive(Clone)]
 pub(super) struct Operation {
     recorder: Arc<dyn Recorder>,
     metrics: Arc<Metrics>,
@@ -128,10 +120,10 @@ impl Host {
         match acting.as_ref().unwrap_or(&self.backend).submit(step).await {
             Ok(Submitted::Task(upid)) => {
                 operation.note(&[Event::Upid { step: 1, upid: upid.clone() }]);
-                let (follower, followed) = (self.ends.follower.clone(), upid.clone());
+                let (follower, followed) = (self.follower.clone(), upid.clone());
                 self.ends.add(async move {
                     match follower.wait(&followed, &Limits::default(), &mut NoWatch).await {
-                        Ok(end) => operation.end(verdict(&end), Some(end.to_string())),
+                        Ok(end) => operation.end(Verdict::from(&end), Some(end.to_string())),
                         // The next command finds it by its name.
                         Err(error) => tracing::warn!(%error, "the end of a task was not seen"),
                     }
@@ -163,14 +155,5 @@ impl Host {
             Action::Configure | Action::ConfigureInTask | Action::Destroy | Action::Rollback | Action::ResizeDisk
         );
         (loses.then(|| Value::from(config.0)), name)
-    }
-}
-
-/// What a task's end is to the journal.
-pub(super) fn verdict(end: &ExitStatus) -> Verdict {
-    match end {
-        ExitStatus::Ok => Verdict::Ok,
-        ExitStatus::Warnings(_) => Verdict::Warning,
-        ExitStatus::Failed(_) => Verdict::Failed,
     }
 }

@@ -71,7 +71,7 @@ impl Host {
             return Ok(());
         }
         if !self.caller(request, |caller| caller.is_almighty()) {
-            return Err(Fault { status: 403, ..Fault::die("Permission check failed") });
+            return Err(Fault::denied());
         }
         let ends = request.params.get("enable") == Some("0") || request.number("expire").is_some_and(|end| end > 0);
         match request.template == "/access/users/{userid}" && (request.method == Method::Delete || ends) {
@@ -92,24 +92,20 @@ impl Host {
 
     /// Refuses a step on a guest that the contract's permissions let through and a node does not.
     pub(super) async fn may_do(&self, step: &Step, request: &Request) -> Result<(), Fault> {
-        if request.flag("skiplock") && !self.caller(request, |caller| caller.is_root()) {
-            return Err(Fault::parameter("skiplock", "Only root may use this option."));
+        if request.flag("skiplock") {
+            self.caller(request, |caller| caller.may_skip_lock())?;
         }
         let path = format!("/vms/{}", step.guest.vmid);
         let given = step.params.iter().filter(|(key, _)| !NOT_KEYS.contains(key));
         let named = ["delete", "revert"].into_iter().filter_map(|list| step.params.get(list));
         let keys: Vec<_> = given.chain(named.flat_map(List::members).map(|key| (key, ""))).collect();
         match step.action {
-            Action::Create => {
+            Action::Create | Action::Configure | Action::ConfigureInTask => {
                 let storages = self.storage_names().await?;
                 self.caller(request, |caller| {
-                    caller.may_create(step.guest.vmid.get(), request.params.get("pool"))?;
-                    caller.may_set(&path, keys.into_iter(), &|name| storages.iter().any(|have| have == name))
-                })
-            }
-            Action::Configure | Action::ConfigureInTask => {
-                let storages = self.storage_names().await?;
-                self.caller(request, |caller| {
+                    if step.action == Action::Create {
+                        caller.may_create(step.guest.vmid.get(), request.params.get("pool"))?;
+                    }
                     caller.may_set(&path, keys.into_iter(), &|name| storages.iter().any(|have| have == name))
                 })
             }
@@ -145,9 +141,12 @@ impl Host {
         Ok(disks.filter_map(|value| Some(value.split_once(':')?.0.to_owned())).collect())
     }
 
-    /// Whether whoever asks may see a task.
-    pub(super) fn sees_task(&self, request: &Request, row: &TaskEntry) -> bool {
-        self.caller(request, |caller| caller.may_see_task(&row.upid.user, self.node.as_str()))
+    /// Leaves out the tasks that whoever asks may not see.
+    pub(super) fn retain_seen(&self, request: &Request, tasks: &mut Vec<TaskEntry>) {
+        self.caller(request, |caller| {
+            let sees = caller.sees_tasks(self.node.as_str());
+            tasks.retain(|row| sees(&row.upid.user));
+        });
     }
 
     /// Refuses to tell of a task of somebody else.

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
 };
 
-use super::{Fault, Identity, Kit, Reply, auth, call, listen::Connection};
+use super::{Fault, Identity, Kit, Reply, auth, call, listen::Connection, random};
 use crate::model::Call;
 
 /// What a request is called: told with it by whoever sends it, or made up, and told with its answer.
@@ -52,7 +52,7 @@ impl Kit {
 }
 
 /// What a request is called: the name that it brings, if that can stand in a log, or a random one.
-pub fn request_id(headers: &HeaderMap) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let is_plain = |id: &&str| {
         (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
@@ -61,10 +61,8 @@ pub fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn made_up() -> String {
-    let mut bytes = [0; 16];
     // Without random numbers it is a poor name, and no more than that.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    random::hex(&random::bytes::<16>().unwrap_or_default())
 }
 
 /// Tells with an answer what its request is called.

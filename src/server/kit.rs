@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Beside, Faults, Service, exchange,
     guard::{Guard, Limits},
+    random,
 };
 use crate::{
     contract::embedded,
@@ -193,13 +194,7 @@ impl Kit {
 
     /// The key that tickets are signed with; `None` on a machine that has no random numbers.
     pub(super) fn secret(&self) -> Option<&[u8]> {
-        let make = || {
-            self.0.options.secret.clone().or_else(|| {
-                let mut secret = vec![0; 32];
-                let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-                random.fill(&mut secret).is_ok().then_some(secret)
-            })
-        };
+        let make = || self.0.options.secret.clone().or_else(|| random::bytes::<32>().map(Vec::from));
         self.0.secret.get_or_init(make).as_deref()
     }
 

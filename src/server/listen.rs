@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -52,7 +52,7 @@ struct State {
     served: AtomicU32,
     hang_up: Notify,
     last_words: AtomicBool,
-    source: OnceLock<Source>,
+    source: Option<Source>,
     /// How many of its requests are being answered.
     answers: AtomicU32,
 }
@@ -68,14 +68,12 @@ impl Drop for Answering {
 
 impl Connection {
     fn from(source: Source) -> Self {
-        let connection = Self::default();
-        let _ = connection.0.source.set(source);
-        connection
+        Self(Arc::new(State { source: Some(source), ..State::default() }))
     }
 
     /// Where it comes from, as far as known.
     pub(super) fn source(&self) -> Option<Source> {
-        self.0.source.get().copied()
+        self.0.source
     }
 
     /// Begins to answer a request.

@@ -15,6 +15,7 @@ mod listen;
 mod login;
 mod permit;
 mod prepared;
+pub(crate) mod random;
 mod request;
 mod response;
 pub mod roles;
@@ -25,7 +26,7 @@ mod tls;
 mod upload;
 mod websocket;
 
-pub use beside::{Beside, request_id};
+pub use beside::Beside;
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use guard::Limits;
 pub use kit::{Kit, Logged, OnRequest, Options};

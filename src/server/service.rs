@@ -139,6 +139,11 @@ impl Fault {
         Self { status: 400, message: "Parameter verification failed.".into(), errors }
     }
 
+    /// `Permission check failed`, where a server names neither path nor privilege.
+    pub fn denied() -> Self {
+        Self { status: 403, ..Self::die("Permission check failed") }
+    }
+
     /// `Permission check failed (/vms/100, VM.Audit)`.
     pub fn forbidden(path: &str, privilege: &str) -> Self {
         Self { status: 403, message: format!("Permission check failed ({path}, {privilege})"), errors: BTreeMap::new() }

@@ -8,7 +8,7 @@ use axum::{
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 
-use super::response::Answer;
+use super::{random, response::Answer};
 use crate::model::Params;
 
 /// What of a form may stand before the file.
@@ -72,7 +72,7 @@ pub(super) async fn read(parts: &Parts, boundary: &str, body: Body) -> Result<(P
     if left > 0 {
         return Err(odd("the form ends within its file"));
     }
-    let sha256 = sum.map(|sum| sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+    let sha256 = sum.map(|sum| random::hex(&sum.finalize()));
     Ok((params, Upload { size, sha256 }))
 }
 

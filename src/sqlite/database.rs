@@ -73,6 +73,13 @@ impl DerefMut for Database {
     }
 }
 
+/// Where the log of a file is.
+pub(crate) fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
 /// In which all that is committed stands first. `synchronous=FULL` would make SQLite wait for the disk twice in each
 /// process, for the log and, though its name is old, for the directory; and with its times, which nobody reads.
 struct Log {
@@ -85,9 +92,7 @@ struct Log {
 impl Log {
     /// That of this file, before it is made.
     fn of(path: &Path) -> Self {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-wal");
-        let path = PathBuf::from(name);
+        let path = log_of(path);
         Self { is_new: !path.exists(), path, file: None }
     }
 

@@ -7,7 +7,7 @@
 //! end (its list is only refreshed now and then), so every look also asks exactly for the few oldest that seem to run.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -103,6 +103,8 @@ struct Followed {
     end: Option<ExitStatus>,
     /// The server said so for longer than it may.
     unknown: bool,
+    /// How many wait for its end.
+    waiting: usize,
 }
 
 impl Follower {
@@ -123,10 +125,16 @@ impl Follower {
             let mut view = view.lock().await;
             let now = Instant::now();
             view.last_change = now;
-            view.followed.insert(key.clone(), Followed { upid: upid.clone(), since: now, end: None, unknown: false });
+            let fresh = || Followed { upid: upid.clone(), since: now, end: None, unknown: false, waiting: 0 };
+            view.followed.entry(key.clone()).or_insert_with(fresh).waiting += 1;
         }
         let waited = self.wait_in(&view, upid, &key, limits, watch).await;
-        view.lock().await.followed.remove(&key);
+        if let Entry::Occupied(mut followed) = view.lock().await.followed.entry(key) {
+            followed.get_mut().waiting -= 1;
+            if followed.get().waiting == 0 {
+                followed.remove();
+            }
+        }
         waited
     }
 

@@ -112,7 +112,7 @@ impl Verb for Describe {
         let names = self.0.names(matches, &sort);
         let read = async |name: &String| {
             let thing = session.ops.resource(&sort, name).await?;
-            let name = self.0.resource.name_of(&Value::Object(thing.clone()));
+            let name = self.0.resource.name_in(&thing);
             let (uses, notes) = session.ops.uses_of(&sort, &name, &thing).await;
             Ok::<_, crate::model::Error>((thing, uses, notes))
         };

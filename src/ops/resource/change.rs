@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Naming, ResourceOutcome, Sort,
     uses::{Found, Tie},
-    value::{friendly, plain, same},
+    value::{all_friendly, plain, same},
     whole::{complete, dotted, keep, unset_value},
 };
 use crate::{
@@ -133,13 +133,8 @@ impl Ops {
         self.require_server(of.plural)?;
         let mut params = name.map_or_else(|| Ok(sort.scoped()), |name| sort.named(name))?;
         params.extend(of.fixed.iter().copied());
-        for (key, value) in request.set.iter() {
-            let schema = sort.endpoint(Method::Post).and_then(|endpoint| endpoint.parameters.get(key));
-            let value = friendly(key, value, schema)?;
-            if !(of.off_unset.contains(&key) && value == "0") {
-                params.push(key, value);
-            }
-        }
+        let asked = all_friendly(&request.set, sort.endpoint(Method::Post))?;
+        params.extend(asked.iter().filter(|(key, value)| !(of.off_unset.contains(key) && *value == "0")));
         // What has a position comes first, whatever is asked for.
         let first = if of.naming == Naming::Position { "0" } else { "" };
         let full = sort.full_name(name.unwrap_or(first));
@@ -168,12 +163,9 @@ impl Ops {
         let endpoint = sort
             .endpoint(Method::Put)
             .ok_or_else(|| Error::usage(format!("{} cannot be changed, only made and removed", of.plural)))?;
-        let asked = request.set.iter().map(|(key, value)| {
-            friendly(key, value, endpoint.parameters.get(key)).map(|value| (key.to_owned(), value))
-        });
-        let asked = asked.collect::<Result<Vec<_>>>()?.into_iter();
-        let is_off = |(key, value): &(String, String)| of.off_unset.contains(&key.as_str()) && value == "0";
-        let (off, asked): (Vec<_>, Vec<_>) = asked.partition(is_off);
+        let given = all_friendly(&request.set, Some(endpoint))?;
+        let is_off = |(key, value): &(&str, &str)| of.off_unset.contains(key) && *value == "0";
+        let (off, asked): (Vec<_>, Vec<_>) = given.iter().partition(is_off);
         let asked: Params = asked.into_iter().collect();
         let mut whole = sort.named(name)?;
         let (mut unset, by_list) =
@@ -196,7 +188,7 @@ impl Ops {
         }
 
         let thing = self.resource(&sort, name).await?;
-        let name = of.name_of(&Value::Object(thing.clone()));
+        let name = of.name_in(&thing);
         let name = name.as_str();
         let shown = |key: &str, value: Option<String>| {
             value.map(|value| if is_secret_at(one, key) { "***".to_owned() } else { value })
@@ -227,7 +219,7 @@ impl Ops {
             now.is_some_and(|now| !takes_no_delete(key) || now != default(key))
         };
         let (mut there, gone): (Vec<&str>, Vec<&str>) = unset.into_iter().partition(is_there);
-        there.extend(off.iter().map(|(key, _)| key.as_str()).filter(|key| thing.contains_key(*key)));
+        there.extend(off.iter().map(|(key, _)| *key).filter(|key| thing.contains_key(*key)));
         for key in &there {
             changes.push(Change {
                 key: (*key).into(),
@@ -274,13 +266,10 @@ impl Ops {
     ) -> Result<ResourcePlan> {
         let sort = sort.into();
         let of = sort.of;
-        let schema = |key: &str| sort.endpoint(Method::Delete).and_then(|endpoint| endpoint.parameters.get(key));
-        let plainly =
-            |(key, value): (&str, &str)| friendly(key, value, schema(key)).map(|value| (key.to_owned(), value));
-        let params = params.iter().map(plainly).collect::<Result<Vec<_>>>()?.into_iter().collect::<Params>();
+        let params = all_friendly(params, sort.endpoint(Method::Delete))?;
         let thing = self.resource(&sort, name).await?;
         // As the server calls it: `vm:100`, whoever typed `100`.
-        let name = of.name_of(&Value::Object(thing.clone()));
+        let name = of.name_in(&thing);
         let name = name.as_str();
         let (mut uses, mut notes) = self.uses_of(&sort, name, &thing).await;
         notes.extend(of.goes_later.map(str::to_owned).filter(|_| params.get("force") != Some("1")));

@@ -130,7 +130,16 @@ impl Resource {
 
     /// What one is called, by its row.
     pub fn name_of(&self, row: &Value) -> String {
-        let parts: Vec<String> = self.keys.iter().map(|key| row.get(key).and_then(plain).unwrap_or_default()).collect();
+        self.name_by(|key| row.get(key))
+    }
+
+    /// The same of one that was read.
+    pub fn name_in(&self, thing: &Map<String, Value>) -> String {
+        self.name_by(|key| thing.get(key))
+    }
+
+    fn name_by<'v>(&self, get: impl Fn(&str) -> Option<&'v Value>) -> String {
+        let parts: Vec<String> = self.keys.iter().map(|key| get(key).and_then(plain).unwrap_or_default()).collect();
         parts.join(&self.between.to_string())
     }
 

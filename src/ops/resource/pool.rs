@@ -7,8 +7,8 @@ use super::{
     table::{resource, word},
 };
 use crate::{
-    model::{Error, Guest, Hint, Method, Params, Result, closest},
-    ops::{Change, Ops},
+    model::{Error, Guest, Hint, Method, Params, Result},
+    ops::{Change, Ops, Sort},
 };
 
 /// Guests and storages that are to be in a pool, or out of it.
@@ -35,11 +35,10 @@ impl Ops {
         let thing = self.resource(of, pool).await?;
         let adds = members.adds;
         if adds && !members.storages.is_empty() {
-            let defined = self.resources(resource("storage")).await?;
-            let names: Vec<String> = defined.iter().map(|row| word(row, "storage")).collect();
+            let sort = Sort::from(resource("storage"));
+            let names: Vec<String> = self.resources(&sort).await?.iter().map(|row| sort.of.name_of(row)).collect();
             if let Some(unknown) = members.storages.iter().find(|name| !names.contains(name)) {
-                let error = Error::not_found(format!("no such storage: `{unknown}`"));
-                return Err(error.did_you_mean(closest(unknown, names.into_iter())));
+                return Err(sort.missing(unknown, names));
             }
         }
         let there = thing.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -65,8 +65,9 @@ impl Ops {
     ) -> (Vec<Found>, Vec<String>) {
         let sort = sort.into();
         let whole = Value::Object(thing.clone());
-        let looks = sort.of.uses.iter().map(async |place| {
-            let (path, params) = place.read;
+        // What neighbours in the table look at is read once.
+        let looks = sort.of.uses.chunk_by(|one, next| one.read == next.read).map(async |places| {
+            let (path, params) = places[0].read;
             let mut params: Params = params.iter().copied().collect();
             // A name in the path is this thing's.
             params.extend(
@@ -77,17 +78,23 @@ impl Ops {
                 path if path.contains("{node}") => self.on_all_nodes(path, &params).await,
                 path => self.read_at(path, params).await,
             };
-            (place, answer)
+            (places, answer)
         });
         let (mut found, mut notes) = match sort.of.noun {
             "network" => self.stand_on(&sort, name).await,
             _ => self.mentions(&sort, name).await,
         };
-        for (place, answer) in join_all(looks).await {
+        for (places, answer) in join_all(looks).await {
             match answer {
                 Ok(answer) => {
-                    for what in (place.find)(name, &answer) {
-                        let one = Found { what, tie: place.tie, way_out: place.way_out };
+                    let told = |place: &Use| {
+                        (place.find)(name, &answer)
+                            .into_iter()
+                            .map(|what| (place.tie, place.way_out, what))
+                            .collect::<Vec<_>>()
+                    };
+                    for (tie, way_out, what) in places.iter().flat_map(told) {
+                        let one = Found { what, tie, way_out };
                         // A storage is listed once for each node.
                         if !found.contains(&one) {
                             found.push(one);

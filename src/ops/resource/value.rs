@@ -4,8 +4,8 @@ use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 use serde_json::Value;
 
 use crate::{
-    contract::{Format, Kind, Schema},
-    model::{Error, List, Result},
+    contract::{Endpoint, Format, Kind, Schema},
+    model::{Error, List, Params, Result},
     ops::friendly_value,
 };
 
@@ -51,6 +51,13 @@ pub(super) fn friendly(key: &str, value: &str, schema: Option<&Schema>) -> Resul
         Some(schema) => friendly_value(key, value, schema),
         None => Ok(value.to_owned()),
     }
+}
+
+/// The same of all that is given to a method.
+pub(super) fn all_friendly(given: &Params, endpoint: Option<&Endpoint>) -> Result<Params> {
+    let schema = |key: &str| endpoint.and_then(|endpoint| endpoint.parameters.get(key));
+    let taken = |(key, value): (&str, &str)| Ok((key.to_owned(), friendly(key, value, schema(key))?));
+    given.iter().map(taken).collect()
 }
 
 /// An end as seconds since 1970; 0 is never.

@@ -75,8 +75,6 @@ const MACROS: &[(&str, &str)] = &[
 /// Parameters that are nothing a rule or a file has.
 const OTHER: &[&str] = &["node", "vmid", "group", "pos", "moveto", "digest", "delete"];
 
-const CHANGED: &str = "detected modified configuration - file changed by other user? Try again.";
-
 /// Whose file a request is about: the key under which it is kept.
 pub(super) fn owner(context: &Context<'_>) -> Result<String, Fault> {
     let template: &str = context.request.template;
@@ -105,14 +103,6 @@ pub(super) fn edit(
     change(context, &mut file)?;
     context.world.firewalls.insert(owner, file);
     Ok(Reply::null())
-}
-
-/// Refuses where the part that somebody saw is another by now.
-pub(super) fn unchanged(context: &Context<'_>, now: &str) -> Result<(), Fault> {
-    match context.param("digest") {
-        Some(seen) if seen != now => Err(Fault::die(CHANGED)),
-        _ => Ok(()),
-    }
 }
 
 /// The rules that a request is about: those of a group, or of the owner.
@@ -221,7 +211,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
         let rules = rules_in(context, file)?;
-        unchanged(context, &digest(rules))?;
+        context.unchanged(&digest(rules))?;
         let at = position(context, rules)?;
         match context.number("moveto").and_then(|to| usize::try_from(to).ok()) {
             // It is put before the one that stands there now, and at the end where none does.
@@ -242,7 +232,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn remove(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
         let rules = rules_in(context, file)?;
-        unchanged(context, &digest(rules))?;
+        context.unchanged(&digest(rules))?;
         let at = position(context, rules)?;
         rules.remove(at);
         Ok(())
@@ -258,7 +248,7 @@ fn options(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn set_options(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
-        unchanged(context, &digest(&file.options))?;
+        context.unchanged(&digest(&file.options))?;
         take_over(context, &mut file.options);
         Ok(())
     })
@@ -299,7 +289,7 @@ fn create_group(context: &mut Context<'_>) -> Result<Reply, Fault> {
             }
             None => Group::default(),
             Some(old) => {
-                unchanged(context, &digest(&file.groups))?;
+                context.unchanged(&digest(&file.groups))?;
                 if old != name && file.groups.contains_key(name) {
                     return Err(Fault::parameter("group", format!("Security group '{name}' does already exist")));
                 }

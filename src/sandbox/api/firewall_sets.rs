@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Reply, Route,
-    firewall::{edit, file, unchanged, wire},
+    firewall::{edit, file, wire},
 };
 use crate::{
     model::Method::{Delete, Get, Post, Put},
@@ -92,7 +92,7 @@ fn create_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn update_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
-        unchanged(context, &digest(&file.aliases))?;
+        context.unchanged(&digest(&file.aliases))?;
         let name = context.need("name")?;
         file.aliases.remove(name).ok_or_else(no_alias)?;
         // It is made anew: a comment that is not said is gone.
@@ -109,7 +109,7 @@ fn update_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn remove_alias(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
-        unchanged(context, &digest(&file.aliases))?;
+        context.unchanged(&digest(&file.aliases))?;
         let name = context.need("name")?;
         file.aliases.remove(name).ok_or_else(no_alias)?;
         Ok(())
@@ -136,7 +136,7 @@ fn create_set(context: &mut Context<'_>) -> Result<Reply, Fault> {
             }
             None => IpSet::default(),
             Some(old) => {
-                unchanged(context, &digest(&file.ipsets))?;
+                context.unchanged(&digest(&file.ipsets))?;
                 if old != name && file.ipsets.contains_key(name) {
                     return Err(Fault::parameter("name", format!("IPSet '{name}' already exists")));
                 }
@@ -206,7 +206,7 @@ fn create_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn update_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
         let set = set_in(context, file)?;
-        unchanged(context, &digest(&set.entries))?;
+        context.unchanged(&digest(&set.entries))?;
         let cidr = context.need("cidr")?;
         let keys = set.entries.get_mut(cidr).ok_or_else(no_entry)?;
         // What is not said is gone.
@@ -219,7 +219,7 @@ fn update_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
 fn remove_entry(context: &mut Context<'_>) -> Result<Reply, Fault> {
     edit(context, |context, file| {
         let set = set_in(context, file)?;
-        unchanged(context, &digest(&set.entries))?;
+        context.unchanged(&digest(&set.entries))?;
         let cidr = context.need("cidr")?;
         set.entries.remove(cidr).ok_or_else(no_entry)?;
         Ok(())

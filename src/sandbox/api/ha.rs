@@ -104,9 +104,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (name, _) = named(context)?;
-    if context.param("digest").is_some_and(|given| given != digest(context)) {
-        return Err(Fault::die("detected modified configuration - file changed by other user? Try again."));
-    }
+    context.unchanged(&digest(context))?;
     let state = context.param("state").map(asked).map(str::to_owned);
     let gone: Vec<&str> = context.param("delete").into_iter().flat_map(|list| list.split(',')).collect();
     let set = KEYS.iter().filter_map(|key| Some((*key, context.param(key)?.to_owned()))).collect::<Vec<_>>();

@@ -57,7 +57,8 @@ fn wake(context: &mut Context<'_>) -> Result<Reply, Fault> {
     Ok(Reply::data(format!("BC:24:11:00:00:{id:02X}")))
 }
 
-fn order(context: &Context<'_>, node: &str, kind: &'static str, id: String, takes: Millis) -> Order {
+/// A task of a node that has no effect of its own.
+pub(super) fn order(context: &Context<'_>, node: &str, kind: &'static str, id: String, takes: Millis) -> Order {
     let (node, authid) = (node.to_owned(), context.authid());
     Order { node, kind, id, authid, takes, holds: Vec::new(), script: Vec::new(), effect: Effect::Nothing }
 }

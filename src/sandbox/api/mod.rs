@@ -166,6 +166,16 @@ impl<'a> Context<'a> {
         self.request.number(key)
     }
 
+    /// Refuses where what somebody saw is another by now.
+    fn unchanged(&self, now: &str) -> Result<(), Fault> {
+        match self.param("digest") {
+            Some(seen) if seen != now => {
+                Err(Fault::die("detected modified configuration - file changed by other user? Try again."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The node in the path.
     fn node(&self) -> Result<String, Fault> {
         match self.need("node")? {
@@ -203,10 +213,11 @@ impl<'a> Context<'a> {
 
     /// Whether `skiplock` is asked for by somebody who may.
     fn skiplock(&self) -> Result<bool, Fault> {
-        match self.flag("skiplock") {
-            true if !self.is_root() => Err(Fault::parameter("skiplock", "Only root may use this option.")),
-            asked => Ok(asked),
+        let asked = self.flag("skiplock");
+        if asked {
+            self.caller().may_skip_lock()?;
         }
+        Ok(asked)
     }
 
     /// Starts a task and answers with its UPID.

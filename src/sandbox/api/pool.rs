@@ -10,10 +10,7 @@ use super::{
     figures, vmid,
 };
 use crate::{
-    model::{
-        List,
-        Method::{Delete, Get, Post, Put},
-    },
+    model::Method::{Delete, Get, Post, Put},
     sandbox::world::node::Pool,
     server::Fault,
 };
@@ -93,9 +90,9 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     if comment.is_some() {
         pool.comment = comment;
     }
-    for storage in List::members(context.request.params.get("storage").unwrap_or_default()) {
+    for storage in context.request.list("storage") {
         let has = pool.storages.iter().any(|have| have == storage);
-        let wrong = match (context.request.params.get("delete") == Some("1"), has) {
+        let wrong = match (context.request.flag("delete"), has) {
             (true, false) => Some(format!("Storage '{storage}' is not a pool member")),
             (false, true) => Some(format!("Storage '{storage}' is already a pool member")),
             _ => None,
@@ -120,7 +117,7 @@ fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
             (false, Some(have)) if have == name => {
                 return Err(failed(&format!("VM {number} is already a pool member")));
             }
-            (false, Some(have)) if context.request.params.get("allow-move") != Some("1") => {
+            (false, Some(have)) if !context.request.flag("allow-move") => {
                 let what = format!("VM {number} belongs already to pool '{have}' and 'allow-move' is not set");
                 return Err(failed(&what));
             }

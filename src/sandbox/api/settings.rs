@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Reply, Route};
+use super::{Context, Reply, Route, machine::order};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
-    sandbox::world::{Thing, effect::Effect, hash, seconds, task::Order},
+    sandbox::world::{Thing, fingerprint, hash, seconds, task::Order},
     server::Fault,
 };
 
@@ -93,9 +93,7 @@ fn config(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn set_config(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let thing = kept(context, "config")?;
-    if context.param("digest").is_some_and(|given| given != digest(&thing)) {
-        return Err(Fault::die("detected modified configuration - file changed by other user? Try again."));
-    }
+    context.unchanged(&digest(&thing))?;
     change(context, "config", thing)
 }
 
@@ -122,11 +120,15 @@ fn set_time(context: &mut Context<'_>) -> Result<Reply, Fault> {
     change(context, "time", Thing::new())
 }
 
+/// Begins a task of the node that says one line and has no effect.
+fn begin(context: &mut Context<'_>, kind: &'static str, line: &str) -> Result<Reply, Fault> {
+    let node = context.node()?;
+    let order = order(context, &node, kind, String::new(), 400);
+    Ok(context.begin(Order { script: vec![(0.5, line.to_owned())], ..order }))
+}
+
 fn look_for_updates(context: &mut Context<'_>) -> Result<Reply, Fault> {
-    let (node, authid) = (context.node()?, context.authid());
-    let script = vec![(0.5, "starting apt-get update".to_owned())];
-    let (kind, id, holds, effect) = ("aptupdate", String::new(), Vec::new(), Effect::Nothing);
-    Ok(context.begin(Order { node, kind, id, authid, takes: 400, holds, script, effect }))
+    begin(context, "aptupdate", "starting apt-get update")
 }
 
 fn smart(context: &mut Context<'_>) -> Result<Reply, Fault> {
@@ -143,12 +145,10 @@ fn smart(context: &mut Context<'_>) -> Result<Reply, Fault> {
 /// The certificate of its own that a node's web server has: never looked into.
 pub(super) fn certificate(context: &Context<'_>) -> Result<Option<Value>, Fault> {
     let thing = kept(context, "certificate")?;
-    Ok(thing.get("certificates").and_then(|texts| texts.first()).map(|text| {
-        let digits = hash(text).to_uppercase();
-        let pairs = digits.as_bytes().chunks(2).take(32).map(|pair| String::from_utf8_lossy(pair).into_owned());
-        let fingerprint = pairs.collect::<Vec<_>>().join(":");
-        json!({"filename": "pveproxy-ssl.pem", "fingerprint": fingerprint, "pem": text})
-    }))
+    Ok(thing
+        .get("certificates")
+        .and_then(|texts| texts.first())
+        .map(|text| json!({"filename": "pveproxy-ssl.pem", "fingerprint": fingerprint(text), "pem": text})))
 }
 
 const EXISTS: &str = "Custom certificate exists but 'force' is not set.";
@@ -178,8 +178,5 @@ fn acme(context: &mut Context<'_>, kind: &'static str) -> Result<Reply, Fault> {
     if !kept(context, "config")?.keys().any(|key| key.starts_with("acme")) {
         return Err(Fault::parameter("node", "ACME domain list in node configuration is missing!"));
     }
-    let (node, authid) = (context.node()?, context.authid());
-    let script = vec![(0.5, "Loading ACME account details".to_owned())];
-    let (id, holds, effect) = (String::new(), Vec::new(), Effect::Nothing);
-    Ok(context.begin(Order { node, kind, id, authid, takes: 400, holds, script, effect }))
+    begin(context, kind, "Loading ACME account details")
 }

@@ -101,12 +101,12 @@ fn describe(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn take(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let name = context.need("snapname")?.to_owned();
-    let is_reserved = match context.kind() {
-        GuestKind::Qemu => name == "current" || name.eq_ignore_ascii_case("pending"),
-        GuestKind::Lxc => name == "current" || name == "vzdump",
+    let reserved = match context.kind() {
+        GuestKind::Qemu if name.eq_ignore_ascii_case("pending") => Some("pending"),
+        GuestKind::Lxc if name == "vzdump" => Some("vzdump"),
+        _ => Some("current").filter(|word| name == *word),
     };
-    if is_reserved {
-        let name = if name == "current" || name == "vzdump" { &name } else { "pending" };
+    if let Some(name) = reserved {
         return Err(Fault::die(format!("unable to use snapshot name '{name}' (reserved name)")));
     }
     let description = context.param("description").unwrap_or_default().to_owned();

@@ -199,9 +199,7 @@ fn create(context: &mut Context<'_>) -> Result<Reply, Fault> {
 
 fn update(context: &mut Context<'_>) -> Result<Reply, Fault> {
     let (area, name, mut thing) = find(context)?;
-    if context.param("digest").is_some_and(|given| given != digest(context, area)) {
-        return Err(Fault::die("detected modified configuration - file changed by other user? Try again."));
-    }
+    context.unchanged(&digest(context, area))?;
     take_over(context, area, &mut thing);
     check_rule(context, area, &thing)?;
     context.world.things.insert(kept(area, &name), thing);

@@ -38,8 +38,10 @@ use self::{
 };
 use crate::server::{
     Fault,
-    access::{Directory, Grant, Group, People, REALMS, Table, Token, User},
+    access::{Directory, People, REALMS, Table},
+    random,
 };
+pub(crate) use crate::server::{access::Row, random::uuid};
 
 /// Milliseconds since 1970.
 pub(crate) type Millis = i64;
@@ -68,16 +70,8 @@ pub(crate) struct Meta {
     pub(crate) secret: String,
 }
 
-/// A row as it is stored: what sort of thing, which one, and its JSON; no JSON if it is gone.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) kind: &'static str,
-    pub(crate) key: String,
-    pub(crate) body: Option<String>,
-}
-
 macro_rules! world {
-    (people { $($part:ident: $of:ty,)* } $($(#[$doc:meta])* $field:ident: $key:ty => $row:ty,)*) => {
+    ($($(#[$doc:meta])* $field:ident: $key:ty => $row:ty,)*) => {
         /// The whole cluster.
         pub(crate) struct World {
             meta: Meta,
@@ -102,14 +96,10 @@ macro_rules! world {
                             self.$field.load(key, row);
                         }
                     })*
-                    $(stringify!($part) => {
-                        let row: Option<$of> = read(body)?;
-                        self.people.$part.load(key.to_owned(), row);
-                    })*
                     "meta" => if let Some(meta) = read(body)? {
                         self.meta = meta;
                     },
-                    _ => {}
+                    _ => self.people.load(kind, key, body)?,
                 }
                 Ok(())
             }
@@ -125,10 +115,7 @@ macro_rules! world {
                     let body = row.map(serde_json::to_string).transpose()?;
                     rows.push(Row { kind: stringify!($field), key: key.to_string(), body });
                 })*
-                $(for (key, row) in self.people.$part.take_changed() {
-                    let body = row.map(serde_json::to_string).transpose()?;
-                    rows.push(Row { kind: stringify!($part), key, body });
-                })*
+                rows.extend(self.people.take_changes()?);
                 Ok(rows)
             }
         }
@@ -136,13 +123,6 @@ macro_rules! world {
 }
 
 world! {
-    people {
-        users: User,
-        tokens: Token,
-        grants: Grant,
-        groups: Group,
-        roles: Vec<String>,
-    }
     /// By name.
     nodes: String => Node,
     /// By name.
@@ -265,12 +245,13 @@ impl Directory for World {
 
 /// The SHA-256 of a text as hex digits.
 pub(crate) fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    random::hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// The form of a UUID, version 4, filled from hex digits.
-pub(crate) fn uuid(hex: &str) -> String {
-    format!("{}-{}-4{}-a{}-{}", &hex[0..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+/// The SHA-256 of a text in the spelling of fingerprints.
+pub(crate) fn fingerprint(text: &str) -> String {
+    let hex = hash(text).to_uppercase();
+    (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect::<Vec<_>>().join(":")
 }
 
 /// Whole seconds of a time, as the API tells it.

@@ -27,9 +27,7 @@ pub(crate) struct Node {
 impl Node {
     /// The SHA-256 fingerprint of its made-up certificate.
     pub(crate) fn fingerprint(&self) -> String {
-        let hex = super::hash(&format!("certificate of {}", self.name)).to_uppercase();
-        let pairs: Vec<&str> = (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect();
-        pairs.join(":")
+        super::fingerprint(&format!("certificate of {}", self.name))
     }
 }
 

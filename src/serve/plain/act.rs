@@ -42,13 +42,13 @@ const RENAME: Verb = verb("rename", Action::Configure, "qmconfig", &["stopped", 
 const COPY: Verb = verb("copy", Action::Clone, "qmclone", &["stopped", "running", "paused"]);
 
 /// How long a guest may take to shut down before its power is cut, in seconds.
-const PATIENCE: u64 = 30;
+pub(super) const PATIENCE: u64 = 30;
 
 /// Among so many guests no further name is looked for.
 const MOST_COPIES: usize = 100_000;
 
 /// How often another number is taken when somebody else was faster.
-const TRIES: u32 = 10;
+pub(in crate::serve) const TRIES: u32 = 10;
 
 /// A VM to be.
 #[derive(Debug, Clone, Deserialize)]
@@ -154,14 +154,12 @@ impl Reserved<'_> {
                 }
                 making.vmids.insert(free)
             };
+            // Given back with this, also where it cannot be told whether it is taken.
+            self.vmid = is_mine.then_some(free);
             if is_mine && !self.desk.host.is_taken(&self.desk.guest(free)).await? {
-                self.vmid = Some(free);
                 return Ok(free);
             }
-            if is_mine {
-                self.desk.making().vmids.remove(&free);
-            }
-            free = (free.get() + 1).to_string().parse().map_err(|_| Trouble::new(500, "no VMID is free"))?;
+            free = Vmid::new(free.get() + 1).map_err(|_| Trouble::new(500, "no VMID is free"))?;
         }
     }
 }
@@ -213,6 +211,24 @@ impl Desk {
     async fn carry_out(&self, asker: &Asker, step: &Step) -> Result<(), Trouble> {
         let upid = self.submit(asker, step).await?;
         self.finish(upid.as_ref()).await
+    }
+
+    /// Does a step with a number that is nobody's, and with another one when somebody else was faster.
+    async fn carry_out_numbered(
+        &self,
+        asker: &Asker,
+        mut reserved: Reserved<'_>,
+        step: impl Fn(Vmid) -> Step,
+    ) -> Result<(), Trouble> {
+        for attempt in 1.. {
+            let vmid = reserved.number().await?;
+            match self.carry_out(asker, &step(vmid)).await {
+                Err(trouble) if attempt < TRIES && is_number_taken(&trouble, vmid) => {}
+                Err(trouble) => return Err(trouble),
+                Ok(()) => break,
+            }
+        }
+        Ok(())
     }
 
     /// Does a verb to a VM, and tells how the VM is then.
@@ -270,21 +286,14 @@ impl Desk {
     pub(super) async fn copy(&self, asked: Asked) -> Result<Answer, Trouble> {
         let Copy { name, start } = asked.body_or_nothing()?;
         let vm = self.find(&asked.asker, asked.name()).await?;
-        let mut step = self.step(&COPY, &vm)?;
-        let (mut reserved, name) = match name {
+        let step = self.step(&COPY, &vm)?;
+        let (reserved, name) = match name {
             Some(name) => (self.reserve(&name).await?, name),
             None => self.reserve_copy(vm.vmid).await?,
         };
-        for attempt in 1.. {
-            let vmid = reserved.number().await?;
-            step.params = Params::new().with("newid", vmid).with("name", &name).with("full", 1);
-            match self.carry_out(&asked.asker, &step).await {
-                Err(trouble) if attempt < TRIES && is_number_taken(&trouble, vmid) => {}
-                Err(trouble) => return Err(trouble),
-                Ok(()) => break,
-            }
-        }
-        drop(reserved);
+        let numbered =
+            |vmid| step.clone().with_params(Params::new().with("newid", vmid).with("name", &name).with("full", 1));
+        self.carry_out_numbered(&asked.asker, reserved, numbered).await?;
         self.made(&asked.asker, &name, start.unwrap_or(true)).await
     }
 
@@ -309,17 +318,9 @@ impl Desk {
     pub(super) async fn create(&self, asked: Asked) -> Result<Answer, Trouble> {
         let new: NewVm = asked.body()?;
         let params = new.params()?;
-        let mut reserved = self.reserve(&new.name).await?;
-        for attempt in 1.. {
-            let vmid = reserved.number().await?;
-            let step = Step::new(Action::Create, self.guest(vmid)).with_params(params.clone());
-            match self.carry_out(&asked.asker, &step).await {
-                Err(trouble) if attempt < TRIES && is_number_taken(&trouble, vmid) => {}
-                Err(trouble) => return Err(trouble),
-                Ok(()) => break,
-            }
-        }
-        drop(reserved);
+        let reserved = self.reserve(&new.name).await?;
+        let step = |vmid| Step::new(Action::Create, self.guest(vmid)).with_params(params.clone());
+        self.carry_out_numbered(&asked.asker, reserved, step).await?;
         self.made(&asked.asker, &new.name, new.start).await
     }
 

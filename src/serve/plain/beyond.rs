@@ -12,9 +12,8 @@ use crate::{
         exec::{self, LONGEST_TIMEOUT, Ran, TIMEOUT},
         metrics::TEXT,
         plans::{NewPlan, Stored},
-        record::Operation,
+        record::{CONTEXT, Operation},
     },
-    server::Service,
 };
 
 /// How many plans are listed.
@@ -35,17 +34,12 @@ impl Desk {
     /// Whether whoever asks has a privilege on the node.
     fn has(&self, asker: &Asker, privilege: &str) -> bool {
         let path = format!("/nodes/{}", self.host.node);
-        self.host.privileges(&asker.who, &path).contains(privilege)
+        self.host.access.ask(Some(&asker.who), |caller| caller.may(&path, &[privilege]))
     }
 
     fn require(&self, asker: &Asker, privilege: &str) -> Result<(), Trouble> {
-        match self.has(asker, privilege) {
-            true => Ok(()),
-            false => {
-                let message = format!("Permission check failed (/nodes/{}, {privilege})", self.host.node);
-                Err(Trouble::new(403, message))
-            }
-        }
+        let path = format!("/nodes/{}", self.host.node);
+        Ok(self.host.access.ask(Some(&asker.who), |caller| caller.require(&path, &[privilege]))?)
     }
 
     pub(super) async fn plans(&self, asked: Call) -> Result<Answer, Trouble> {
@@ -105,7 +99,7 @@ impl Desk {
             target: name.to_owned(),
             kind: "host".to_owned(),
             node: Some(self.host.node.to_string()),
-            context: "local".to_owned(),
+            context: CONTEXT.to_owned(),
             user: asker.who.authid(),
             steps: vec![json!({"program": path, "args": how.args, "timeout": timeout})],
             request: Some(asker.id.clone()),

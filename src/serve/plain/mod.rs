@@ -32,7 +32,7 @@ use self::{
     table::{Route, TABLE},
 };
 pub(super) use self::{
-    act::{DELETE, NewVm, PAUSE, RESUME, SNAPSHOT, START, STOP, Verb, is_number_taken},
+    act::{DELETE, NewVm, PAUSE, RESUME, SNAPSHOT, START, STOP, TRIES, Verb, is_number_taken},
     answer::Trouble,
     beyond::Exec,
     vm::Vm,

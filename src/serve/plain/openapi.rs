@@ -4,7 +4,11 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{ROOT, table::TABLE};
+use super::{ROOT, act::PATIENCE, table::TABLE};
+use crate::serve::{
+    exec::{LONGEST_TIMEOUT, TIMEOUT},
+    plans::MOST,
+};
 
 /// The reasons of the statuses.
 const REASONS: &[(u16, &str)] = &[
@@ -56,7 +60,7 @@ fn schemas() -> Value {
         "Restart": {
             "type": "object", "additionalProperties": false,
             "properties": {
-                "timeout": {"type": "integer", "default": 30, "description": "Seconds until its power is cut"},
+                "timeout": {"type": "integer", "default": PATIENCE, "description": "Seconds until its power is cut"},
                 "force": {"type": "boolean", "default": false, "description": "Cut its power at once"},
             },
             "example": {"timeout": 60, "force": false},
@@ -74,7 +78,7 @@ fn schemas() -> Value {
             "type": "object", "additionalProperties": false,
             "properties": {
                 "args": {"type": "array", "items": text()},
-                "timeout": {"type": "integer", "default": 30, "minimum": 1, "maximum": 3600},
+                "timeout": {"type": "integer", "default": TIMEOUT, "minimum": 1, "maximum": LONGEST_TIMEOUT},
             },
             "example": {"args": ["--all"], "timeout": 10},
         },
@@ -91,7 +95,7 @@ fn schemas() -> Value {
             "properties": {
                 "key": {"type": "string", "description": "Also as the header Idempotency-Key"},
                 "on_error": {"enum": ["stop", "carry-on"], "default": "stop"},
-                "actions": {"type": "array", "minItems": 1, "maxItems": 1000, "items": action_schema()},
+                "actions": {"type": "array", "minItems": 1, "maxItems": MOST, "items": action_schema()},
             },
             "example": {"key": "2026-11-30", "on_error": "carry-on", "actions": [{"action": "START", "name": "web"}]},
         },

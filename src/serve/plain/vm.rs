@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Asker, Desk, Trouble};
 use crate::{
-    model::{Call, ConfigView, GuestKind, GuestRef, Method, Vmid},
+    model::{Call, ConfigView, GuestKind, GuestRef, Method, Vmid, is_host_name},
     ops::configured_addresses,
 };
 
@@ -44,20 +44,9 @@ fn vm_of(row: &Value) -> Option<Vm> {
     })
 }
 
-/// Whether a text can be the name of a VM.
-fn is_name(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
-}
-
 /// Refuses what cannot be the name of a VM.
 pub(super) fn check_name(name: &str) -> Result<(), Trouble> {
-    match is_name(name) {
+    match is_host_name(name) {
         true => Ok(()),
         false => Err(Trouble::bad(format!("`{name}` is no name for a VM: letters, digits, `-` and `.` are"))),
     }
@@ -103,7 +92,7 @@ impl Desk {
     }
 
     /// Adds what has to be asked of each VM. What went away meanwhile stays as the list had it.
-    async fn whole(&self, mut vm: Vm) -> Vm {
+    pub(in crate::serve) async fn whole(&self, mut vm: Vm) -> Vm {
         let guest = self.guest(vm.vmid);
         if let Ok(config) = self.host.backend.guest_config(&guest, ConfigView::Current).await {
             let known = configured_addresses(GuestKind::Qemu, &config);
@@ -131,10 +120,10 @@ mod tests {
     #[test]
     fn names_are_those_of_hosts() {
         for good in ["web", "web-1.example.org", "100"] {
-            assert!(is_name(good), "{good}");
+            assert!(is_host_name(good), "{good}");
         }
         for bad in ["", "-web", "web-", "we b", "a..b", "../etc", "ä", &"a".repeat(64)] {
-            assert!(!is_name(bad), "{bad}");
+            assert!(!is_host_name(bad), "{bad}");
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::model::{Upid, is_secret_key};
 
 /// How many actions a plan may have.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// How long a key may be.
 const LONGEST_KEY: usize = 200;

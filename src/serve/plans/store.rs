@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
 use super::{End, NewPlan, OnError, Plan, Told, Turn};
@@ -97,9 +97,7 @@ impl Store {
     /// Keeps a plan.
     pub(in crate::serve) fn add(&self, new: &NewPlan, who: &Identity, request: &str) -> Result<Stored> {
         let given = serde_json::to_value(new).map_err(|error| Error::new(Class::Bug, error.to_string()))?;
-        let mut file = self.file();
-        let mut add = || -> rusqlite::Result<Stored> {
-            let transaction = file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.write(|transaction| {
             if let Some(key) = &new.key {
                 let there = transaction
                     .prepare_cached("SELECT id, given, user = ?2 AND token IS ?3 FROM plan WHERE key = ?1")?
@@ -126,17 +124,15 @@ impl Store {
                     insert.execute(params![id, number, action.to_string()])?;
                 }
             }
-            transaction.commit()?;
             Ok(Stored::New(id))
-        };
-        add().map_err(failed)
+        })
     }
 
     /// The plan of a number.
     pub(in crate::serve) fn plan(&self, id: i64) -> Result<Option<Plan>> {
         let file = self.file();
         let read = || {
-            let sql = format!("SELECT {PLAN} FROM plan WHERE id = ?1");
+            let sql = format!("SELECT id, key, {AUTHID}, {PLAN} FROM plan WHERE id = ?1");
             let head = file.prepare_cached(&sql)?.query_row([id], plan_of).optional()?;
             head.map(|head| with_actions(&file, head)).transpose()
         };
@@ -147,7 +143,9 @@ impl Store {
     pub(in crate::serve) fn plans(&self, whose: Option<&str>, limit: u32) -> Result<Vec<Plan>> {
         let file = self.file();
         let read = || {
-            let sql = format!("SELECT {PLAN} FROM plan WHERE ?1 IS NULL OR ?1 = {AUTHID} ORDER BY id DESC LIMIT ?2");
+            let sql = format!(
+                "SELECT id, key, {AUTHID}, {PLAN} FROM plan WHERE ?1 IS NULL OR ?1 = {AUTHID} ORDER BY id DESC LIMIT ?2"
+            );
             let mut statement = file.prepare_cached(&sql)?;
             let heads = statement.query_map(params![whose, limit], plan_of)?;
             heads.map(|head| with_actions(&file, head?)).collect::<rusqlite::Result<Vec<_>>>()
@@ -186,11 +184,13 @@ impl Store {
 
     /// Writes down that an action is about to be begun, and with which VM.
     pub(super) fn begin(&self, turn: &Turn, vmid: Option<Vmid>) -> Result<()> {
-        self.write(
-            "UPDATE plan SET status = 'running' WHERE id = ?1;
-             UPDATE action SET status = 'running', vmid = ?3, upid = NULL, started = ?4 WHERE plan = ?1 AND number = ?2",
-            params![turn.plan, turn.number, vmid.map(Vmid::get), now()],
-        )
+        self.write(|transaction| {
+            transaction.prepare_cached("UPDATE plan SET status = 'running' WHERE id = ?1")?.execute([turn.plan])?;
+            let action = "UPDATE action SET status = 'running', vmid = ?3, upid = NULL, started = ?4
+                          WHERE plan = ?1 AND number = ?2";
+            let values = params![turn.plan, turn.number, vmid.map(Vmid::get), now()];
+            transaction.prepare_cached(action)?.execute(values).map(drop)
+        })
     }
 
     /// Whether a task is known as that of an action.
@@ -203,7 +203,8 @@ impl Store {
     /// Writes down the task of an action.
     pub(super) fn task(&self, turn: &Turn, upid: &Upid) -> Result<()> {
         let sql = "UPDATE action SET upid = ?3 WHERE plan = ?1 AND number = ?2";
-        self.write(sql, params![turn.plan, turn.number, upid.to_string()])
+        let values = params![turn.plan, turn.number, upid.to_string()];
+        self.write(|transaction| transaction.prepare_cached(sql)?.execute(values).map(drop))
     }
 
     /// Writes down how an action ended, and with it the plan if nothing of it is left to do.
@@ -214,9 +215,7 @@ impl Store {
             End::Unknown(error) => ("unknown", None, Some(error)),
         };
         let stops = status != "ok" && turn.on_error == OnError::Stop;
-        let mut file = self.file();
-        let mut write = || -> rusqlite::Result<()> {
-            let transaction = file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.write(|transaction| {
             let (plan, time) = (turn.plan, now());
             transaction.execute(
                 "UPDATE action SET status = ?3, result = ?4, error = ?5, started = coalesce(started, ?6), ended = ?6
@@ -227,7 +226,7 @@ impl Store {
                 transaction
                     .execute("UPDATE action SET status = 'skipped' WHERE plan = ?1 AND status = 'waiting'", [plan])?;
             }
-            transaction.execute(
+            let ended = transaction.execute(
                 "UPDATE plan SET ended = ?2, status = CASE
                      WHEN EXISTS (SELECT 1 FROM action WHERE plan = ?1 AND status = 'unknown') THEN 'unknown'
                      WHEN EXISTS (SELECT 1 FROM action WHERE plan = ?1 AND status = 'failed') THEN 'failed'
@@ -235,30 +234,27 @@ impl Store {
                  WHERE id = ?1
                  AND NOT EXISTS (SELECT 1 FROM action WHERE plan = ?1 AND status IN ('waiting', 'running'))",
                 params![plan, time],
-            )?;
-            transaction.commit()
-        };
-        write().map_err(failed)
+            );
+            ended.map(drop)
+        })
     }
 
-    /// Several statements with the same parameters, all or none.
-    fn write(&self, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<()> {
+    /// All of it or nothing, as the only writer.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
         let mut file = self.file();
-        let mut write = || -> rusqlite::Result<()> {
-            let transaction = file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            for sql in sql.split(';') {
-                let mut statement = transaction.prepare_cached(sql)?;
-                let count = statement.parameter_count();
-                statement.execute(&values[..count])?;
-            }
-            transaction.commit()
+        let write = || {
+            let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
         };
         write().map_err(failed)
     }
 }
 
 const AUTHID: &str = "iif(token IS NULL, user, user || '!' || token)";
-const PLAN: &str = "id, key, iif(token IS NULL, user, user || '!' || token), request, on_error, status, created, ended";
+/// What a plan is told by, beside whose it is.
+const PLAN: &str = "request, on_error, status, created, ended";
 
 fn plan_of(row: &Row<'_>) -> rusqlite::Result<Plan> {
     Ok(Plan {

@@ -14,17 +14,11 @@ use serde_json::{Value, json};
 use super::{Action, End, Execute, NewSnapshot, Turn};
 use crate::{
     backends::{Step, TaskQuery},
-    model::{ExitStatus, Params, TaskEntry, Upid, Vmid},
-    serve::plain::{Asker, Desk, Exec, NewVm, Trouble, Verb, Vm, is_number_taken},
+    model::{ExitStatus, Params, TaskEntry, UNEXPECTED, Upid, Vmid},
+    serve::plain::{Asker, Desk, Exec, NewVm, TRIES, Trouble, Verb, is_number_taken},
     server::{Identity, Kit},
     tasks::{Limits, NoWatch},
 };
-
-/// What a task is called that died with its process.
-const DIED: &str = "unexpected status";
-
-/// How often another number is taken when somebody else was faster.
-const TRIES: u32 = 10;
 
 /// How long to wait when the file cannot be used.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -143,16 +137,15 @@ impl Desk {
 
     /// Finds out what became of an action that was begun before.
     async fn left(&self, asker: &Asker, turn: &Turn, action: &Action) -> Result<Left, Trouble> {
-        let (task, snapshot) = match action {
+        let task = match action {
             Action::Execute(_) => {
                 let why = "the server ended while the command ran; it is not run again";
                 return Ok(Left::Over(End::Unknown(why.to_owned())));
             }
-            Action::Create(_) => ("qmcreate", None),
-            Action::Snapshot(NewSnapshot { snapshot, .. }) => ("qmsnapshot", Some(snapshot)),
-            _ => (action.of_vm().map_or("", |(Verb { task, .. }, _)| *task), None),
+            Action::Create(_) => "qmcreate",
+            _ => action.of_vm().map_or("", |(Verb { task, .. }, _)| *task),
         };
-        let Some(vmid) = turn.vmid.and_then(|number| number.to_string().parse::<Vmid>().ok()) else {
+        let Some(vmid) = turn.vmid.and_then(|number| Vmid::new(number).ok()) else {
             return Ok(Left::Nothing);
         };
         let begun = match &turn.upid {
@@ -163,11 +156,11 @@ impl Desk {
             return match begun.is_empty() {
                 // It is written down before anything happens.
                 true => Ok(Left::Nothing),
-                false => self.as_wanted(asker, turn, vmid, action, snapshot).await,
+                false => self.as_wanted(asker, turn, vmid, action).await,
             };
         };
         match self.host.follower.wait(upid, &Limits::default(), &mut NoWatch).await? {
-            ExitStatus::Failed(text) if text == DIED => self.as_wanted(asker, turn, vmid, action, snapshot).await,
+            ExitStatus::Failed(text) if text == UNEXPECTED => self.as_wanted(asker, turn, vmid, action).await,
             ExitStatus::Failed(text) => Ok(Left::Over(End::Failed(text))),
             _ => Ok(Left::Over(End::Ok(Value::Null))),
         }
@@ -190,14 +183,7 @@ impl Desk {
     }
 
     /// Whether a VM is as an action wanted it.
-    async fn as_wanted(
-        &self,
-        asker: &Asker,
-        turn: &Turn,
-        vmid: Vmid,
-        action: &Action,
-        snapshot: Option<&String>,
-    ) -> Result<Left, Trouble> {
+    async fn as_wanted(&self, asker: &Asker, turn: &Turn, vmid: Vmid, action: &Action) -> Result<Left, Trouble> {
         let there = self.rows(asker).await?.into_iter().find(|vm| vm.vmid == vmid);
         let named = |name: &str| there.as_ref().filter(|vm| vm.name == name);
         let is_done = match action {
@@ -209,20 +195,16 @@ impl Desk {
                     let gone = format!("VM {vmid} `{name}` is there no more, {} was begun before", turn.number);
                     return Ok(Left::Over(End::Unknown(gone)));
                 };
-                match snapshot {
-                    Some(snapshot) => {
+                match action {
+                    Action::Snapshot(NewSnapshot { snapshot, .. }) => {
                         let taken = self.host.backend.snapshots(&self.guest(vm.vmid)).await?;
                         taken.iter().any(|taken| taken.name == *snapshot)
                     }
-                    None => wants(action) == Some(self.status(asker, vm).await.as_str()),
+                    _ => wants(action) == Some(self.whole(vm.clone()).await.status.as_str()),
                 }
             }
         };
         Ok(if is_done { Left::Over(End::Ok(Value::Null)) } else { Left::Nothing })
-    }
-
-    async fn status(&self, asker: &Asker, vm: &Vm) -> String {
-        self.find(asker, &vm.name).await.map_or_else(|_| vm.status.clone(), |vm| vm.status)
     }
 }
 

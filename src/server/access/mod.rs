@@ -4,6 +4,7 @@
 
 mod acl;
 mod group;
+mod rows;
 mod rules;
 mod scope;
 mod table;
@@ -11,7 +12,9 @@ mod table;
 mod tests;
 mod user;
 
-pub use rules::{Grant, Group, People, Privileges, REALMS, ROOT, Token, User, is_acl_path};
+pub use rows::Row;
+use rules::is_acl_path;
+pub use rules::{Grant, Group, People, Privileges, REALMS, ROOT, Token, User};
 pub use scope::{Caller, Storages};
 pub use table::Table;
 
@@ -137,11 +140,15 @@ impl<'a> Asked<'a> {
         self.request.number(key)
     }
 
+    fn caller(&self) -> Caller<'_> {
+        Caller::new(&*self.directory, self.request.identity.as_ref())
+    }
+
     fn may(&self, path: &str, any: &[&str]) -> bool {
-        self.directory.may(&self.authid(), path, any)
+        self.caller().may(path, any)
     }
 
     fn require(&self, path: &str, any: &[&str]) -> Result<(), Fault> {
-        if self.may(path, any) { Ok(()) } else { Err(Fault::forbidden(path, &any.join("|"))) }
+        self.caller().require(path, any)
     }
 }

@@ -217,7 +217,7 @@ impl People {
 }
 
 /// Whether a path is one that grants may name.
-pub fn is_acl_path(path: &str) -> bool {
+pub(super) fn is_acl_path(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         [""] | ["access" | "nodes" | "pool" | "sdn" | "storage" | "vms" | "mapping"] => path.starts_with('/'),

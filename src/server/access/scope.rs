@@ -57,6 +57,17 @@ impl<'a> Caller<'a> {
         if self.may(path, any) { Ok(()) } else { Err(Fault::forbidden(path, &any.join("|"))) }
     }
 
+    /// Refuses to let anybody but root pass over a lock.
+    ///
+    /// # Errors
+    /// 400, naming the parameter.
+    pub fn may_skip_lock(&self) -> Result<(), Fault> {
+        match self.is_root() {
+            true => Ok(()),
+            false => Err(Fault::parameter("skiplock", "Only root may use this option.")),
+        }
+    }
+
     /// A guest may be made by whoever has `VM.Allocate` on its number or on the pool that it comes into.
     ///
     /// # Errors
@@ -66,11 +77,17 @@ impl<'a> Caller<'a> {
             || pool.is_some_and(|pool| self.may(&format!("/pool/{pool}"), &["VM.Allocate"]));
         match allowed {
             true => Ok(()),
-            false => Err(Fault { status: 403, ..Fault::die("Permission check failed") }),
+            false => Err(Fault::denied()),
         }
     }
 
-    /// Whether a user's task may be looked at: by itself, or with `Sys.Audit` on the node.
+    /// Whether a user's task may be looked at: by itself, or with `Sys.Audit` on the node. Asked once for many.
+    pub fn sees_tasks(&self, node: &str) -> impl Fn(&str) -> bool {
+        let audits = self.may(&format!("/nodes/{node}"), &["Sys.Audit"]);
+        move |user| audits || is_same_user(user, self.user())
+    }
+
+    /// The same of one task.
     pub fn may_see_task(&self, user: &str, node: &str) -> bool {
         is_same_user(user, self.user()) || self.may(&format!("/nodes/{node}"), &["Sys.Audit"])
     }

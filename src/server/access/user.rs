@@ -56,8 +56,8 @@ fn tokens_of<'c>(asked: &'c Asked<'_>, user: &str) -> impl Iterator<Item = (&'c 
 }
 
 fn list(asked: &mut Asked<'_>) -> Result<Reply, Fault> {
-    let authid = asked.authid();
-    let own = authid.split('!').next().unwrap_or_default();
+    let caller = asked.caller();
+    let own = caller.user();
     let all = asked.may("/access/groups", &["User.Modify", "Sys.Audit"]);
     let enabled = asked.param("enabled").map(|enabled| enabled == "1");
     let seen = asked
@@ -163,7 +163,7 @@ fn password(asked: &mut Asked<'_>) -> Result<Reply, Fault> {
     let name = find(asked)?.0;
     let own = asked.authid();
     if own != ROOT {
-        let denied = Fault { status: 403, ..Fault::die("Permission check failed") };
+        let denied = Fault::denied();
         if name == ROOT {
             return Err(denied);
         }

@@ -21,11 +21,17 @@ impl Local {
     /// What a VM uses as far as this host counts it, without asking its VMM. The processors' share is that of its whole
     /// life, as `ps` tells it.
     pub(super) fn usage(&self, vm: &Vm, sight: Sight, now: f64) -> Result<Usage> {
-        let Some(process) = vm.process.as_ref().filter(|_| sight.status() == "running") else {
-            return Ok(Usage::default());
-        };
-        let used = host::used(process.pid, process.starttime, now)?;
-        Ok(used.map(|used| Self::counted(vm, &used)).unwrap_or_default())
+        Ok(Self::used_if_on(vm, sight, now)?.map(|used| Self::counted(vm, &used)).unwrap_or_default())
+    }
+
+    fn used_if_on(vm: &Vm, sight: Sight, now: f64) -> Result<Option<Used>> {
+        if sight.status() == "running" { Self::used(vm, now) } else { Ok(None) }
+    }
+
+    /// What the process of a VM has used, `now` seconds after the boot of this host; nothing where there is none.
+    pub(super) fn used(vm: &Vm, now: f64) -> Result<Option<Used>> {
+        let process = vm.process.as_ref();
+        Ok(process.map(|process| host::used(process.pid, process.starttime, now)).transpose()?.flatten())
     }
 
     /// The same of what was counted.
@@ -43,19 +49,17 @@ impl Local {
     /// The answer of `GET …/status/current`, with what the VMM counts of its devices; `cputime` (seconds of processors)
     /// is our own, so that two looks tell the present load.
     pub(super) async fn measured(&self, vm: &Vm, sight: Sight) -> Result<Map<String, Value>> {
-        let now = host::host_uptime()?;
-        let mut usage = self.usage(vm, sight, now)?;
-        let Some(process) = vm.process.as_ref().filter(|_| usage.uptime.is_some()) else {
-            return Ok(vm.status(sight, &usage));
+        let used = Self::used_if_on(vm, sight, host::host_uptime()?)?;
+        let (Some(process), Some(used)) = (&vm.process, used) else {
+            return Ok(vm.status(sight, &Usage::default()));
         };
+        let mut usage = Self::counted(vm, &used);
         if let Some(own) = host::proportional(process.pid) {
             usage.memhost = Some(own);
             usage.mem = Some(own.min(vm.memory()));
         }
         let mut more = Map::new();
-        if let Some(used) = host::used(process.pid, process.starttime, now)? {
-            more.insert("cputime".to_owned(), json!(used.cpu));
-        }
+        more.insert("cputime".to_owned(), json!(used.cpu));
         if matches!(sight, Sight::Running | Sight::Paused) {
             let vmm = Vmm::connect(self.places(vm).api_socket())?;
             // A VMM that is busy tells nothing now, which is no reason to tell nothing at all.

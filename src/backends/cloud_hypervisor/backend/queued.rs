@@ -141,7 +141,7 @@ impl Local {
         if let Err(error) = &result
             && self.state().queue(Some(vm.vmid))?.iter().any(|item| item.id == first.id && !item.applying)
         {
-            self.state().mark_queued(first.id, Some(&error.to_string()))?;
+            self.state().mark_queued(first.id, &error.to_string())?;
         }
         task.end(result.as_ref().copied())?;
         result.map(|()| upid)

@@ -61,14 +61,12 @@ impl Local {
             Err(error) if error.class() == Class::Conflict => return job.line(&format!("left alone: {error}")),
             held => held,
         };
-        let mended = match held {
-            Ok(_lock) => match self.mend(vm.vmid, job).await {
-                Ok((vm, sight)) => self.apply_queue(&vm, sight, job).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
+        let mended = async {
+            let _lock = held?;
+            let (vm, sight) = self.mend(vm.vmid, job).await?;
+            self.apply_queue(&vm, sight, job).await
         };
-        match mended {
+        match mended.await {
             // It was half made or half removed, and is gone now.
             Err(error) if error.class() == Class::NotFound => job.line(&format!("VM {} is gone", vm.vmid)),
             mended => mended,

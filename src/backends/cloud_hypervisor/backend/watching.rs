@@ -23,6 +23,7 @@ use crate::{
         },
     },
     model::{Class, Error, Guest, Result, Vmid},
+    sqlite,
 };
 
 /// How old figures may be.
@@ -82,9 +83,7 @@ impl Local {
         let changes = self.state().changes()?;
         // Whoever writes a row writes to one of these first. That it can be read comes a moment later.
         let file = self.state().path();
-        let mut log = file.as_os_str().to_owned();
-        log.push("-wal");
-        for path in [file, PathBuf::from(log).as_path()] {
+        for path in [file, &sqlite::log_of(file)] {
             happenings.listen(path).map_err(deaf)?;
         }
         Ok(Watching {
@@ -122,8 +121,8 @@ impl GuestWatch for Watching {
         }
         self.look_at(&mut kept, number).await?;
         let measures = kept.measured.is_none_or(|measured| now.duration_since(measured) >= MEASURE);
+        kept.measure(measures)?;
         if measures {
-            kept.measure()?;
             kept.measured = Some(now);
         }
         if let Some((_, last)) = before.filter(|_| !kept.differs && !measures) {
@@ -169,8 +168,6 @@ impl Watching {
             (watched.shown, watched.sight, watched.left, watched.looked) = (shown, seen.sight, left, looked);
             if !watched.is_on() {
                 (watched.used, watched.load) = (None, None);
-            } else if watched.used.is_none() {
-                watched.measure(host::host_uptime()?)?;
             }
         }
         Ok(())
@@ -223,9 +220,15 @@ impl Kept {
         }
     }
 
-    fn measure(&mut self) -> Result<()> {
+    /// Takes the figures of all that are on, or of those alone that have none yet.
+    fn measure(&mut self, all: bool) -> Result<()> {
+        let is_due = |watched: &&mut Watched| watched.is_on() && (all || watched.used.is_none());
+        let mut due = self.vms.values_mut().filter(is_due).peekable();
+        if due.peek().is_none() {
+            return Ok(());
+        }
         let now = host::host_uptime()?;
-        for watched in self.vms.values_mut().filter(|watched| watched.is_on()) {
+        for watched in due {
             let before = watched.used;
             watched.measure(now)?;
             self.differs |= before != watched.used;
@@ -280,8 +283,7 @@ impl Watched {
 
     /// Takes its figures, `now` seconds after the boot of this host.
     fn measure(&mut self, now: f64) -> Result<()> {
-        let process = self.shown.process.as_ref();
-        let used = process.map(|process| host::used(process.pid, process.starttime, now)).transpose()?.flatten();
+        let used = Local::used(&self.shown, now)?;
         self.load = match (&self.used, &used) {
             (Some(before), Some(now)) if now.uptime > before.uptime => {
                 let most = (now.uptime - before.uptime) * self.shown.processors().max(1) as f64;

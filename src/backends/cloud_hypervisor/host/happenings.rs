@@ -2,16 +2,15 @@
 //!
 //! It says that something happened and to whom, and not what it means. One call finds out that nothing did.
 
-use std::{collections::BTreeSet, fs::File, io, mem::MaybeUninit, os::fd::OwnedFd, path::Path};
+use std::{collections::BTreeSet, io, mem::MaybeUninit, os::fd::OwnedFd, path::Path};
 
 use rustix::{
     event::{Timespec, epoll},
     fs::inotify,
     io::Errno,
 };
-use tokio::io::{Interest, unix::AsyncFd};
 
-use super::Process;
+use super::{Process, process::readable};
 
 /// The number that stands for files, whichever of them.
 const FILES: u64 = u64::MAX;
@@ -121,16 +120,17 @@ impl Happenings {
     /// # Errors
     /// When the kernel cannot wait.
     pub async fn happens(&self) -> io::Result<()> {
-        let copy = File::from(self.all.try_clone()?);
-        #[allow(deprecated, reason = "what replaces it is unsafe, and an owned descriptor keeps its number anyway")]
-        let watched = AsyncFd::with_interest(copy, Interest::READABLE)?;
-        watched.readable().await.map(drop)
+        readable(&self.all).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _, process::Command};
+    use std::{
+        fs::{self, File},
+        io::Write as _,
+        process::Command,
+    };
 
     use super::{super::ProcessId, *};
 

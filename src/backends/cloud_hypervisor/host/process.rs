@@ -76,14 +76,11 @@ impl Process {
     /// [`Class::Failed`] when the system cannot wait.
     pub async fn ended(&self, within: Option<Duration>) -> Result<bool> {
         let cannot = |error| failed(&format!("cannot wait for process {}", self.id.pid), error);
-        // A copy, so that several can wait at once.
-        let pidfd = self.pidfd.try_clone().map_err(cannot)?;
-        #[allow(deprecated, reason = "what replaces it is unsafe, and an owned descriptor keeps its number anyway")]
-        let watched = AsyncFd::with_interest(pidfd, Interest::READABLE).map_err(cannot)?;
+        let ends = readable(self);
         match within {
-            None => watched.readable().await.map(|_| true).map_err(cannot),
-            Some(within) => match tokio::time::timeout(within, watched.readable()).await {
-                Ok(ready) => ready.map(|_| true).map_err(cannot),
+            None => ends.await.map(|()| true).map_err(cannot),
+            Some(within) => match tokio::time::timeout(within, ends).await {
+                Ok(ended) => ended.map(|()| true).map_err(cannot),
                 Err(_) => self.ended_now(Duration::ZERO),
             },
         }
@@ -104,6 +101,15 @@ impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
+}
+
+/// Waits until there is something to be read, or an end to be heard of. May be dropped and asked again.
+pub(super) async fn readable(of: impl AsFd) -> io::Result<()> {
+    // A copy, so that several can wait at once.
+    let copy = of.as_fd().try_clone_to_owned()?;
+    #[allow(deprecated, reason = "what replaces it is unsafe, and an owned descriptor keeps its number anyway")]
+    let watched = AsyncFd::with_interest(copy, Interest::READABLE)?;
+    watched.readable().await.map(drop)
 }
 
 /// Waits for a pidfd in this thread.

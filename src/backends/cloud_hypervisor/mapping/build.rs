@@ -23,6 +23,7 @@ use crate::model::{
         QemuConfig,
         qemu::{Bios, MachineViommu, Smbios},
     },
+    is_host_name,
 };
 
 /// Bytes of a request that Cloud Hypervisor takes, up to v53.
@@ -143,13 +144,7 @@ fn own(config: &QemuConfig, key: &str) -> Option<String> {
 /// The name is the guest's host name, too.
 fn name(config: &QemuConfig) -> Result<()> {
     let Some(name) = config.name()? else { return Ok(()) };
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if name.split('.').all(label) && name.len() <= 253 {
+    if is_host_name(&name) {
         return Ok(());
     }
     Err(wrong("name", format!("`{name}` is no DNS name: letters, digits and hyphens, with dots between labels")))

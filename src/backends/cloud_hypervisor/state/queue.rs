@@ -115,11 +115,11 @@ impl State {
         .inspect(|_| reach(Point::IntentBegun))
     }
 
-    /// Notes why an item could not be applied; after its intent was rolled back. `None` lets it wait again.
+    /// Notes why an item could not be applied; after its intent was rolled back.
     ///
     /// # Errors
     /// As [`State::cancel_queued`].
-    pub fn mark_queued(&self, id: QueueId, error: Option<&str>) -> Result<()> {
+    pub fn mark_queued(&self, id: QueueId, error: &str) -> Result<()> {
         self.change_queued(id, |transaction| {
             transaction.prepare_cached("UPDATE queue SET error = ?2 WHERE id = ?1")?.execute(params![id.0, error])
         })

@@ -18,7 +18,7 @@ use crate::{
         failpoint::{Point, reach},
         process_id::ticks,
     },
-    model::{Class, Error, ExitStatus, LogLine, LogPage, NodeName, Result, TaskEntry, TaskStatus, Upid},
+    model::{Class, Error, ExitStatus, LogLine, LogPage, NodeName, Result, TaskEntry, TaskStatus, UNEXPECTED, Upid},
     tasks::TaskSource,
 };
 
@@ -27,9 +27,6 @@ const QUEUED: &str = "EXISTS (SELECT 1 FROM queue WHERE queue.params ->> '$.upid
 
 /// How many tasks are kept.
 const KEPT: i64 = 10_000;
-
-/// How Proxmox calls the end of a task that did not say how it ended.
-const UNEXPECTED: &str = "unexpected status";
 
 /// A task that was begun by this process. Dropped without an end it has the one of a task that did not say how it ended.
 #[derive(Debug)]

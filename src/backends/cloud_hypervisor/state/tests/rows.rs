@@ -158,9 +158,9 @@ fn the_queue_goes_in_order_and_each_once() {
     assert!(state.queue(None).unwrap().iter().all(|item| !item.applying));
 
     // Failed, it lets nobody pass until somebody decides.
-    state.mark_queued(first, Some("no such file")).unwrap();
+    state.mark_queued(first, "no such file").unwrap();
     assert!(next().unwrap().is_none());
-    state.mark_queued(first, None).unwrap();
+    state.requeue(first, json!({"path": 1}).as_object().unwrap()).unwrap();
     for want in [first, second] {
         let (item, intent) = next().unwrap().unwrap();
         assert_eq!(item.id, want);
