@@ -119,7 +119,10 @@ async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 
 /// Whether it is no mistake, or one that help answers.
 fn is_help(error: &clap::Error) -> bool {
-    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    )
 }
 
 /// Help and version go to stdout; mistakes to stderr, as JSON where that is asked for.
