@@ -28,8 +28,6 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-#[cfg(feature = "serve")]
-pub(crate) use self::endpoint::is_local;
 pub use self::{
     access::{Permissions, Propagates},
     auth::{Auth, SecondFactor, SecretString, StoredTicket, TicketStore},

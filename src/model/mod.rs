@@ -45,6 +45,7 @@ pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, i
 pub use hint::{Hint, Meanwhile};
 #[cfg(any(feature = "serve", all(feature = "local", target_os = "linux")))]
 pub(crate) use id::is_host_name;
+pub(crate) use id::is_local;
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use inside::{INPUT_AT_ONCE, JOIN_PIECES, RUN_WITH_PIECES, WRITTEN_AT_ONCE, bytes_of_text, text_of_bytes};
 #[cfg(feature = "sandbox")]

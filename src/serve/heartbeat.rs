@@ -23,10 +23,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::plain::Desk;
-use crate::{
-    client::is_local,
-    model::{Class, Error, Hint, Result},
-};
+use crate::model::{Class, Error, Hint, Result, is_local};
 
 /// The header with the signature of the body: its scheme, `=`, and its bytes in base64.
 const SIGNATURE: &str = "x-pvectl-signature";
