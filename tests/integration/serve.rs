@@ -2,6 +2,7 @@
 
 mod plain;
 mod plans;
+mod recorded;
 mod told;
 
 use std::fs;
