@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::{Arg, ArgMatches};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 
 use super::{
     error::ErrorFormat,
@@ -213,4 +213,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration> {
     }
     let duration = text.parse::<SignedDuration>().map_err(|_| bad())?;
     Duration::try_from(duration).map_err(|_| bad())
+}
+
+/// A moment so long after another one: `1h`, `90d`, `1y`.
+pub(crate) fn moment_after(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let span = text.parse::<Span>().ok().filter(|span| span.is_positive());
+    let later = |span| now.to_zoned(TimeZone::UTC).checked_add::<Span>(span).ok();
+    span.and_then(later)
+        .and_then(|at| Timestamp::from_second(at.timestamp().as_second()).ok())
+        .ok_or_else(|| Error::usage(format!("`{text}` is no while from now: 15m, 1h or 90d is expected")))
 }

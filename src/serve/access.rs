@@ -3,6 +3,8 @@
 //! Any number of processes may use it: everybody keeps the people in memory and reads them again once the file has
 //! changed, so that what was taken away is gone from the next request on. What privileges follow is the kit's to say.
 
+mod certificates;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
@@ -15,6 +17,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
+pub(super) use self::certificates::New;
+pub use self::certificates::{ClientCertificate, Enrollment, Invitation};
 use super::book::{self, Book};
 use crate::{
     model::{Class, Error, Hint, Method, Result},
@@ -25,7 +29,7 @@ use crate::{
     sqlite::{self, Found, Layout},
 };
 
-const LAYOUT: Layout = Layout { mark: 0x7076_6561, migrations: &[VERSION_1, VERSION_2] };
+const LAYOUT: Layout = Layout { mark: 0x7076_6561, migrations: &[VERSION_1, VERSION_2, certificates::VERSION_3] };
 
 /// `hash` is argon2id in its usual spelling; times are seconds since 1970, an `expire` of 0 is never.
 pub(super) const VERSION_1: &str = "
@@ -112,6 +116,8 @@ impl Access {
             }
         };
         sqlite::use_wal(&file).map_err(cannot)?;
+        // What was taken away, or used up, stays so whatever happens to the power.
+        file.pragma_update(None, "synchronous", "full").map_err(cannot)?;
         LAYOUT.migrate(&mut file, done).map_err(cannot)?;
         let mut inside = Inside { file, book: Book::default(), generation: 0 };
         inside.refresh()?;
@@ -293,6 +299,9 @@ impl Inside {
                     None => transaction
                         .execute("DELETE FROM person WHERE kind = ?1 AND key = ?2", params![row.kind, row.key])?,
                 };
+                if row.kind == "users" && row.body.is_none() {
+                    certificates::forget(&transaction, &row.key, now())?;
+                }
             }
             transaction.execute("UPDATE state SET generation = ?1", [next])
         };

@@ -4,6 +4,7 @@
 //! it speaks no HTTP: that is the kit's.
 
 mod access;
+mod authority;
 mod book;
 mod change;
 mod exec;
@@ -25,8 +26,10 @@ mod view;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-pub use access::{Access, Issued};
+pub use access::{Access, ClientCertificate, Enrollment, Invitation, Issued};
+pub use authority::Authority;
 pub use exec::AllowList;
 pub use heartbeat::{Heart, report};
 pub use life::Life;
@@ -42,7 +45,7 @@ use record::Ends;
 use crate::{
     backends::Backend,
     model::{Error, NodeName, NullRecorder, Recorder, Result},
-    server::{Fault, Identity, Reply, Request, Service, access as people},
+    server::{Certified, Fault, Identity, Reply, Request, Service, access as people},
     tasks::Follower,
 };
 
@@ -130,6 +133,10 @@ impl Service for Host {
 
     fn is_active(&self, user: &str) -> bool {
         self.access.is_active(user)
+    }
+
+    fn certified(&self, fingerprint: &str, now: Timestamp) -> std::result::Result<Certified, String> {
+        self.access.certified(fingerprint, now)
     }
 
     fn privileges(&self, who: &Identity, path: &str) -> BTreeSet<String> {

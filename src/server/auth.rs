@@ -1,10 +1,13 @@
-//! Who is asking: the ticket's cookie, the API token's header, the CSRF token.
+//! Who is asking: the ticket's cookie, the API token's header, the CSRF token, the client certificate.
 //!
 //! Logging in is in `login`; what somebody may do is in `permit`.
 
-use axum::http::{HeaderMap, header};
+use std::borrow::Cow;
 
-use super::{Identity, Kit, guard::Source, ticket};
+use axum::http::{HeaderMap, header};
+use jiff::Timestamp;
+
+use super::{Identity, Kit, listen::Connection, ticket, tls::Shown};
 use crate::model::Method;
 
 /// Why nobody was recognised: reason phrases of status 401.
@@ -42,7 +45,44 @@ impl Credentials {
     }
 }
 
-/// Recognises who is asking.
+/// How somebody was recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Means {
+    /// By an API token.
+    Token,
+    /// By a login's ticket.
+    Ticket {
+        /// When it is over; `None` where that cannot be told.
+        expires: Option<Timestamp>,
+    },
+    /// By a client certificate.
+    Certificate(Certified),
+}
+
+/// A client certificate that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certified {
+    /// Whose it is: `user@realm`.
+    pub user: String,
+    /// Its serial number in hex.
+    pub serial: String,
+    /// When it is over.
+    pub expires: Timestamp,
+}
+
+/// Somebody who was recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recognised {
+    /// Who it is.
+    pub who: Identity,
+    /// By what.
+    pub by: Means,
+}
+
+/// Why nobody was recognised: a reason phrase of status 401.
+pub(super) type Refusal = Cow<'static, str>;
+
+/// Recognises who is asking: by what the request brings, or, where it brings nothing, by the certificate of its connection.
 ///
 /// # Errors
 /// The reason phrase of the answer 401.
@@ -50,55 +90,81 @@ pub(super) async fn recognise(
     kit: &Kit,
     method: Method,
     headers: &HeaderMap,
-    source: Option<Source>,
-) -> Result<Identity, &'static str> {
-    match Credentials::of(headers).ok_or(NO_TICKET)? {
-        Credentials::Token(text) => by_token(kit, &text, source).await,
-        Credentials::Ticket(text) => {
+    connection: Option<&Connection>,
+) -> Result<Recognised, Refusal> {
+    match Credentials::of(headers) {
+        None => by_certificate(kit, method, headers, connection).ok_or(NO_TICKET)?,
+        Some(Credentials::Token(text)) => by_token(kit, &text, connection).await,
+        Some(Credentials::Ticket(text)) => {
             let user = ticket::verify(kit, &text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)?;
             if method != Method::Get {
                 let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !ticket::verify_csrf(kit, token, &user) {
-                    return Err(BAD_CSRF);
+                    return Err(BAD_CSRF.into());
                 }
             }
-            Ok(Identity { user, token: None })
+            let by = Means::Ticket { expires: ticket::end(&text) };
+            Ok(Recognised { who: Identity { user, token: None }, by })
         }
     }
 }
 
-/// Recognises who is asking beside the API of Proxmox VE: by a token alone, as `Bearer` or in Proxmox's own spelling. A
-/// browser sends neither by itself.
+/// Recognises who is asking beside the API of Proxmox VE: by a token as `Bearer`, or as there.
 ///
 /// # Errors
 /// Why not.
-pub(super) async fn recognise_bearer(
+pub(super) async fn recognise_beside(
     kit: &Kit,
+    method: Method,
     headers: &HeaderMap,
-    source: Option<Source>,
-) -> Result<Identity, &'static str> {
-    let sent = headers
-        .get(header::AUTHORIZATION)
-        .ok_or("an API token is needed: Authorization: Bearer USER@REALM!NAME=SECRET")?;
-    let text = sent.to_str().map_err(|_| FAILED)?.trim();
-    let is_bearer =
-        |(scheme, token): (&str, &str)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
-    match text.split_once(' ').and_then(is_bearer) {
-        Some(token) => by_token(kit, &token, source).await,
-        None => match Credentials::of(headers) {
-            Some(Credentials::Token(token)) => by_token(kit, &token, source).await,
-            _ => Err(FAILED),
-        },
+    connection: Option<&Connection>,
+) -> Result<Recognised, Refusal> {
+    const HOW: &str = "an API token is needed: Authorization: Bearer USER@REALM!NAME=SECRET";
+    if let Some(sent) = headers.get(header::AUTHORIZATION) {
+        let text = sent.to_str().map_err(|_| FAILED)?.trim();
+        if let Some((scheme, token)) = text.split_once(' ')
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            return by_token(kit, token.trim(), connection).await;
+        }
+        if Credentials::of(headers).is_none() {
+            return Err(FAILED.into());
+        }
     }
+    let found = recognise(kit, method, headers, connection).await;
+    found.map_err(|why| if why == NO_TICKET { HOW.into() } else { why })
+}
+
+/// By the certificate that the connection showed; `None` where it showed none.
+fn by_certificate(
+    kit: &Kit,
+    method: Method,
+    headers: &HeaderMap,
+    connection: Option<&Connection>,
+) -> Option<Result<Recognised, Refusal>> {
+    let fingerprint = match connection?.shown()? {
+        Shown::Certificate(fingerprint) => fingerprint,
+        Shown::Foreign => return Some(Err("the client certificate is none of this host's".into())),
+    };
+    // A browser shows the certificate by itself, and says so where a page of somebody else has it change something.
+    if method != Method::Get && headers.contains_key(header::ORIGIN) {
+        return Some(Err(BAD_CSRF.into()));
+    }
+    let certified = kit.service().certified(fingerprint, kit.now()).map_err(Refusal::from);
+    Some(certified.map(|certified| {
+        let who = Identity { user: certified.user.clone(), token: None };
+        Recognised { who, by: Means::Certificate(certified) }
+    }))
 }
 
 /// `user@realm!name=secret`.
-async fn by_token(kit: &Kit, text: &str, source: Option<Source>) -> Result<Identity, &'static str> {
+async fn by_token(kit: &Kit, text: &str, connection: Option<&Connection>) -> Result<Recognised, Refusal> {
     let (authid, secret) = text.split_once('=').ok_or(FAILED)?;
     let (user, token) = authid.split_once('!').ok_or(FAILED)?;
     if !kit.service().knows_token(user, token, secret) {
+        let source = connection.and_then(Connection::source);
         let check = async { kit.service().check_token(user, token, secret).await.then_some(()) };
         kit.guard().attempt(source, authid, || kit.now(), check, |()| true).await.ok_or(FAILED)?;
     }
-    Ok(Identity { user: user.to_owned(), token: Some(token.to_owned()) })
+    Ok(Recognised { who: Identity { user: user.to_owned(), token: Some(token.to_owned()) }, by: Means::Token })
 }

@@ -2,14 +2,16 @@
 //!
 //! What is there and how it is spelt is not the kit's: it hands requests over and makes calls for those who answer them.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
+    http::{self, HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
 };
 
-use super::{Fault, Identity, Kit, Reply, auth, call, listen::Connection, random};
-use crate::model::Call;
+use super::{Fault, Identity, Kit, Recognised, Reply, auth, call, listen::Connection, random};
+use crate::model::{Call, Method};
 
 /// What a request is called: told with it by whoever sends it, or made up, and told with its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,14 +29,38 @@ pub trait Beside: Send + Sync + 'static {
     async fn answer(&self, kit: &Kit, request: axum::extract::Request, id: &str) -> Response<Body>;
 }
 
+/// The connection that a request came by, for those who answer it.
+#[derive(Clone, Default)]
+pub struct Way(Option<Connection>);
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Way")
+    }
+}
+
 impl Kit {
-    /// Who is asking, by a token.
+    /// Who is asking: by a token as `Bearer`, or by what the API of Proxmox VE takes.
     ///
     /// # Errors
     /// Why nobody was recognised.
-    pub async fn recognise(&self, parts: &Parts) -> Result<Identity, &'static str> {
-        let source = parts.extensions.get::<Connection>().and_then(Connection::source);
-        auth::recognise_bearer(self, &parts.headers, source).await
+    pub async fn recognise(&self, parts: &Parts) -> Result<Recognised, Cow<'static, str>> {
+        let connection = parts.extensions.get::<Connection>();
+        let read = matches!(parts.method, http::Method::GET | http::Method::HEAD);
+        let method = if read { Method::Get } else { Method::Post };
+        auth::recognise_beside(self, method, &parts.headers, connection).await
+    }
+
+    /// The connection that a request came by.
+    pub fn way(&self, parts: &Parts) -> Way {
+        Way(parts.extensions.get::<Connection>().cloned())
+    }
+
+    /// Looks at an attempt at a secret, as at a password: who fails often has to wait, by source and by the name of what
+    /// was tried, and then `check` is not asked.
+    pub async fn attempt<T>(&self, way: &Way, name: &str, check: impl Future<Output = Option<T>>) -> Option<T> {
+        let source = way.0.as_ref().and_then(Connection::source);
+        self.guard().attempt(source, name, || self.now(), check, |_| true).await
     }
 
     /// From now on it is no longer the other side that one waits for, as long as this is there.

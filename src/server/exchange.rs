@@ -246,11 +246,11 @@ async fn work_and(
     let identity = if is_open {
         None
     } else {
-        match auth::recognise(kit, method, &parts.headers, source).await {
-            Ok(identity) => Some(identity),
+        match auth::recognise(kit, method, &parts.headers, connection).await {
+            Ok(recognised) => Some(recognised.who),
             Err(reason) => {
                 drain(body).await;
-                return Answer::empty(401, reason);
+                return Answer::empty(401, &reason);
             }
         }
     };

@@ -188,7 +188,8 @@ impl Kit {
         &self.0.options
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// The time by its clock.
+    pub fn now(&self) -> Timestamp {
         self.0.options.clock.now()
     }
 

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -26,7 +26,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Kit, Tls, exchange, guard::Source, response::Answer, seats::Seats};
+use super::{Kit, Tls, exchange, guard::Source, response::Answer, seats::Seats, tls::Shown};
 
 /// The first byte of a TLS handshake; no HTTP method begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -53,6 +53,7 @@ struct State {
     hang_up: Notify,
     last_words: AtomicBool,
     source: Option<Source>,
+    shown: OnceLock<Shown>,
     /// How many of its requests are being answered.
     answers: AtomicU32,
 }
@@ -74,6 +75,11 @@ impl Connection {
     /// Where it comes from, as far as known.
     pub(super) fn source(&self) -> Option<Source> {
         self.0.source
+    }
+
+    /// The certificate that was shown, if any.
+    pub(super) fn shown(&self) -> Option<&Shown> {
+        self.0.shown.get()
     }
 
     /// Begins to answer a request.
@@ -188,7 +194,12 @@ async fn serve(kit: Kit, stream: TcpStream, tls: Option<Tls>, absences: watch::R
     match tokio::time::timeout(HANDSHAKE, stream.peek(&mut first)).await {
         Ok(Ok(1)) if first[0] != TLS_HANDSHAKE => speak(&kit, stream, Speech::Redirect, absences, connection).await,
         Ok(Ok(1)) => match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => speak(&kit, stream, Speech::Api, absences, connection).await,
+            Ok(Ok(stream)) => {
+                if let Some(shown) = tls.judge(stream.get_ref().1.peer_certificates(), kit.now()) {
+                    let _ = connection.0.shown.set(shown);
+                }
+                speak(&kit, stream, Speech::Api, absences, connection).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "no TLS connection came about"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         },

@@ -26,7 +26,8 @@ mod tls;
 mod upload;
 mod websocket;
 
-pub use beside::Beside;
+pub use auth::{Certified, Means, Recognised};
+pub use beside::{Beside, Way};
 pub use faults::{FaultRule, FaultRuleError, FaultScript, Faults, Strike};
 pub use guard::Limits;
 pub use kit::{Kit, Logged, OnRequest, Options};
@@ -34,6 +35,8 @@ pub use listen::listen;
 pub use prepared::Prepared;
 pub use service::{Fault, Identity, Reply, Request, Service};
 pub use tls::Tls;
+#[cfg(feature = "serve")]
+pub(crate) use tls::fingerprint;
 pub use upload::Upload;
 pub use websocket::{Heard, Peer};
 

@@ -9,9 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Peer, Prepared, Upload};
+use super::{Certified, Peer, Prepared, Upload};
 use crate::model::{List, Method, NodeName, Params};
 
 /// Who is asking.
@@ -182,6 +183,15 @@ pub trait Service: Send + Sync + 'static {
     /// Whether there still is such a user, who may log in: asked with every ticket, so that nobody outlives himself.
     fn is_active(&self, _user: &str) -> bool {
         true
+    }
+
+    /// Whose a client certificate is, by its SHA-256 as [`Tls::fingerprint`](super::Tls::fingerprint), if it holds at this time:
+    /// asked with every request, so that what is taken away is gone at once.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    fn certified(&self, _fingerprint: &str, _now: Timestamp) -> Result<Certified, String> {
+        Err("client certificates are not taken here".to_owned())
     }
 
     /// The privileges somebody has on a path, propagation and privilege separation applied.

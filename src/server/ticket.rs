@@ -3,6 +3,7 @@
 //! Made and verified here with a key that only this kit has; real servers sign with RSA, and no client looks inside.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
@@ -27,6 +28,13 @@ pub(super) fn mint(kit: &Kit, user: &str) -> Option<String> {
 pub(super) fn verify(kit: &Kit, ticket: &str) -> Option<String> {
     let user = verified(kit, ticket, "")?;
     (!user.starts_with(CHALLENGE)).then(|| user.to_owned())
+}
+
+/// When a ticket that is ours is over.
+pub(super) fn end(ticket: &str) -> Option<Timestamp> {
+    let (plain, _) = ticket.rsplit_once("::")?;
+    let begun = i64::from_str_radix(plain.rsplit_once(':')?.1, 16).ok()?;
+    Timestamp::from_second(begun + LIFETIME).ok()
 }
 
 /// The ticket of somebody who has yet to show a second factor of one of these kinds.

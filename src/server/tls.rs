@@ -2,11 +2,20 @@
 //!
 //! It does no I/O: PEM comes and goes as text.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use rcgen::{CertificateParams, DnType, KeyPair};
-use rustls::{ServerConfig, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    server::{
+        WebPkiClientVerifier,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 
@@ -18,6 +27,18 @@ pub struct Tls {
     config: Arc<ServerConfig>,
     fingerprint: String,
     certificate: String,
+    /// Whose certificates clients may show.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+/// What the other side of a connection showed of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A certificate that the authority of clients signed for clients, whose key it has; its SHA-256 as [`Tls::fingerprint`].
+    /// Whether it holds is asked with each request.
+    Certificate(String),
+    /// One of somebody else.
+    Foreign,
 }
 
 impl Tls {
@@ -65,7 +86,54 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(unusable)?;
-        Ok(Self { config: Arc::new(config), fingerprint, certificate: certificates.to_owned() })
+        Ok(Self { config: Arc::new(config), fingerprint, certificate: certificates.to_owned(), clients: None })
+    }
+
+    /// The same for clients that may show a certificate of this authority (PEM). None is wanted: who shows none, or another
+    /// one, needs something else to be recognised by.
+    ///
+    /// # Errors
+    /// When there is no certificate in the text.
+    pub fn with_clients_of(self, authority: &str) -> Result<Self> {
+        let unusable = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Error::usage("the authority of clients cannot be used").with_source(error)
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+            let certificate = certificate.map_err(|error| unusable(error.into()))?;
+            roots.add(certificate).map_err(|error| unusable(error.into()))?;
+        }
+        let strict = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let clients = strict.build().map_err(|error| unusable(error.into()))?;
+        let asking = Asking { names: clients.root_hint_subjects().to_vec(), provider: provider.clone() };
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(error.into()))?
+            .with_client_cert_verifier(Arc::new(asking))
+            .with_cert_resolver(self.config.cert_resolver.clone());
+        Ok(Self { config: Arc::new(config), clients: Some(clients), ..self })
+    }
+
+    /// What to think of the certificates that a client showed, its own first.
+    pub(super) fn judge(&self, chain: Option<&[CertificateDer<'static>]>, now: Timestamp) -> Option<Shown> {
+        let (own, others) = chain?.split_first()?;
+        let now = Duration::from_secs(u64::try_from(now.as_second()).unwrap_or_default());
+        let verified = self.clients.as_ref()?.verify_client_cert(own, others, UnixTime::since_unix_epoch(now));
+        Some(match verified {
+            Ok(_) => Shown::Certificate(fingerprint(own)),
+            // It is told when that was, by whoever has it in his book.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            )) => Shown::Certificate(fingerprint(own)),
+            Err(error) => {
+                tracing::debug!(%error, "a client certificate is not one of this host's");
+                Shown::Foreign
+            }
+        })
     }
 
     /// The SHA-256 fingerprint of the certificate: `AA:BB:…`.
@@ -83,7 +151,57 @@ impl Tls {
     }
 }
 
-fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+/// Asks for a certificate and lets everybody through who has its key: what a handshake refuses is told in no words that a
+/// person could use, and what to think of the certificate is seen afterwards.
+#[derive(Debug)]
+struct Asking {
+    names: Vec<DistinguishedName>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Asking {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.names
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The SHA-256 of a certificate in DER: `AA:BB:…`.
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let bytes: Vec<String> = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")
 }

@@ -15,6 +15,8 @@ mod sandbox;
 #[cfg(target_os = "linux")]
 mod serve;
 #[cfg(target_os = "linux")]
+mod serve_certificates;
+#[cfg(target_os = "linux")]
 mod serve_people;
 mod verb_first;
 mod version;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use clap::{ArgMatches, value_parser};
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -33,7 +34,7 @@ use crate::{
         verb::{Entry, Exit, run_in_group, switch, value, with_group},
     },
     config::write_private,
-    model::{Class, Error, Hint, Result},
+    model::{Class, Clock, Error, Hint, Result, SystemClock},
     serve::{self, Desk, Host, Life, Notify, Table},
     server::{Kit, Limits, Options, Tls, listen},
 };
@@ -117,6 +118,8 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let node = backend.nodes().await?.remove(0).node;
     let access = Arc::new(serve::Access::open(&home.join("tokens.db"))?);
     let names = [node.to_string(), "localhost".into(), address.ip().to_string()];
+    let authority = home.join("clients-ca.pem");
+    let authority = (!flag(matches, "no-tls")).then(|| serve::Authority::open(&authority)).transpose()?;
     let tls = match (
         flag(matches, "no-tls"),
         matches.get_one::<PathBuf>("tls-cert"),
@@ -125,6 +128,10 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         (true, ..) => None,
         (false, Some(certificate), Some(key)) => Some(Tls::from_pem(&read(certificate)?, &read(key)?)?),
         _ => Some(own_certificate(&home, &names)?),
+    };
+    let tls = match (tls, &authority) {
+        (Some(tls), Some(authority)) => Some(tls.with_clients_of(authority.certificate())?),
+        (tls, _) => tls,
     };
     let heart = beside::heart(matches, &home, &names)?;
     let first = access.is_new().then(|| access.issue(FIRST, None)).transpose()?;
@@ -156,11 +163,16 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let life = Life::new(backend.clone(), node.clone());
     let host = Host::new(backend.clone(), node, access)?.with_recorder(beside::recorder(cx, &backend).await?);
     let (view, host) = (host.view(), Arc::new(host));
-    let desk = Arc::new(Desk::new(host.clone(), &home.join("plans.db"), wanted.allowed, heart)?);
+    let desk = Desk::new(host.clone(), &home.join("plans.db"), wanted.allowed, heart)?;
+    let desk = Arc::new(match (authority, &fingerprint) {
+        (Some(authority), Some(fingerprint)) => desk.with_authority(authority, fingerprint.clone()),
+        _ => desk,
+    });
     let requests = matches.get_one::<u32>("rate-limit").copied().unwrap_or_default();
     let limits = Limits { requests, ..Limits::strict() };
     let options = Options {
         limits,
+        clock: clock(cx),
         names_requests: true,
         beside: Some(Arc::new(Table(desk.clone()))),
         on_request: Some(logs::on_request(host.metrics().clone())),
@@ -201,6 +213,27 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         () = told.again() => say("tasks are left at work; what they leave is put in order later"),
     }
     served.map(|()| 0).map_err(|error| Error::new(Class::Failed, "the server stopped").with_source(error))
+}
+
+/// How many seconds a test wants the clock of client certificates to be ahead, in a file that it may change; other builds
+/// than those of tests do not know it.
+const CLOCK: &str = "PVECTL_TEST_CLOCK";
+
+fn clock(cx: &Cx) -> Arc<dyn Clock> {
+    match cx.env.path(CLOCK).filter(|_| cfg!(debug_assertions)) {
+        Some(ahead) => Arc::new(Ahead(ahead)),
+        None => Arc::new(SystemClock),
+    }
+}
+
+/// A clock that is ahead.
+struct Ahead(PathBuf);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        let seconds = fs::read_to_string(&self.0).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        Timestamp::now() + SignedDuration::from_secs(seconds)
+    }
 }
 
 async fn tell_metrics(listener: TcpListener, host: Arc<Host>) {

@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::serve_certificates::{CERTIFICATE, ENROLLMENT};
 use crate::{
     cli::{
         base::value_of_secret,
@@ -43,9 +44,11 @@ pub(super) const GROUP: &[Entry] = &[
         args: |command| command.arg(Arg::new("name").value_name("NAME").required(true).help("Its name")),
         run: |cx, matches| Box::pin(async { token(cx, matches) }),
     },
+    ENROLLMENT,
+    CERTIFICATE,
 ];
 
-fn people(cx: &Cx) -> Result<serve::Access> {
+pub(super) fn people(cx: &Cx) -> Result<serve::Access> {
     serve::Access::open(&cx.paths()?.local().join("serve/tokens.db"))
 }
 

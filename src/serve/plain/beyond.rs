@@ -162,7 +162,6 @@ impl Desk {
         Ok(Answer { status: 200, body: Content::Text(self.host.metrics_text().await?, TEXT) })
     }
 
-    /// For the table's sake: it is answered before anybody is asked for.
     pub(super) async fn describe(&self, _: Call) -> Result<Answer, Trouble> {
         Answer::of(200, super::openapi())
     }

@@ -1,4 +1,5 @@
-//! Plain routes beside the API of Proxmox VE, for people and scripts: names instead of VMIDs, JSON, a bearer token.
+//! Plain routes beside the API of Proxmox VE, for people and scripts: names instead of VMIDs, JSON, a bearer token or a
+//! client certificate.
 //!
 //! Another face of the same actions: each is done by calls of that API, with its checks and permissions. What they are
 //! and what they answer is in `table`; nothing is decided here that a node would not decide.
@@ -6,6 +7,7 @@
 mod act;
 mod answer;
 mod beyond;
+mod enroll;
 mod openapi;
 mod table;
 mod vm;
@@ -29,6 +31,7 @@ use url::form_urlencoded;
 use self::{
     act::Making,
     answer::Answer,
+    enroll::Enrolling,
     table::{Route, TABLE},
 };
 pub(super) use self::{
@@ -40,7 +43,7 @@ pub(super) use self::{
 use super::{AllowList, Host, heartbeat::Heart, plans::Store};
 use crate::{
     model::Result,
-    server::{Beside, Identity, Kit},
+    server::{Beside, Identity, Kit, Means, Recognised, Way},
 };
 
 pub use self::openapi::openapi;
@@ -60,6 +63,7 @@ pub struct Desk {
     pub(super) store: Store,
     pub(super) allowed: AllowList,
     pub(super) heart: Option<Heart>,
+    enrolling: Option<Enrolling>,
     making: Mutex<Making>,
     /// There is a new plan.
     pub(super) news: Notify,
@@ -78,6 +82,7 @@ impl Desk {
             store: Store::open(plans)?,
             allowed,
             heart,
+            enrolling: None,
             making: Mutex::default(),
             news: Notify::new(),
             at_work: Arc::default(),
@@ -108,6 +113,9 @@ pub(super) struct Asker {
 /// A request, taken apart.
 pub(super) struct Call {
     pub(super) asker: Asker,
+    /// By what whoever asks was recognised; `None` where nobody has to be.
+    by: Option<Means>,
+    way: Way,
     /// What stands in the path for the words in braces.
     vars: Vec<String>,
     query: Vec<(String, String)>,
@@ -215,13 +223,14 @@ impl Table {
     ) -> std::result::Result<Answer, Trouble> {
         let (parts, body) = request.into_parts();
         let found = find(parts.method.as_str(), parts.uri.path());
-        if let Ok((route, _)) = &found
-            && route.is_open
-        {
-            return Answer::of(200, openapi());
-        }
-        // Who has no token learns nothing, not even what there is.
-        let who = kit.recognise(&parts).await.map_err(|why| Trouble::new(401, why))?;
+        let (who, by) = match &found {
+            Ok((route, _)) if route.is_open => (Identity { user: String::new(), token: None }, None),
+            // Who is nobody learns nothing, not even what there is.
+            _ => {
+                let Recognised { who, by } = kit.recognise(&parts).await.map_err(|why| Trouble::new(401, why))?;
+                (who, Some(by))
+            }
+        };
         let (route, vars) = found?;
         let query: Vec<(String, String)> =
             form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -241,7 +250,7 @@ impl Table {
         let key = text("idempotency-key").map_err(unreadable)?.map(str::to_owned);
         let _answering = kit.answering(&parts);
         let asker = Asker { kit: kit.clone(), who, id: id.to_owned() };
-        let call = Call { asker, vars, query, key, body };
+        let call = Call { asker, by, way: kit.way(&parts), vars, query, key, body };
         let (desk, at_work) = (self.0.clone(), self.0.at_work.clone().read_owned().await);
         // It goes on when whoever asked has gone: nothing is left half done.
         let work = tokio::spawn(async move {

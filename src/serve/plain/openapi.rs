@@ -15,7 +15,7 @@ const REASONS: &[(u16, &str)] = &[
     (200, "It is so"),
     (201, "It was made"),
     (400, "The request makes no sense, the name is invalid or taken, or the VM is in no state for it"),
-    (401, "No valid token"),
+    (401, "No valid token or certificate"),
     (403, "A privilege is missing"),
     (404, "There is no such thing"),
     (408, "The body did not come in time"),
@@ -36,6 +36,7 @@ fn schemas() -> Value {
     let text = || json!({"type": "string"});
     let maybe = |kind: &str| json!({"type": [kind, "null"]});
     let whole = || json!({"type": "integer"});
+    let csr = || json!({"type": "string", "description": "A certificate signing request (PKCS #10) as PEM"});
     json!({
         "Error": {"type": "object", "required": ["error"], "properties": {"error": text()}},
         "Message": {"type": "object", "required": ["message"], "properties": {"message": text()}},
@@ -140,6 +141,34 @@ fn schemas() -> Value {
                 "heartbeat": {"anyOf": [{"$ref": "#/components/schemas/Heartbeat"}, {"type": "null"}]},
             },
         },
+        "Me": {
+            "type": "object", "required": ["user", "token", "method", "serial", "expires", "server", "time"],
+            "properties": {
+                "user": text(), "token": maybe("string"), "method": {"enum": ["token", "ticket", "certificate"]},
+                "serial": maybe("string"), "expires": maybe("string"),
+                "server": {
+                    "type": "object", "required": ["name", "version"], "properties": {"name": text(), "version": text()},
+                },
+                "time": text(),
+            },
+        },
+        "Enroll": {
+            "type": "object", "required": ["token", "csr"], "additionalProperties": false,
+            "properties": {"token": text(), "csr": csr()},
+            "example": {"token": "1f0a…", "csr": "-----BEGIN CERTIFICATE REQUEST-----…"},
+        },
+        "Renew": {
+            "type": "object", "required": ["csr"], "additionalProperties": false, "properties": {"csr": csr()},
+            "example": {"csr": "-----BEGIN CERTIFICATE REQUEST-----…"},
+        },
+        "Enrolled": {
+            "type": "object", "required": ["user", "serial", "expires", "certificate", "fingerprint"],
+            "properties": {
+                "user": text(), "serial": text(), "expires": text(),
+                "certificate": {"type": "string", "description": "The certificate and its authority's, as PEM"},
+                "fingerprint": {"type": "string", "description": "The SHA-256 of the server's own certificate"},
+            },
+        },
         "Metrics": text(),
         "OpenApi": {"type": "object"},
     })
@@ -187,6 +216,7 @@ fn make() -> Value {
         let with_body = WITH_BODY.iter().filter(|_| route.body.is_some());
         let mut bad: Vec<u16> = route.bad.iter().chain(always).chain(with_body).copied().collect();
         bad.sort_unstable();
+        bad.dedup();
         for status in bad {
             answers.insert(status.to_string(), json!({"description": reason(status), "content": content("Error")}));
         }
@@ -216,11 +246,13 @@ fn make() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "The VMs of a host with Cloud Hypervisor, by name. Beside these routes it answers the API of Proxmox VE at /api2/json.",
         },
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"certificate": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {
                 "type": "http", "scheme": "bearer", "description": "An API token: USER@REALM!NAME=SECRET",
+            }, "certificate": {
+                "type": "mutualTLS", "description": "A client certificate, from /api/enroll",
             }},
             "schemas": schemas(),
         },
@@ -275,5 +307,7 @@ mod tests {
         holds::<super::super::act::Restart>("Restart");
         holds::<super::super::act::Rename>("Rename");
         holds::<super::super::act::Copy>("Copy");
+        holds::<super::super::enroll::Enroll>("Enroll");
+        holds::<super::super::enroll::Renew>("Renew");
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Route {
     pub(super) good: (&'static [u16], &'static str),
     /// The statuses of others, beside those that every route has.
     pub(super) bad: &'static [u16],
-    /// Whether it is answered without a token.
+    /// Whether it is answered to nobody in particular.
     pub(super) is_open: bool,
     pub(super) handle: Handle,
 }
@@ -80,6 +80,12 @@ pub(super) const TABLE: &[Route] = routes![
         => &[200], "Ran", ACTION;
     Get "/host" tell_host: "Tell of the host", BODY => &[200], "Host", &[403, 500];
     Post "/host/heartbeat" beat: "Send a heartbeat now", BODY => &[200], "Heartbeat", &[400, 403, 500];
+    Get "/me" me: "Tell who is asking, by what, and until when that is good", BODY => &[200], "Me", &[500];
+    Post "/enroll" enroll: "Get a client certificate for a one-time token", Some(("Enroll", true)) => &[201], "Enrolled",
+        &[400, 401, 500], open true;
+    Post "/renew" renew: "Get a new certificate in place of the one that is shown", Some(("Renew", true))
+        => &[201], "Enrolled", &[400, 500];
+    Post "/unenroll" unenroll: "Revoke the certificate that is shown", BODY => &[200], "Message", &[400, 500];
     Get "/metrics" metrics: "The metrics, as Prometheus reads them", BODY => &[200], "Metrics", &[403, 500];
     Get "/openapi.json" describe: "This description", BODY => &[200], "OpenApi", &[], open true;
 ];
