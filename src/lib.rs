@@ -56,6 +56,7 @@
 //!
 //! # Features
 //! - `cli` (default): the command line, with `config` and `manifest`; turns everything else on.
+//! - `enroll`: keys that client certificates of a served host are asked for: `client::NewKey`.
 //! - `query`: JSONPath templates and jq over data, in [`select`].
 //! - `journal`: the SQLite record of every operation; give `journal::Journal` to [`ops::Ops`] as its recorder.
 //! - `serve`: a backend served over the API, with `server`.

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::{complete, cx::Cx, print::Style, rules, ui::Ui};
 use crate::{
     backends::Proxmox,
-    client::{Auth, Client, ClientCertificate, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
+    client::{
+        Auth, Client, ClientBuilder, ClientCertificate, Endpoint, SecondFactor, SecretString, StoredTicket,
+        TicketStore, Trust,
+    },
     config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{
@@ -201,14 +204,20 @@ fn open_journal_at(path: &Path) -> Result<Journal> {
     Journal::open(path, Arc::new(SystemClock), host)
 }
 
-async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
+/// An endpoint of the configuration, as the client has it.
+pub(crate) fn endpoint_of(endpoint: &crate::config::Endpoint) -> Result<Endpoint> {
+    let parsed = Endpoint::parse(endpoint.url())?;
+    Ok(match endpoint.fingerprint() {
+        Some(fingerprint) => parsed.with_fingerprint(fingerprint.parse()?),
+        None => parsed,
+    })
+}
+
+/// A client of a server, without whom to be there.
+pub(crate) fn builder(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<ClientBuilder> {
     let mut builder = Client::builder();
     for endpoint in &server.endpoints.value {
-        let mut parsed = Endpoint::parse(endpoint.url())?;
-        if let Some(fingerprint) = endpoint.fingerprint() {
-            parsed = parsed.with_fingerprint(fingerprint.parse()?);
-        }
-        builder = builder.endpoint(parsed);
+        builder = builder.endpoint(endpoint_of(endpoint)?);
     }
     if let Some(pem) = server.ca_pem()? {
         builder = builder.trust(Trust::CaPem(pem.into_bytes()));
@@ -223,6 +232,11 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
     if let Some(timeout) = cx.env.get("PVECTL_REQUEST_TIMEOUT").map(super::cx::parse_duration).transpose()? {
         builder = builder.request_timeout(timeout);
     }
+    Ok(builder)
+}
+
+async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
+    let mut builder = builder(cx, resolved, server)?;
     let auth = match server.login()? {
         Some(Login::Token { id, secret }) => Auth::Token { id, secret },
         Some(Login::Certificate { user }) => Auth::Certificate { user },
@@ -243,7 +257,7 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
     builder.auth(auth).build()
 }
 
-fn password_auth(cx: &Cx, user: String, password: SecretString) -> Auth {
+pub(crate) fn password_auth(cx: &Cx, user: String, password: SecretString) -> Auth {
     Auth::Password { user, password, second_factor: Some(Arc::new(AskSecondFactor(cx.ui.clone()))) }
 }
 

@@ -10,6 +10,7 @@ mod builder;
 mod cluster;
 mod description;
 mod endpoint;
+mod enroll;
 mod guests;
 mod nodes;
 pub mod path;
@@ -28,12 +29,15 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+#[cfg(feature = "enroll")]
+pub use self::enroll::NewKey;
 pub use self::{
     access::{Permissions, Propagates},
     auth::{Auth, SecondFactor, SecretString, StoredTicket, TicketStore},
     builder::ClientBuilder,
     cluster::Version,
     endpoint::{ClientCertificate, Endpoint, Fingerprint, Trust},
+    enroll::{Enrolled, Me, Served},
     tasks::{TaskFilter, TaskList},
     transport::tls::presented_fingerprint,
     websocket::WebSocket,

@@ -22,6 +22,8 @@ use crate::model::{Call, Error, Method, Result};
 
 const PREFIX: &str = "/api2/json";
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// The part of a form in which a file is uploaded.
 const FILE: &str = "filename";
 
@@ -39,6 +41,8 @@ pub(super) struct Request<'a> {
     prefix: &'static str,
     query: Option<String>,
     body: Option<String>,
+    /// What the body is.
+    kind: &'static str,
 }
 
 impl<'a> Request<'a> {
@@ -62,10 +66,10 @@ impl<'a> Request<'a> {
         let form = path::form(call.params.iter());
         Ok(match call.method {
             Method::Get | Method::Delete => {
-                Self { call, prefix: PREFIX, query: Some(form).filter(|form| !form.is_empty()), body: None }
+                Self { call, prefix: PREFIX, query: Some(form).filter(|form| !form.is_empty()), body: None, kind: FORM }
             }
             Method::Post | Method::Put => {
-                Self { call, prefix: PREFIX, query: None, body: Some(form).filter(|_| call.file.is_none()) }
+                Self { call, prefix: PREFIX, query: None, body: Some(form).filter(|_| call.file.is_none()), kind: FORM }
             }
         })
     }
@@ -73,6 +77,17 @@ impl<'a> Request<'a> {
     /// The same for a file that lies beside the API; the call's path is its whole path.
     pub(super) fn file(call: &'a Call) -> Result<Self> {
         Ok(Self { prefix: "", ..Self::new(call)? })
+    }
+
+    /// The same for a route beside the API, whose parameters go as JSON; the call's path is its whole path.
+    pub(super) fn beside(call: &'a Call) -> Result<Self> {
+        let mut request = Self::file(call)?;
+        if request.body.is_some() {
+            let params = call.params.iter().map(|(key, value)| (key.to_owned(), value.into()));
+            request.body = Some(serde_json::Value::Object(params.collect()).to_string());
+            request.kind = "application/json";
+        }
+        Ok(request)
     }
 
     /// The same request with the call's file, in a form of several parts. The server looks at the parts in their order,
@@ -118,7 +133,7 @@ impl<'a> Request<'a> {
         credentials.put_into(request.headers_mut(), self.call.method);
         if let Some(body) = &self.body {
             let headers = request.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             *request.body_mut() = Some(body.clone().into());
         }

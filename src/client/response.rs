@@ -113,6 +113,29 @@ impl Answer {
         }
     }
 
+    /// Reads the answer of a route beside the API: JSON, or `{"error": …}`.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn beside<T: DeserializeOwned>(&self, call: &Call, endpoint: &Endpoint) -> Result<T> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: String,
+        }
+        match self.status {
+            200..=299 => serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error)),
+            300..=399 => Err(self.redirect(call, endpoint)),
+            status => match serde_json::from_slice::<Refusal>(&self.body) {
+                Ok(refusal) => Err(Error::from_answer(status, &refusal.error, BTreeMap::new())),
+                Err(_) if matches!(status, 404 | 501) => {
+                    let text = format!("{endpoint} is not served by pvectl: there is nothing at {}", call.path);
+                    Err(Error::new(Class::NotFound, text).with_sent(Sent::Answered))
+                }
+                Err(_) => Err(self.complaint(call, endpoint)),
+            },
+        }
+    }
+
     /// Whether this is a file of the server's in the place of data, such as a task's log with `download=1`. Only reads
     /// are answered so: of a change it would not be known what was done.
     fn is_a_file(&self) -> bool {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Credentials, Endpoint, Paths, close_names, credentials::check_token_id, edit, store, yaml};
@@ -59,6 +60,9 @@ pub struct Context {
     /// For an API token: `ci@pve!deploy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
+    /// When the API token is over, as `pvectl enroll` was told; for `renew --if-within`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_expires: Option<Timestamp>,
     /// A command line for `sh -c` that prints the token or the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_command: Option<String>,

@@ -32,8 +32,7 @@ pub use options::{GlobalOption, TABLE as OPTIONS};
 pub use paths::Paths;
 pub use resolve::{Flags, Resolved, Row, Setting, resolve};
 pub use rules::{RuleGuests, RuleText, RuleValue, read_rules};
-#[cfg(all(feature = "cli", target_os = "linux"))]
-pub(crate) use store::write_private;
+pub(crate) use store::{lock_file, write_private};
 pub use tickets::Tickets;
 
 /// The candidates that a misspelled name may have meant, closest first, at most three.

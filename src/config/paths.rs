@@ -58,6 +58,11 @@ impl Paths {
         })
     }
 
+    /// The directory of client certificates with their keys, beside the configuration.
+    pub fn certificates(&self) -> PathBuf {
+        self.config.with_file_name("certificates")
+    }
+
     /// The database of operations.
     pub fn journal(&self) -> PathBuf {
         self.state.join("journal.db")

@@ -35,9 +35,23 @@ pub(super) fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
 }
 
 /// The same for its owner's eyes alone.
-#[cfg(all(feature = "cli", target_os = "linux"))]
 pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
     write(path, content, PRIVATE)
+}
+
+/// Waits until nobody else has this lock, and has it as long as the file is there. It is made where it is missing.
+pub(crate) fn lock_file(path: &Path) -> Result<fs::File> {
+    let lock = || {
+        private_directory(path.parent().unwrap_or(Path::new(".")))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        with_mode(&mut options, PRIVATE);
+        let file = options.open(path)?;
+        file.lock().map(|()| file)
+    };
+    lock().map_err(|error| {
+        Error::new(Class::Failed, format!("cannot lock `{}`: {error}", path.display())).with_source(error)
+    })
 }
 
 /// The same for what may be lost: it is whole for every reader, and nobody waits until it is on the disk.

@@ -123,7 +123,11 @@ pub(super) fn hints_from(status: u16, message: &str, params: &BTreeMap<String, S
             "root@pam logged in with its password may do it; an API token of root is not enough".into(),
         ));
     }
-    if status == 401 {
+    if status == 401 && message.contains("client certificate") {
+        let hint =
+            "another one is to be had with `pvectl enroll … --overwrite`, for a one-time token of the host's owner";
+        hints.push(Hint::Text(hint.to_owned()));
+    } else if status == 401 && !message.contains("one-time token") {
         hints.push(Hint::Credentials);
     }
     // A task may find out as well.

@@ -198,7 +198,7 @@ fn absolute(path: &str) -> Result<String> {
 }
 
 /// Reads a file that holds a secret; `-` is stdin.
-fn read_secret(file: &str, what: &str) -> Result<String> {
+pub(super) fn read_secret(file: &str, what: &str) -> Result<String> {
     let read =
         if file == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(Path::new(file)) };
     read.map_err(|error| Error::usage(format!("cannot read the {what} {file}")).with_source(error))

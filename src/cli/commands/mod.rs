@@ -6,6 +6,7 @@ mod api_resources;
 mod check;
 mod completion;
 mod config;
+mod enroll;
 mod explain;
 pub(crate) mod help;
 #[cfg(target_os = "linux")]
@@ -37,6 +38,9 @@ pub(crate) const COMMANDS: &[Entry] = &[
     check::ENTRY,
     #[cfg(target_os = "linux")]
     host::ENTRY,
+    enroll::ENROLL,
+    enroll::RENEW,
+    enroll::UNENROLL,
     queue::ENTRY,
     sandbox::ENTRY,
     #[cfg(target_os = "linux")]
