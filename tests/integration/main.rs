@@ -23,6 +23,8 @@ mod contract;
 mod copies;
 mod data;
 mod docs;
+#[cfg(target_os = "linux")]
+mod enroll;
 mod explain;
 mod faults;
 mod figures;

@@ -34,7 +34,7 @@ impl Served {
     }
 
     /// A host that is there, served from this environment with more flags. The token is that of the first time.
-    fn of(host: Host, env: &Env, flags: &str) -> Self {
+    pub(crate) fn of(host: Host, env: &Env, flags: &str) -> Self {
         let (process, mut ready) = begin(env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
         let kept = host.env.path("token");
         match ready["token"].as_str() {
@@ -80,7 +80,7 @@ impl Served {
     }
 
     /// Asks it to end, and waits until it has.
-    fn end(self) -> Host {
+    pub(crate) fn end(self) -> Host {
         self.process.end();
         self.host
     }

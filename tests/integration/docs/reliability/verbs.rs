@@ -340,6 +340,7 @@ pub(super) const READS: &[&str] = &[
 const HERE: &str = "things of this host, under Cloud Hypervisor";
 const ROOT: &str = "wants root@pam by password, and the matrix has a token";
 const TICKET: &str = "no API token may do it, and the matrix is gone through with one; its test is `kinds/people.rs`";
+const LOGIN: &str = "makes or ends the login that the matrix is gone through with; its tests are `enroll/`";
 const SITS: &str = "somebody sits at it; what opens it changes nothing";
 const PRINTS: &str = "print what is built in";
 
@@ -365,6 +366,9 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("host", HERE),
     ("check", HERE),
     ("queue", HERE),
+    ("enroll", LOGIN),
+    ("renew", LOGIN),
+    ("unenroll", LOGIN),
     ("operation prune", "files of this account"),
     ("config", "files of this account"),
     ("sandbox", "files of this account"),
