@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{complete, cx::Cx, print::Style, rules, ui::Ui};
 use crate::{
     backends::Proxmox,
-    client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
+    client::{Auth, Client, ClientCertificate, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
     config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{
@@ -213,6 +213,9 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
     if let Some(pem) = server.ca_pem()? {
         builder = builder.trust(Trust::CaPem(pem.into_bytes()));
     }
+    if let Some((chain, key)) = server.client_certificate()? {
+        builder = builder.client_certificate(ClientCertificate::from_pem(&chain, &key)?);
+    }
     if let Some(timeout) = resolved.setting("timeout").map(super::cx::parse_duration).transpose()? {
         // Only connecting gets shorter: a change that the server takes its time over must not become "perhaps".
         builder = builder.connect_timeout(timeout.clamp(Duration::from_secs(1), Duration::from_secs(10)));
@@ -222,6 +225,7 @@ async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -
     }
     let auth = match server.login()? {
         Some(Login::Token { id, secret }) => Auth::Token { id, secret },
+        Some(Login::Certificate { user }) => Auth::Certificate { user },
         Some(Login::Password { user, password }) => {
             builder = builder.ticket_store(Arc::new(TicketFiles(Tickets::new(&cx.paths()?))));
             password_auth(cx, user, password)

@@ -24,13 +24,14 @@ use self::{
     failure::{Failure, Phase},
     retry::{Attempts, Next},
 };
-use super::{Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
+use super::{ClientCertificate, Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
 use crate::model::{Call, Class, Error, Method, Result, Secrets};
 
 /// What the transport is told when it is made.
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) trust: Trust,
+    pub(super) certificate: Option<ClientCertificate>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) user_agent: String,
