@@ -59,7 +59,9 @@ pub use privilege::{config_privilege, is_root_only_key};
 #[cfg(feature = "server")]
 pub(crate) use privilege::{is_drive, is_net};
 pub use property::{PropertyString, PropertyStringError};
-pub use record::{Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict};
+pub use record::{
+    Applied, Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict,
+};
 pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };
