@@ -187,5 +187,5 @@ CREATE TABLE applied (
     trying  TEXT,
     time    INTEGER NOT NULL,
     PRIMARY KEY (context, kind, name)
-) WITHOUT ROWID;
+);
 ";

@@ -59,10 +59,28 @@ fn with(files: &[(&str, &str)]) -> Env {
 #[test]
 fn what_is_said_is_made_and_made_once() {
     let env = with(&[("infra/all.yaml", INFRA)]);
-    assert_snapshot!(env.run("apply -f infra --dry-run -o jsonpath={.items[*].calls[*].path}"), @"");
+    assert_snapshot!(env.run("apply -f infra --dry-run -o jsonpath={.items[*].calls[*].path}"), @"
+    exit 0
+    --- stdout
+    /nodes/pve3/qemu /nodes/pve3/qemu/200/template /nodes/pve3/lxc /nodes/pve3/lxc/202/status/start /pools /nodes/pve3/qemu/200/clone /nodes/pve3/qemu/201/config /nodes/pve3/qemu/201/resize
+    --- stderr
+    nothing was sent (--dry-run)
+    ");
     let _ = env.run("diff -f infra").exits(1);
-    assert_snapshot!(env.run("apply -f infra --quiet"), @"");
-    assert_snapshot!(env.run("diff -f infra"), @"");
+    assert_snapshot!(env.run("apply -f infra --quiet"), @"
+    exit 0
+    --- stdout
+    KIND       NAME   VMID  NODE  VERB    STATUS  CHANGED  EXIT STATUS
+    vm         base    200  pve3  create  ok      yes      OK
+    container  cache   202  pve3  create  ok      yes      OK
+    pool       shop      -  -     create  ok      yes      -
+    vm         app-1   201  pve3  create  ok      yes      OK
+    ");
+    assert_snapshot!(env.run("diff -f infra"), @"
+    exit 0
+    --- stderr
+    everything is as it should be
+    ");
     let again = env.json("apply -f infra --quiet");
     assert!(again.as_array().unwrap().iter().all(|row| row["changed"] == false && row["verb"] == "none"), "{again}");
     let config = &env.json("vm get app-1")["config"];
@@ -71,11 +89,7 @@ fn what_is_said_is_made_and_made_once() {
     assert_eq!(env.json("pool get shop")["members"].as_array().unwrap().len(), 1);
     // One operation, of which each guest's is a part.
     let first = env.json("operation show 1");
-    assert_eq!(
-        (&first["operation"]["verb"], &first["operation"]["status"]),
-        (&"apply".into(), &"ok".into()),
-        "{first}"
-    );
+    assert_eq!((&first["verb"], &first["status"]), (&"apply".into(), &"ok".into()), "{first}");
     // The secret is nowhere.
     let journal =
         env.shell("grep -c hunter-2 .local/state/pvectl/journal.db*; \"$0\" operation export | grep -c hunter-2");
@@ -107,8 +121,20 @@ fn what_others_changed_is_told_and_kept() {
     let env = with(&[("infra/all.yaml", INFRA)]);
     let _ = env.run("apply -f infra --quiet").ok();
     let _ = env.run("vm update app-1 --description mine --cores 8 --quiet").ok();
-    assert_snapshot!(env.run("diff -f infra"), @"");
-    assert_snapshot!(env.run("apply -f infra"), @"");
+    assert_snapshot!(env.run("diff -f infra"), @"
+    exit 1
+    --- stdout
+    ~ vm/201 (app-1) on pve3
+        cores: 8 → 2 (at the next start) (somebody changed it: 2 was applied)
+        waits for the next start: cores
+    ");
+    assert_snapshot!(env.run("apply -f infra"), @"
+    exit 6
+    --- stderr
+    error: vm/201 (app-1) was changed by somebody else since: cores is 8 and was applied as 2
+    hint: take it into the document (see pvectl export vm app-1), or overrule it: --force
+    nothing was sent
+    ");
     let _ = env.run("apply -f infra --force --allow-restart --quiet").ok();
     let config = &env.json("vm get app-1")["config"];
     assert_eq!((&config["cores"], &config["description"]), (&2.into(), &"mine".into()));
@@ -125,7 +151,20 @@ fn what_left_the_file_goes_and_disks_stay() {
         .replace(", tier: front", "")
         .replace("onboot: 1, ", "");
     env.write("infra/all.yaml", &less);
-    assert_snapshot!(env.run("apply -f infra --dry-run"), @"");
+    assert_snapshot!(env.run("apply -f infra --dry-run"), @"
+    exit 0
+    --- stdout
+    ~ vm/201 (app-1) on pve3
+        labels.tier: front → not set
+        net0.tag: 20 → not set
+        onboot: 1 → not set
+        scsi1.size: 1G → not set
+        scsi1.storage: local-lvm → not set
+        scsi1 is detached, and local-lvm:vm-201-disk-1 is kept as an unused disk; --prune-disks destroys it
+      PUT /nodes/pve3/qemu/201/config net0=virtio=MAC,bridge=vmbr0 tags=app.shop delete=onboot,scsi1 digest=DIGEST
+    --- stderr
+    nothing was sent (--dry-run)
+    ");
     let _ = env.run("apply -f infra --quiet").ok();
     let config = &env.json("vm get app-1")["config"];
     assert_eq!((&config["tags"], &config["onboot"]), (&"app.shop".into(), &serde_json::Value::Null));
@@ -157,8 +196,28 @@ fn what_left_the_files_is_pruned_where_that_is_asked_for() {
     env.write("infra/all.yaml", &[rest[1], rest[2]].join("---\n"));
     let _ = env.run("apply -f infra --prune").exits(2);
     let _ = env.run("apply -f infra --prune --selector app=other --confirm --quiet").ok();
-    assert_snapshot!(env.run("apply -f infra --prune --selector app=shop --dry-run"), @"");
-    assert_snapshot!(env.run("apply -f infra --prune --selector app=shop --confirm --quiet"), @"");
+    assert_snapshot!(env.run("apply -f infra --prune --selector app=shop --dry-run"), @"
+    exit 0
+    --- stdout
+    - vm/201 (app-1) on pve3
+        local-lvm:vm-201-disk-0 is destroyed
+        local-lvm:vm-201-disk-1 is destroyed
+      POST /nodes/pve3/qemu/201/status/stop
+      DELETE /nodes/pve3/qemu/201
+    - pool shop
+      DELETE /pools poolid=shop
+    --- stderr
+    nothing was sent (--dry-run)
+    ");
+    assert_snapshot!(env.run("apply -f infra --prune --selector app=shop --confirm --quiet"), @"
+    exit 0
+    --- stdout
+    KIND       NAME   VMID  NODE  VERB    STATUS  CHANGED  EXIT STATUS
+    vm         base    200  pve3  none    ok      no       -
+    container  cache   202  pve3  none    ok      no       -
+    vm         app-1   201  pve3  delete  ok      yes      OK
+    pool       shop      -  -     delete  ok      yes      -
+    ");
     assert!(env.run("vm list -o name").ok().raw.lines().all(|line| line != "vm/201"));
     let _ = env.run("pool get shop").exits(3);
     let _ = env.run("apply -f infra --prune --all --confirm --quiet").ok();
@@ -186,14 +245,9 @@ fn mistakes_are_told_before_anything_is_sent() {
             3,
             &["no such vm template: `nowhere`"],
         ),
-        (
-            &INFRA.replace("name: cache", "name: app-1").replace("kind: Container", "kind: VirtualMachine"),
-            2,
-            &["unknown key"],
-        ),
         (&format!("{INFRA}---\n{INFRA}"), 2, &["is described twice"]),
         (&INFRA.replace("vmid: 201", "vmid: 100"), 6, &["VMID 100 is vm `web-1`"]),
-        (&INFRA.replace("what is sold", "${COMMENT}"), 2, &["nothing is said of `${COMMENT}`", "--env COMMENT"]),
+        (&INFRA.replace("what is sold", "'${COMMENT}'"), 2, &["nothing is said of `${COMMENT}`", "--env COMMENT"]),
     ] {
         env.write("wrong.yaml", text);
         env.write("secret", "hunter-2-is-long\n");
@@ -205,31 +259,42 @@ fn mistakes_are_told_before_anything_is_sent() {
     let _ = env.run("vm create -f wrong.yaml").exits(2).says(&["this is a manifest", "apply -f"]);
     assert!(env.json("operation list").as_array().unwrap().is_empty());
     // From stdin, with a variable that was named.
-    let text = INFRA.split("---\n").last().unwrap().replace("what is sold", "${COMMENT}");
+    let text = INFRA.split("---\n").last().unwrap().replace("what is sold", "'${COMMENT}'");
     let _ = env.with("COMMENT", "all of it").run_with("apply -f - --env COMMENT --quiet", &text).ok();
     assert_eq!(env.json("pool get shop")["comment"], "all of it");
 }
 
 #[test]
 fn what_needs_one_that_failed_is_not_begun_and_comes_the_next_time() {
-    let env = with(&[(
-        "infra/all.yaml",
-        &INFRA.replace(
-            "metadata: { name: base, vmid: 200 }\nspec:",
-            "metadata: { name: base, vmid: 200 }\nspec:\n  options: { description: 'sandbox: template fails' }",
-        ),
-    )]);
-    let failed = env.run("apply -f infra --quiet");
-    assert!([1, 9].contains(&failed.code), "{failed}");
-    env.write("infra/all.yaml", INFRA);
-    let _ = env.run("apply -f infra --quiet");
-    let _ = env.run("apply -f infra --quiet").ok();
+    let watched = format!("{INFRA}---\napiVersion: pvectl/v1\nkind: HaResource\nmetadata: {{ name: 'ct:202' }}\n");
+    let failing = watched.replace(
+        "  memory: 512MiB\n  disks: { rootfs",
+        "  memory: 512MiB\n  options: { description: 'sandbox: start fails' }\n  disks: { rootfs",
+    );
+    let env = with(&[("infra/all.yaml", &failing)]);
+    let _ = env.run("apply -f infra --quiet").exits(1).says(&["was not begun: it needs container", "1 not begun"]);
+    let _ = env.run("operation resume 1").exits(6).says(&["goes on where it stands"]);
+    let _ = env.run("ha-resource get ct:202");
+    env.write("infra/all.yaml", &watched);
+    let rows = env.json("apply -f infra --quiet");
+    let verbs: Vec<&str> = rows.as_array().unwrap().iter().filter_map(|row| row["verb"].as_str()).collect();
+    assert_eq!(verbs.iter().filter(|verb| **verb == "none").count(), 3, "{rows}");
     let _ = env.run("diff -f infra").ok();
 }
 
 #[test]
 fn places_of_manifests_are_explained() {
     let env = Env::new();
-    assert_snapshot!(env.run("explain manifest.vm.spec.disks.scsi0"), @"");
+    assert_snapshot!(env.run("explain manifest.vm.spec.disks.scsi0"), @"
+    exit 0
+    --- stdout
+    spec.disks.*  mapping
+      a disk; beside these, every part that PVE knows: ssd, discard, mp, …
+      storage  text: the storage a new one is made in
+      size  size: how large: 32GiB; it grows, and never shrinks
+      volume  text: a volume that exists, instead of storage and size; or none
+      cloudInit  true|false: whether it is the cloud-init drive
+    Parts: pvectl explain vm.scsi0
+    ");
     let _ = env.run("explain manifest.vm.spec.dsks").exits(2).says(&["did you mean `spec.disks`"]);
 }

@@ -69,8 +69,9 @@ impl Ops {
         let mut live = fields::live(kind, &config, guest, &like);
         let mut wanted = work.known.wanted.clone();
         prepare(kind, &config, &work.known, &mut live, &mut wanted);
-        let said: Vec<&Fields> = work.known.said();
-        let found = differences(&said, &live, &wanted);
+        let mut said = work.known.said.clone();
+        fields::align(kind, &mut said.iter_mut().chain([&mut live, &mut wanted]).collect::<Vec<_>>());
+        let found = differences(&said.iter().collect::<Vec<_>>(), &live, &wanted);
         let found: Vec<Difference> = found.into_iter().filter(|one| counts(one, &wanted)).collect();
         let mut asked = ask(kind, &found, &live, &wanted, spec);
         dispose(&config, request.prune_disks, &mut asked, &mut work);

@@ -2,7 +2,7 @@
 //!
 //! Disks, cards and addresses are taken apart always, other property strings where a document takes them apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{friendly_value, params::schema},
@@ -138,6 +138,21 @@ pub(super) fn live(kind: GuestKind, config: &GuestConfig, guest: &Guest, like: &
     }
     fields.extend(guest.pool.clone().filter(|pool| !pool.is_empty()).map(|pool| ("pool".to_owned(), pool)));
     fields
+}
+
+/// Takes apart in all of them what one of them takes apart.
+pub(super) fn align(kind: GuestKind, all: &mut [&mut Fields]) {
+    let apart = |fields: &&mut Fields| {
+        fields.keys().filter_map(|field| Some(field.split_once('.')?.0.to_owned())).collect::<Vec<_>>()
+    };
+    let keys: BTreeSet<String> = all.iter().flat_map(apart).collect();
+    for fields in all.iter_mut() {
+        for key in &keys {
+            let Some(whole) = fields.remove(key) else { continue };
+            let parts = parts(kind, key, &whole).into_iter();
+            fields.extend(parts.map(|(part, value)| (format!("{key}.{part}"), value)));
+        }
+    }
 }
 
 /// Tags as labels: `app.web` is `app=web`.

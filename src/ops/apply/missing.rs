@@ -40,6 +40,17 @@ impl Ops {
         taken.extend(documents.iter().filter_map(|document| document.metadata.vmid));
         let mut next = None;
         let is_template = |at: &usize| spec_of(&documents[*at]).is_some_and(|spec| spec.state == Some(State::Template));
+        // What becomes a template with this is one by the time others are made from it.
+        for document in documents
+            .iter()
+            .filter(|document| spec_of(document).is_some_and(|spec| spec.state == Some(State::Template)))
+        {
+            let Ok(Some(there)) = document.guest().map_or(Ok(None), |kind| self.find_guest(view, kind, document))
+            else {
+                continue;
+            };
+            view.guests.iter_mut().filter(|guest| guest.vmid == there.vmid).for_each(|guest| guest.template = true);
+        }
         // One that is made from another is planned after it.
         let needs = super::graph::needs(documents);
         let mut left: Vec<usize> = missing.to_vec();
