@@ -79,8 +79,8 @@ const ELSEWHERE: [(&str, &str); 13] = [
 const NO_OPTIONS: [&str; 9] =
     ["digest", "lock", "parent", "meta", "vmgenid", "vmstate", "snaptime", "skiplock", "ostemplate"];
 
-/// The words of `cloudInit` and the keys that they are.
-const CLOUD_INIT: [(&str, &str); 7] = [
+/// The words of `cloudInit` and the fields that they are.
+pub const CLOUD_INIT: [(&str, &str); 7] = [
     ("user", "ciuser"),
     ("ip", "ipconfig0.ip"),
     ("gateway", "ipconfig0.gw"),

@@ -14,7 +14,7 @@ mod tree;
 pub use self::{
     document::{API_VERSION, Document, Metadata, Place, Secret, Spec, kind_of_noun},
     fields::{FIELDS, Field, Shape, explain},
-    guest::{GuestSpec, Origin, State},
+    guest::{CLOUD_INIT, GuestSpec, Origin, State},
     object::read_object,
     plain::Manifest,
     read::{Reading, Written, read},

@@ -1,40 +1,19 @@
 //! A guest that is there, and what its document wants of it.
 
-use std::collections::BTreeMap;
-
 use super::{
     Deed, FieldChange, Stage, View, Work,
+    asked::{Asked, ask, counts, dispose},
     diff::{Difference, Fields, differences},
     effect::{Effect, effect},
-    fields::{self, ONCE, by_key, parts},
+    fields::{self, ONCE},
     known::{Known, SECRET},
     spec_of,
 };
 use crate::{
     manifest::{Document, GuestSpec, State},
-    model::{
-        Error, Guest, GuestConfig, GuestKind, Hint, Method, Params, Pending, Result, Size, is_disk_key, is_numbered,
-    },
-    ops::{
-        Beyond, Growth, LabelChange, Ops, Plan, Resolved, ResourcePlan, UPDATE, UpdateRequest, power_verb, resource,
-    },
+    model::{Error, Guest, GuestConfig, GuestKind, Hint, Method, Params, Pending, Result, is_disk_key},
+    ops::{Beyond, Growth, Ops, Plan, Resolved, ResourcePlan, UPDATE, UpdateRequest, power_verb, resource},
 };
-
-/// Parts that a document may leave out again without anything being taken away.
-const STAYING: [&str; 6] = ["storage", "size", "volume", "cloudInit", "model", "macaddr"];
-
-/// What is asked of a guest's configuration.
-#[derive(Default)]
-struct Asked {
-    update: UpdateRequest,
-    /// Disks that grow, by key.
-    grow: Vec<(String, Size)>,
-    /// The pool it comes into; `Some(None)` for out of the one it is in.
-    pool: Option<Option<String>>,
-    /// The volumes of disks that are detached.
-    detached: Vec<(String, String)>,
-    refusals: Vec<Error>,
-}
 
 impl Ops {
     /// Plans what a document wants of a guest that is there.
@@ -75,10 +54,7 @@ impl Ops {
         let found: Vec<Difference> = found.into_iter().filter(|one| counts(one, &wanted)).collect();
         let mut asked = ask(kind, &found, &live, &wanted, spec);
         dispose(&config, request.prune_disks, &mut asked, &mut work);
-        let drifted: Vec<&Difference> = found.iter().filter(|one| one.applied.is_some()).collect();
-        if !drifted.is_empty() && !request.force {
-            work.refusals.push(drift(&work, &drifted));
-        }
+        work.refusals.extend(drift(&work, &found).filter(|_| !request.force));
         let hotplug = config.text("hotplug");
         let changes = found.iter().map(|what| {
             let effect = match guest.is_powered() {
@@ -214,7 +190,7 @@ pub(super) fn only_here(key: &str) -> Error {
 }
 
 /// What the configuration will be, and the keys that wait for the next start.
-fn to_come(rows: Vec<Pending>) -> (GuestConfig, Vec<String>) {
+pub(super) fn to_come(rows: Vec<Pending>) -> (GuestConfig, Vec<String>) {
     let (mut config, mut waiting) = (GuestConfig::default(), Vec::new());
     for row in rows {
         if row.waits() {
@@ -249,160 +225,23 @@ fn prepare(kind: GuestKind, config: &GuestConfig, known: &Known, live: &mut Fiel
     }
 }
 
-/// Whether a difference is one: parts that the server fills in are not taken away when a document stops naming them.
-fn counts(one: &Difference, wanted: &Fields) -> bool {
-    let Some((key, part)) = one.field.split_once('.') else { return true };
-    let named =
-        wanted.range(format!("{key}.")..).next().is_some_and(|(field, _)| field.starts_with(&format!("{key}.")));
-    let device = is_disk_key(key) || is_numbered(key, "net");
-    one.after.is_some() || !device || !named || !STAYING.contains(&part)
-}
-
 fn state_change(before: &str, after: &str) -> FieldChange {
     let what =
         Difference { field: "state".into(), before: Some(before.into()), after: Some(after.into()), applied: None };
     FieldChange { what, effect: Effect::Live }
 }
 
-/// The refusal of what somebody else changed.
-fn drift(work: &Work, drifted: &[&Difference]) -> Error {
-    let one = |one: &&Difference| {
+/// The refusal of what somebody else changed, if there is such.
+pub(super) fn drift(work: &Work, found: &[Difference]) -> Option<Error> {
+    let one = |one: &Difference| {
         let now = one.before.as_deref().unwrap_or("not set");
-        format!("{} is {now} and was applied as {}", one.field, one.applied.as_deref().unwrap_or_default())
+        Some(format!("{} is {now} and was applied as {}", one.field, one.applied.as_deref()?))
     };
-    let told = drifted.iter().map(one).collect::<Vec<_>>().join("; ");
-    Error::conflict(format!("{} was changed by somebody else since: {told}", work.label())).with_hint(Hint::Text(
-        format!("take it into the document (see pvectl export {} {}), or overrule it: --force", work.noun, work.name),
-    ))
-}
-
-/// What the differences are, as a change of the configuration.
-fn ask(kind: GuestKind, found: &[Difference], live: &Fields, wanted: &Fields, spec: &GuestSpec) -> Asked {
-    let mut asked = Asked::default();
-    let (live, wanted) = (by_key(live), by_key(wanted));
-    let mut keys: BTreeMap<&str, Vec<&Difference>> = BTreeMap::new();
-    for one in found {
-        keys.entry(one.field.split('.').next().unwrap_or_default()).or_default().push(one);
-    }
-    for (key, all) in keys {
-        match key {
-            "labels" => asked.update.labels.extend(all.iter().filter_map(|one| label(one))),
-            "pool" => asked.pool = all.first().map(|one| one.after.clone()),
-            "secret" => {
-                // The file is read when the call is planned.
-                for field in all.iter().filter(|one| one.after.is_some()) {
-                    asked.update.set.set(&field.field[SECRET.len()..], "***");
-                }
-                let gone = all.iter().filter(|one| one.after.is_none()).map(|one| one.field[SECRET.len()..].to_owned());
-                asked.update.delete.extend(gone.filter(|key| !spec.secrets.contains_key(key)));
-            }
-            _ if key.starts_with("x-") => match wanted.get(key).and_then(|said| said.get("")) {
-                Some(value) => asked.update.beyond.forced.set(key, value),
-                None => asked.update.delete.push(key.to_owned()),
-            },
-            _ => match (live.get(key), wanted.get(key)) {
-                (_, None) => gone(key, live.get(key), &mut asked),
-                (None, Some(said)) => asked.update.set.set(key, fields::value(kind, key, said)),
-                (Some(now), Some(_)) => changed(kind, key, &all, now, &mut asked),
-            },
-        }
-    }
-    asked
-}
-
-fn label(one: &Difference) -> Option<LabelChange> {
-    let label = one.field.strip_prefix("labels.")?.to_owned();
-    Some(match &one.after {
-        Some(value) => LabelChange::Set(label, Some(value.clone()).filter(|value| !value.is_empty())),
-        None => LabelChange::Remove(label),
-    })
-}
-
-/// A key that is wanted no longer.
-fn gone(key: &str, now: Option<&BTreeMap<String, String>>, asked: &mut Asked) {
-    if key == "rootfs" {
-        let error = Error::usage("`rootfs` cannot be taken from a container, which cannot be without it");
-        return asked.refusals.push(error);
-    }
-    if let Some(volume) = now.and_then(|now| now.get("volume")).filter(|_| is_disk_key(key)) {
-        let is_disk = now.is_some_and(|now| now.get("media").map(String::as_str) != Some("cdrom"));
-        if is_disk && volume.contains(':') {
-            asked.detached.push((key.to_owned(), volume.clone()));
-        }
-    }
-    asked.update.delete.push(key.to_owned());
-}
-
-/// A key of which something else is wanted.
-fn changed(kind: GuestKind, key: &str, all: &[&Difference], now: &BTreeMap<String, String>, asked: &mut Asked) {
-    let mut parts = now.clone();
-    let mut other = false;
-    let is_cdrom = now.get("media").map(String::as_str) == Some("cdrom");
-    for one in all {
-        let part = one.field.split_once('.').map_or("", |(_, part)| part);
-        match (part, &one.after) {
-            ("storage", Some(storage)) if is_disk_key(key) => {
-                let from = one.before.as_deref().unwrap_or_default();
-                asked.refusals.push(
-                    Error::usage(format!("`{key}` is in {from}, and is not moved to {storage} by a document"))
-                        .with_hint(Hint::Text(format!("move it first: pvectl {kind} move-disk GUEST {key} {storage}"))),
-                );
-            }
-            ("volume", Some(volume)) if is_disk_key(key) && !is_cdrom => {
-                let text = format!("`{key}` is another disk, which is not replaced by {volume}");
-                asked
-                    .refusals
-                    .push(Error::usage(text).with_hint(Hint::Text("detach it first, or use another key".into())));
-            }
-            ("size", Some(size)) if is_disk_key(key) => {
-                match (size.parse::<Size>(), one.before.as_ref().and_then(|s| s.parse::<Size>().ok())) {
-                    (Ok(size), Some(before)) if size < before => {
-                        let text = format!("`{key}` has {before}, and is not made smaller: {size} were asked for");
-                        asked.refusals.push(Error::usage(text));
-                    }
-                    (Ok(size), _) => asked.grow.push((key.to_owned(), size)),
-                    (Err(error), _) => asked.refusals.push(Error::usage(format!("`{key}`: {error}"))),
-                }
-            }
-            _ if effect(kind, &one.field, None) == Effect::Never => {
-                let text = format!("`{key}` is what a {kind} is made with, and stays as it is");
-                asked.refusals.push(Error::usage(text));
-            }
-            (_, Some(value)) => {
-                parts.insert(part.to_owned(), value.clone());
-                other = true;
-            }
-            (_, None) => {
-                parts.remove(part);
-                other = true;
-            }
-        }
-    }
-    if other {
-        asked.update.set.set(key, fields::value(kind, key, &parts));
-    }
-}
-
-/// Disks that left the document. Those that are unused are destroyed with this change where that is wished, those that
-/// are detached by it with the next; else it is remembered that they left.
-fn dispose(config: &GuestConfig, prune: bool, asked: &mut Asked, work: &mut Work) {
-    let mut unused = Vec::new();
-    for key in config.0.keys().filter(|key| key.starts_with("unused")) {
-        let text = config.text(key).unwrap_or_default();
-        unused.extend(parts(GuestKind::Qemu, key, &text).remove("volume").map(|volume| (key.clone(), volume)));
-    }
-    unused.retain(|(_, volume)| work.known.left.contains(volume));
-    let detached = asked.detached.iter().map(|(_, volume)| volume.clone());
-    if !prune {
-        work.left = unused.into_iter().map(|(_, volume)| volume).chain(detached).collect();
-        return;
-    }
-    work.doomed.extend(detached);
-    work.again |= !asked.detached.is_empty();
-    for (key, volume) in unused {
-        asked.update.delete.push(key);
-        work.doomed.push(volume);
-    }
+    let told: Vec<String> = found.iter().filter_map(one).collect();
+    let error = || Error::conflict(format!("{} was changed by somebody else since: {}", work.label(), told.join("; ")));
+    let way =
+        format!("take it into the document (see pvectl export {} {}), or overrule it: --force", work.noun, work.name);
+    (!told.is_empty()).then(|| error().with_hint(Hint::Text(way)))
 }
 
 /// Plans about one guest as one, step after step.

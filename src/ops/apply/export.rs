@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{self, TOLD_ONLY, by_key};
+use super::{
+    existing::to_come,
+    fields::{self, TOLD_ONLY, by_key},
+};
 use crate::{
     contract::embedded,
-    manifest::{API_VERSION, kind_of_noun},
-    model::{
-        Guest, GuestConfig, GuestKind, Method, Pending, Result, is_disk_key, is_numbered, is_secret_at, is_secret_key,
-    },
+    manifest::{API_VERSION, CLOUD_INIT, kind_of_noun},
+    model::{Guest, GuestConfig, GuestKind, Method, Result, is_disk_key, is_numbered, is_secret_at, is_secret_key},
     ops::{Ops, Resource, plain},
 };
 
@@ -34,17 +35,6 @@ const LEFT_OUT: [&str; 14] = [
     "lxc",
 ];
 
-/// The words of `cloudInit` in a document.
-const CLOUD_INIT: [(&str, &str); 7] = [
-    ("ciuser", "user"),
-    ("ipconfig0.ip", "ip"),
-    ("ipconfig0.gw", "gateway"),
-    ("ipconfig0.ip6", "ip6"),
-    ("ipconfig0.gw6", "gateway6"),
-    ("nameserver", "nameserver"),
-    ("searchdomain", "searchDomain"),
-];
-
 impl Ops {
     /// The document of a guest as it is, or will be at its next start.
     ///
@@ -52,7 +42,7 @@ impl Ops {
     /// Whatever the backend says.
     pub async fn export_guest(&self, guest: &Guest) -> Result<Value> {
         let rows = self.backend().guest_pending(&guest.reference()).await?;
-        Ok(document(guest, &config_of(rows)))
+        Ok(document(guest, &to_come(rows).0))
     }
 
     /// The document of a thing that is no guest.
@@ -85,17 +75,6 @@ impl Ops {
     }
 }
 
-fn config_of(rows: Vec<Pending>) -> GuestConfig {
-    let mut config = GuestConfig::default();
-    for row in rows {
-        let goes = row.delete.is_some_and(|how| how > 0);
-        if let Some(value) = row.pending.or(row.value).filter(|_| !goes) {
-            config.0.insert(row.key, value);
-        }
-    }
-    config
-}
-
 fn document(guest: &Guest, config: &GuestConfig) -> Value {
     let kind = guest.kind;
     let mut fields = fields::live(kind, config, guest, &[]);
@@ -125,7 +104,7 @@ fn document(guest: &Guest, config: &GuestConfig) -> Value {
     spec.extend(fields.remove("cores").map(|cores| ("cores".to_owned(), number(&cores))));
     spec.extend(fields.remove("memory").map(|memory| ("memory".to_owned(), memory_text(&memory))));
     let mut cloud = Map::new();
-    for (field, word) in CLOUD_INIT.iter().filter(|_| kind == GuestKind::Qemu) {
+    for (word, field) in CLOUD_INIT.iter().filter(|_| kind == GuestKind::Qemu) {
         cloud.extend(fields.remove(*field).map(|value| ((*word).to_owned(), value.into())));
     }
     if let Some(keys) = fields.remove("sshkeys") {

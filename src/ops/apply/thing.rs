@@ -4,6 +4,7 @@ use super::{
     Deed, FieldChange, Stage, View, Work,
     diff::{Difference, Fields, differences},
     effect::Effect,
+    existing::drift,
     known::{Known, SECRET},
 };
 use crate::{
@@ -73,17 +74,7 @@ impl Ops {
         let declared = |key: &str| endpoint.and_then(|endpoint| endpoint.parameters.get(key));
         let found = differences(&work.known.said(), &live, &wanted);
         let found: Vec<Difference> = found.into_iter().filter(|one| !is_same(one, declared(&one.field))).collect();
-        let drifted: Vec<&Difference> = found.iter().filter(|one| one.applied.is_some()).collect();
-        if !drifted.is_empty() && !view.request.force {
-            let one = |one: &&Difference| {
-                let now = one.before.as_deref().unwrap_or("not set");
-                format!("{} is {now} and was applied as {}", one.field, one.applied.as_deref().unwrap_or_default())
-            };
-            let told = drifted.iter().map(one).collect::<Vec<_>>().join("; ");
-            let error = Error::conflict(format!("{} was changed by somebody else since: {told}", work.label()));
-            work.refusals
-                .push(error.with_hint(Hint::Text("take it into the document, or overrule it: --force".into())));
-        }
+        work.refusals.extend(drift(&work, &found).filter(|_| !view.request.force));
         let mut request = ResourceRequest::default();
         for one in &found {
             match (one.field.strip_prefix(SECRET), &one.after) {
