@@ -67,6 +67,9 @@ pub(super) fn ask(kind: GuestKind, found: &[Difference], live: &Fields, wanted: 
             },
             _ => match (live.get(key), wanted.get(key)) {
                 (_, None) => gone(key, live.get(key), &mut asked),
+                (None, Some(_)) if effect(kind, key, None) == Effect::Never => {
+                    asked.refusals.push(made_with(kind, key))
+                }
                 (None, Some(said)) => asked.update.set.set(key, fields::value(kind, key, said)),
                 (Some(now), Some(_)) => changed(kind, key, &all, now, &mut asked),
             },
@@ -81,6 +84,11 @@ fn label(one: &Difference) -> Option<LabelChange> {
         Some(value) => LabelChange::Set(label, Some(value.clone()).filter(|value| !value.is_empty())),
         None => LabelChange::Remove(label),
     })
+}
+
+/// The refusal of a key that only the call takes that makes a guest.
+fn made_with(kind: GuestKind, key: &str) -> Error {
+    Error::usage(format!("`{key}` is what a {kind} is made with, and stays as it is"))
 }
 
 /// A key that is wanted no longer.
@@ -130,8 +138,7 @@ fn changed(kind: GuestKind, key: &str, all: &[&Difference], now: &BTreeMap<Strin
                 }
             }
             _ if effect(kind, &one.field, None) == Effect::Never => {
-                let text = format!("`{key}` is what a {kind} is made with, and stays as it is");
-                asked.refusals.push(Error::usage(text));
+                asked.refusals.push(made_with(kind, key));
             }
             (_, Some(value)) => {
                 parts.insert(part.to_owned(), value.clone());

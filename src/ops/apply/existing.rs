@@ -84,8 +84,12 @@ impl Ops {
         self.stage(view, document, guest, spec, asked, &config, &mut work)
             .await
             .map_err(|error| document.locate(error))?;
-        let acts = !work.stages.is_empty();
-        work.deed = if acts { Deed::Update } else { Deed::Nothing };
+        if work.stages.is_empty() {
+            // What differs in spelling alone is no change to the planners.
+            work.changes.clear();
+        } else {
+            work.deed = Deed::Update;
+        }
         Ok(work)
     }
 

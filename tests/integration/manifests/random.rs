@@ -16,7 +16,7 @@ fn pick<'a>(chance: &mut Chance, from: &[&'a str]) -> &'a str {
 
 /// A document of a guest. Disks never become smaller: their size is that of the round.
 fn guest(chance: &mut Chance, name: usize, round: usize) -> String {
-    let vm = name % 3 != 0;
+    let vm = !name.is_multiple_of(3);
     let mut text = format!("apiVersion: pvectl/v1\nkind: {}\n", if vm { "VirtualMachine" } else { "Container" });
     let mut some = |of: u32| chance.below(of) > 0;
     let pool = if some(3) { ", pool: shop" } else { "" };
@@ -25,7 +25,7 @@ fn guest(chance: &mut Chance, name: usize, round: usize) -> String {
     if some(4) {
         let _ = writeln!(text, "  state: {}", pick(chance, &["running", "stopped"]));
     }
-    let template = !vm || name % 2 == 0;
+    let template = !vm || name.is_multiple_of(2);
     if template {
         text += "  from: { template: debian-12 }\n";
     }

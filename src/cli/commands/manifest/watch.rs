@@ -55,7 +55,7 @@ pub(super) async fn watch(cx: &Cx, session: &Session, matches: &ArgMatches) -> R
             Ok(false) => (pause * 2).min(LONGEST_PAUSE),
             Err(error) if matches!(error.class(), Class::Bug | Class::Unauthenticated) => return Err(error),
             Err(error) => {
-                tell_once(cx, &mut told, error.to_string(), || report(&cx.ui, cx.error_format(), &error));
+                tell_once(&mut told, error.to_string(), || report(&cx.ui, cx.error_format(), &error));
                 (pause * 2).min(LONGEST_PAUSE)
             }
         };
@@ -68,14 +68,14 @@ pub(super) async fn watch(cx: &Cx, session: &Session, matches: &ArgMatches) -> R
             // The files may have changed; half a file is looked at again.
             match request(matches) {
                 Ok((read, _)) => wanted = read,
-                Err(error) => tell_once(cx, &mut told, error.to_string(), || report(&cx.ui, cx.error_format(), &error)),
+                Err(error) => tell_once(&mut told, error.to_string(), || report(&cx.ui, cx.error_format(), &error)),
             }
         }
     }
 }
 
 /// Tells what was not told the last time.
-fn tell_once(_: &Cx, told: &mut String, what: String, tell: impl FnOnce()) {
+fn tell_once(told: &mut String, what: String, tell: impl FnOnce()) {
     if *told != what {
         tell();
         *told = what;
@@ -91,9 +91,11 @@ async fn once(
     typed: &str,
     told: &mut String,
 ) -> Result<bool> {
-    let refused = plan.refusals().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    if !refused.is_empty() {
-        tell_once(cx, told, refused, || plan.refusals().for_each(|error| report(&cx.ui, cx.error_format(), error)));
+    let said = plan.refusals().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let refused = plan.works.iter().filter(|work| !work.refusals.is_empty());
+    let refused: Vec<(&str, String)> = refused.map(|work| (work.noun, work.name.clone())).collect();
+    if !said.is_empty() {
+        tell_once(told, said, || plan.refusals().for_each(|error| report(&cx.ui, cx.error_format(), error)));
         // The others are made so all the same.
         plan.leave_out_refused();
     }
@@ -113,7 +115,8 @@ async fn once(
     }
     cx.ui.err_line(String::from_utf8_lossy(&text).trim_end());
     let (mut made, _) = run_quietly(cx, session, plan, request, typed).await?;
-    made.retain(|made| made.changed || made.error.is_some());
+    // What was refused was told.
+    made.retain(|made| !refused.contains(&(made.kind, made.name.clone())) && (made.changed || made.error.is_some()));
     let changed = made.iter().any(|made| made.changed);
     finish(cx, session, made)?;
     Ok(changed)
