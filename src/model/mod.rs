@@ -53,7 +53,7 @@ pub use keyboard::{keys_named, keys_of_text};
 pub use list::List;
 pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
 pub use pending::{ConfigTexts, Pending, PendingChanges, apply_pending, config_to_come};
-#[cfg(feature = "sandbox")]
+#[cfg(any(feature = "manifest", feature = "sandbox"))]
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};
 #[cfg(feature = "server")]

@@ -68,7 +68,7 @@ pub(super) fn ask(kind: GuestKind, found: &[Difference], live: &Fields, wanted: 
             _ => match (live.get(key), wanted.get(key)) {
                 (_, None) => gone(key, live.get(key), &mut asked),
                 (None, Some(_)) if effect(kind, key, None) == Effect::Never => {
-                    asked.refusals.push(made_with(kind, key))
+                    asked.refusals.push(made_with(kind, key));
                 }
                 (None, Some(said)) => asked.update.set.set(key, fields::value(kind, key, said)),
                 (Some(now), Some(_)) => changed(kind, key, &all, now, &mut asked),

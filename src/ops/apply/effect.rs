@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::model::{GuestKind, is_disk_key, is_listed, is_net};
+use crate::model::{GuestKind, is_disk_key, is_listed, is_numbered};
 
 /// When a change counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -75,7 +75,7 @@ pub(super) fn effect(kind: GuestKind, field: &str, hotplug: Option<&str>) -> Eff
         // It grows while it runs, and takes nothing else.
         GuestKind::Lxc => is_listed(CONTAINER_LIVE, key) || field.ends_with(".size"),
         GuestKind::Qemu if is_disk_key(key) => field.ends_with(".size") || plugs("disk"),
-        GuestKind::Qemu if is_net(key) => plugs("network"),
+        GuestKind::Qemu if is_numbered(key, "net") => plugs("network"),
         GuestKind::Qemu if key == "memory" => plugs("memory"),
         GuestKind::Qemu if key.starts_with("usb") => plugs("usb"),
         GuestKind::Qemu => is_listed(VM_LIVE, key),
