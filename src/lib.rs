@@ -55,8 +55,9 @@
 //! - `journal`, `server`, `serve`, `sandbox`, `manifest`, `config`, `cli`: with the features below.
 //!
 //! # Features
-//! - `cli` (default): the command line, with `config` and `manifest`; turns everything else on.
+//! - `cli` (default): the command line, with `config`; turns everything else on.
 //! - `enroll`: keys that client certificates of a served host are asked for: `client::NewKey`.
+//! - `manifest`: what should be as files (`manifest`), and `ops::Ops::plan_apply`, which makes it so.
 //! - `query`: JSONPath templates and jq over data, in [`select`].
 //! - `journal`: the SQLite record of every operation; give `journal::Journal` to [`ops::Ops`] as its recorder.
 //! - `serve`: a backend served over the API, with `server`.
@@ -80,7 +81,7 @@ pub mod config;
 pub mod contract;
 #[cfg(feature = "journal")]
 pub mod journal;
-#[cfg(feature = "cli")]
+#[cfg(feature = "manifest")]
 pub mod manifest;
 pub mod model;
 pub mod ops;

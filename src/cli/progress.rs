@@ -145,6 +145,10 @@ impl Observer for Show {
             Action::Configure | Action::ConfigureInTask if plan.steps.len() > 1 => "configuring",
             Action::Start if plan.steps.len() > 1 => "starting",
             Action::Stop if plan.steps.len() > 1 => "stopping",
+            Action::Shutdown if plan.steps.len() > 1 => "shutting down",
+            Action::Reboot if plan.steps.len() > 1 => "restarting",
+            Action::ResizeDisk if plan.steps.len() > 1 => "growing a disk of",
+            Action::Template if plan.steps.len() > 1 => "making a template of",
             _ => plan.words.present,
         };
         if self.ui.draws() {

@@ -23,7 +23,8 @@ use crate::{
     config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{
-        Call, Class, Error, Event, Hint, Intent, Method, NullRecorder, OperationId, Recorder, Result, SystemClock,
+        Applied, Call, Class, Error, Event, Hint, Intent, Method, NullRecorder, OperationId, Recorder, Result,
+        SystemClock,
     },
     ops::{Ops, Rule, RunOptions, Together},
     sandbox,
@@ -191,6 +192,10 @@ impl Recorder for Remembering {
 
     fn guests_named(&self, context: &str, name: &str) -> Result<Vec<u32>> {
         Journal::open_read_only(&self.0)?.map_or(Ok(Vec::new()), |journal| journal.guests_named(context, name))
+    }
+
+    fn applied(&self, context: &str) -> Result<Vec<Applied>> {
+        Journal::open_read_only(&self.0)?.map_or(Ok(Vec::new()), |journal| journal.applied(context))
     }
 }
 

@@ -147,6 +147,11 @@ impl Env {
         env
     }
 
+    /// A variable that somebody named who wants its value, whatever it is called; `None` if it is not set or no text.
+    pub fn named(name: &str) -> Option<String> {
+        std::env::vars_os().find(|(have, _)| have == name).and_then(|(_, value)| value.into_string().ok())
+    }
+
     /// Takes the given values; names that pvectl does not look at are left out.
     pub fn from_pairs<N: Into<String>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));

@@ -16,6 +16,9 @@
 //! about as many rows as it returns, in the order of an index, however long the history is. [`Journal::verify`] compares
 //! table and view.
 //!
+//! Beside the events stands the table `applied`: what `apply` made of each document last. It is no history and is
+//! overwritten; nothing in it is part of the chain.
+//!
 //! # What is safe when
 //! Before a request goes out the intent and the `sent` event are on the disk. The events after it survive a crash of the
 //! process at once; a loss of power may take the newest of them, which leaves the operation in flight, to be looked up at
@@ -30,6 +33,7 @@
 //!
 //! All methods block, for as long as a disk and other processes' writes take.
 
+mod applied;
 mod bulk;
 mod chain;
 mod open;

@@ -3,7 +3,7 @@
 use crate::sqlite::Layout;
 
 /// The file of a journal, marked `pvej`.
-pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656a, migrations: &[VERSION_1, VERSION_2] };
+pub(super) const LAYOUT: Layout = Layout { mark: 0x7076_656a, migrations: &[VERSION_1, VERSION_2, VERSION_3] };
 
 /// `type` is read out of the payload, so that the hash over the payload covers it. Times are microseconds since 1970.
 ///
@@ -174,4 +174,18 @@ CREATE TRIGGER event_finds_target AFTER INSERT ON event WHEN NEW.type = 'target'
         vmid = coalesce(NEW.payload ->> '$.vmid', vmid), node = coalesce(NEW.payload ->> '$.node', node)
     WHERE id = NEW.operation;
 END;
+";
+
+/// What was made of documents: no history, but what is known of each now. It is in no chain, and nothing is proved by it.
+const VERSION_3: &str = "
+CREATE TABLE applied (
+    context TEXT NOT NULL,
+    kind    TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    vmid    INTEGER,
+    done    TEXT,
+    trying  TEXT,
+    time    INTEGER NOT NULL,
+    PRIMARY KEY (context, kind, name)
+);
 ";

@@ -13,7 +13,7 @@ use super::{
     redact::redact,
 };
 use crate::{
-    model::{Class, Error, Event, Intent, OperationId, Recorder, Result, Upid},
+    model::{Applied, Class, Error, Event, Intent, OperationId, Recorder, Result, Upid},
     sqlite::Safety,
 };
 
@@ -109,6 +109,18 @@ impl Recorder for Journal {
                 .query_map([context, name], |row| row.get(0))?
                 .collect()
         })
+    }
+
+    fn applied(&self, context: &str) -> Result<Vec<Applied>> {
+        self.applied_in(context)
+    }
+
+    fn remember(&self, applied: &Applied) -> Result<()> {
+        self.keep_applied(applied)
+    }
+
+    fn forget(&self, context: &str, kind: &str, name: &str) -> Result<()> {
+        self.drop_applied(context, kind, name)
     }
 
     fn has_task(&self, upid: &Upid) -> Result<bool> {

@@ -54,13 +54,15 @@ pub use keyboard::{keys_named, keys_of_text};
 pub use list::List;
 pub use node::{CpuInfo, Node, NodeStatus, Space, Storage, StorageConfig, StorageStatus, Volume};
 pub use pending::{ConfigTexts, Pending, PendingChanges, apply_pending, config_to_come};
-#[cfg(feature = "sandbox")]
+#[cfg(any(feature = "manifest", feature = "sandbox"))]
 pub(crate) use privilege::is_listed;
 pub use privilege::{config_privilege, is_root_only_key};
 #[cfg(feature = "server")]
 pub(crate) use privilege::{is_drive, is_net};
 pub use property::{PropertyString, PropertyStringError};
-pub use record::{Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict};
+pub use record::{
+    Applied, Bulk, BulkGuest, Event, Intent, NullRecorder, OperationId, Recorder, StepId, Tally, Verdict,
+};
 pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };

@@ -212,6 +212,23 @@ pub enum Event {
     },
 }
 
+/// What was made of a document: what `apply` remembers to tell later what others changed, and what left the file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The context.
+    pub context: String,
+    /// `vm`, `container`, `pool`, …
+    pub kind: String,
+    /// What it is called in the document.
+    pub name: String,
+    /// The guest's number, once there is one.
+    pub vmid: Option<u32>,
+    /// What was said by the document that was made so last, secrets by the names of their files; `None` if none was yet.
+    pub done: Option<Value>,
+    /// The same of one that is being made so, or was when it failed.
+    pub trying: Option<Value>,
+}
+
 /// Keeps the record of operations. Every method returns only when what it was told is safe where it is kept.
 pub trait Recorder: Send + Sync {
     /// Writes an intent, and what has happened with it: all of it or nothing. Nothing may be sent if this fails.
@@ -248,6 +265,30 @@ pub trait Recorder: Send + Sync {
     /// When what is kept cannot be read.
     fn guests_named(&self, _context: &str, _name: &str) -> Result<Vec<u32>, Error> {
         Ok(Vec::new())
+    }
+
+    /// What was made of documents in a context, as `apply` left it.
+    ///
+    /// # Errors
+    /// When what is kept cannot be read.
+    fn applied(&self, _context: &str) -> Result<Vec<Applied>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Remembers what is made of a document, in place of what was known of it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn remember(&self, _applied: &Applied) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Forgets a document: what it described is gone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn forget(&self, _context: &str, _kind: &str, _name: &str) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Whether a task is known as that of an operation.

@@ -87,10 +87,22 @@ impl Ops {
     /// [`Class::NotFound`](crate::model::Class::NotFound) for an unknown template or node,
     /// [`Class::Conflict`](crate::model::Class::Conflict) when the VMID is taken or no node has room.
     pub async fn plan_create(&self, request: &CreateRequest, taken: &[Vmid]) -> Result<Plan> {
+        self.backend().capabilities().require(request.kind, Action::Create)?;
+        request.check()?;
+        let guests = self.guests().await?;
+        self.plan_create_among(request, taken, &guests).await
+    }
+
+    /// The same among these guests: those that there are, and templates that will be there by then.
+    pub(super) async fn plan_create_among(
+        &self,
+        request: &CreateRequest,
+        taken: &[Vmid],
+        guests: &[Guest],
+    ) -> Result<Plan> {
         let kind = request.kind;
         self.backend().capabilities().require(kind, Action::Create)?;
         request.check()?;
-        let guests = self.guests().await?;
         if let Some(vmid) = request.vmid
             && taken.contains(&vmid)
         {
@@ -115,7 +127,7 @@ impl Ops {
             None => request,
         };
         let mut plan = match (&request.template, kind) {
-            (Some(template), GuestKind::Qemu) => self.plan_from_template(request, template, &guests, taken).await?,
+            (Some(template), GuestKind::Qemu) => self.plan_from_template(request, template, guests, taken).await?,
             (template, _) => self.plan_new(request, template.as_deref(), taken).await?,
         };
         if let Some(there) = there {
@@ -291,7 +303,7 @@ pub(super) fn split_clone(params: &Params) -> (Params, Params) {
 }
 
 /// The VM template of this name or number.
-fn vm_template<'a>(name: &str, guests: &'a [Guest]) -> Result<&'a Guest> {
+pub(super) fn vm_template<'a>(name: &str, guests: &'a [Guest]) -> Result<&'a Guest> {
     let templates: Vec<&Guest> =
         guests.iter().filter(|guest| guest.kind == GuestKind::Qemu && guest.template).collect();
     let is_it = |guest: &&&Guest| guest.name.as_deref() == Some(name) || guest.vmid.to_string() == name;

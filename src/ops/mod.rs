@@ -3,6 +3,8 @@
 //! The SDK's high-level door. It speaks to people only through what it returns and through [`Observer`]; it knows no
 //! flags, no terminal, and no backend by name.
 
+#[cfg(feature = "manifest")]
+mod apply;
 mod attach;
 mod away;
 mod backup;
@@ -57,6 +59,11 @@ use std::{
 };
 
 pub use crate::model::closest;
+#[cfg(feature = "manifest")]
+pub use apply::{
+    ApplyPlan, ApplyRequest, Deed, Difference, Effect, FieldChange, Fields, Made, Pruning, Work, differences,
+    manifest_nouns,
+};
 pub use attach::{AddRequest, Addition, NewCard, NewDisk, NewMount, NewShare};
 pub use away::out_of_reach;
 pub use backup::{BACKUPS, BackupPlaces, BackupRequest};

@@ -214,7 +214,8 @@ impl Ops {
         let mut recorded = Recorded::new(self, options, observer, interrupt);
         let call = &plan.call;
         let mut data = None;
-        let planned = if interrupt.is_raised() { None } else { Some(recorded.plan(&self.call_intent(plan))) };
+        let planned =
+            if interrupt.is_raised() { None } else { Some(recorded.plan(&self.call_intent(plan, options.parent))) };
         let ending = match planned {
             None => recorded.ending(Status::Cancelled, None, Vec::new()),
             Some(Err(error)) => recorded.ending(Status::Failed, Some(error), Vec::new()),
@@ -263,7 +264,7 @@ impl Ops {
         }
     }
 
-    fn call_intent(&self, plan: &CallPlan) -> Intent {
+    fn call_intent(&self, plan: &CallPlan, parent: Option<OperationId>) -> Intent {
         let (verb, target, kind, name) = match &plan.subject {
             Some(Subject { verb, kind, name }) => {
                 (verb.to_string(), format!("{kind}/{name}"), *kind, Some(name.clone()).filter(|name| !name.is_empty()))
@@ -283,6 +284,7 @@ impl Ops {
             context: self.context.clone(),
             user: self.backend.user(),
             steps: vec![plan.call.to_json()],
+            parent,
             ..Intent::default()
         }
     }

@@ -122,7 +122,7 @@ impl Ops {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    async fn run_one(
+    pub(super) async fn run_one(
         &self,
         index: usize,
         plan: Plan,

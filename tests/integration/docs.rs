@@ -6,6 +6,7 @@
 mod commands;
 mod coverage;
 mod links;
+mod manifest;
 mod openapi;
 mod output;
 mod picture;

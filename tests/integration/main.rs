@@ -70,6 +70,7 @@ mod local_unused;
 mod local_watch;
 mod login;
 mod lost;
+mod manifests;
 mod models;
 mod moves;
 mod partial;

@@ -78,6 +78,13 @@ fn write_loss(out: &mut dyn Write, loss: &Loss) -> std::io::Result<()> {
     }
 }
 
+/// Asks for names where rules want them; `false` where one is another.
+pub(crate) fn confirms(cx: &Cx, plans: &[Plan], wants: &[bool]) -> Result<bool> {
+    let named: Vec<&Plan> = plans.iter().zip(wants).filter(|(_, wants)| **wants).map(|(plan, _)| plan).collect();
+    rules::require_names(cx, &named)?;
+    rules::ask_names(cx, &named)
+}
+
 /// Asks before what has to be asked about: names where rules want them, a yes where something is lost.
 pub(super) fn agrees(cx: &Cx, plans: &[Plan], wants: &[bool]) -> Result<bool> {
     let named: Vec<&Plan> = plans.iter().zip(wants).filter(|(_, wants)| **wants).map(|(plan, _)| plan).collect();

@@ -5,11 +5,11 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::{
     choose::{Meant, chosen_args, paced},
-    config::{file_arg, read_file},
     mutate::{mutate, require_somebody_to_confirm},
 };
 use crate::{
     cli::{
+        commands::manifest::{file_args, load, plain_only, unapply},
         cx::{Cx, flag, texts},
         session::{Access, Session},
         verb::{Exit, Kind, Verb, switch},
@@ -59,12 +59,14 @@ impl Verb for Delete {
 
 /// The flags of a delete.
 pub(crate) fn delete_args() -> Vec<Arg> {
-    vec![
-        file_arg("Delete the guests that a JSON or YAML file describes; - is stdin").conflicts_with("targets"),
+    let files = file_args("Delete what JSON or YAML files describe, or directories of them; - is stdin; repeatable");
+    let flags = [
         switch("force", "Stop a running guest first"),
         switch("purge", "Also remove it from backup jobs, replication and HA"),
         switch("purge-disks", "Also destroy disks that belong to it but are not attached"),
-    ]
+    ];
+    let beside = |arg: Arg| if arg.get_id() == "file" { arg.conflicts_with("targets") } else { arg };
+    files.map(beside).into_iter().chain(flags).collect()
 }
 
 async fn delete(cx: &Cx, session: &Session, found: &[Resolved], matches: &ArgMatches) -> Result<Exit> {
@@ -77,14 +79,17 @@ async fn delete(cx: &Cx, session: &Session, found: &[Resolved], matches: &ArgMat
     mutate(cx, session, DELETE, found, plan).await
 }
 
-/// Deletes what a file describes, by VMID, or by name where it has none.
+/// Deletes what files describe: of plain configurations by VMID, or by name where there is none.
 pub(crate) async fn delete_from_file(cx: &Cx, matches: &ArgMatches, only: Option<GuestKind>) -> Result<Exit> {
     require_somebody_to_confirm(cx)?;
-    let Some(manifests) = read_file(matches)? else {
+    let Some(loaded) = load(matches)? else {
         return Err(Error::usage("say what to delete: a VMID, a name, or -f FILE"));
     };
+    let Some(manifests) = plain_only(&loaded)? else {
+        return unapply(cx, matches, loaded, only).await;
+    };
     let mut wanted = Vec::new();
-    for manifest in &manifests {
+    for manifest in manifests {
         wanted.push((kinds(manifest, only)?, Target::parse_all(&[identity(manifest)?])?));
     }
     let session = cx.session(Access::Write).await?;

@@ -32,6 +32,7 @@ mod wait;
 mod watch;
 
 pub(crate) use away::Notice;
+pub(crate) use before::confirms;
 pub(crate) use choose::{Meant, chosen_args, pace_args, paced};
 pub(crate) use config::{UnknownFlag, typed, value_of_secret};
 pub(crate) use console::{escape_arg, seat, sit_at};

@@ -31,13 +31,14 @@ pub(super) const ENTRY: Entry = Entry {
         "pvectl explain vm.net0",
         "pvectl explain container.rootfs.size",
         "pvectl explain storage create",
+        "pvectl explain manifest.vm.spec.disks",
         "pvectl explain /nodes/{node}/qemu post",
         "pvectl explain --differences",
     ],
     args: |command| {
         command
             .arg(Arg::new("what").value_name("KIND.KEY|PATH").required_unless_present("differences").help(
-                "vm.net0, container.rootfs, a part of it (vm.net0.bridge), storage, pool.comment, or a path of the API",
+                "vm.net0, container.rootfs, a part of it (vm.net0.bridge), storage, pool.comment, a path of the API, or a place of a manifest (manifest.vm.spec)",
             ))
             .arg(
                 Arg::new("method")
@@ -75,6 +76,9 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         return differences(cx, &style, server.as_ref());
     }
     let what = text(matches, "what").unwrap_or_default();
+    if let Some(path) = what.strip_prefix("manifest").filter(|rest| rest.is_empty() || rest.starts_with('.')) {
+        return super::manifest::explain(cx, &style, path.trim_start_matches('.'));
+    }
     let subject = match text(matches, "method") {
         // As people call it: `post /pools`.
         Some(path) if path.starts_with('/') => Subject::parse(path, Some(what))?,

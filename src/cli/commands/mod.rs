@@ -11,6 +11,7 @@ mod explain;
 pub(crate) mod help;
 #[cfg(target_os = "linux")]
 mod host;
+pub(crate) mod manifest;
 mod queue;
 mod sandbox;
 #[cfg(target_os = "linux")]
@@ -29,6 +30,9 @@ pub(crate) const COMMANDS: &[Entry] = &[
     verb_first::GET,
     verb_first::DESCRIBE,
     verb_first::DELETE,
+    manifest::APPLY,
+    manifest::DIFF,
+    manifest::EXPORT,
     api::ENTRY,
     explain::ENTRY,
     api_resources::ENTRY,

@@ -112,6 +112,16 @@ pub(crate) fn one<T: Row>(ui: &Ui, style: &Style, row: &T) -> Result<()> {
     })
 }
 
+/// Writes documents of YAML, each below a line of dashes.
+pub(crate) fn documents(out: &mut dyn Write, documents: &[Value]) -> io::Result<()> {
+    documents.iter().enumerate().try_for_each(|(at, document)| {
+        if at > 0 {
+            writeln!(out, "---")?;
+        }
+        yaml::write(out, document)
+    })
+}
+
 /// Prints one thing that has no columns: data for machines, or what `people` writes.
 pub(crate) fn data_or(
     ui: &Ui,

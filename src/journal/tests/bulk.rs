@@ -123,5 +123,5 @@ fn a_file_of_the_first_layout_goes_on() {
     let found = journal.verify().unwrap();
     assert_eq!((found.broken, found.events), (None, 9));
     let version: u32 = journal.connection().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, 3);
 }

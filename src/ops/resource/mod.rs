@@ -32,9 +32,13 @@ pub use node::{NODE_VERBS, NodeVerb, SERVICE_VERBS};
 pub use outcome::ResourceOutcome;
 pub use pool::PoolMembers;
 pub use scope::{Naming, Paths, Reach, Scope, Sort};
+#[cfg(feature = "manifest")]
+pub(in crate::ops) use table::resource_named;
 pub use table::{RESOURCES, resource};
 pub use uses::{Found as FoundUse, Tie};
 pub use value::plain;
+#[cfg(feature = "manifest")]
+pub(in crate::ops) use value::{friendly, same};
 
 /// One sort of thing on a server.
 #[derive(Debug)]

@@ -194,6 +194,12 @@ pub const fn resource(noun: &str) -> &'static Resource {
     panic!("no such resource")
 }
 
+/// The same for a word that may be none.
+#[cfg(feature = "manifest")]
+pub(in crate::ops) fn resource_named(noun: &str) -> Option<&'static Resource> {
+    RESOURCES.iter().find(|of| of.noun == noun)
+}
+
 const fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;

@@ -39,7 +39,7 @@ pub(super) fn itself(answer: Value) -> Value {
 }
 
 /// What a person may write, as PVE takes it: `yes`, and for the end of an account or a token a date, `90d`, `never`.
-pub(super) fn friendly(key: &str, value: &str, schema: Option<&Schema>) -> Result<String> {
+pub(in crate::ops) fn friendly(key: &str, value: &str, schema: Option<&Schema>) -> Result<String> {
     match schema {
         Some(_) if key == "expire" => seconds(value, Timestamp::now()),
         // A switch that is a number to the server.
@@ -80,7 +80,7 @@ fn seconds(text: &str, now: Timestamp) -> Result<String> {
 }
 
 /// Whether what is there and what is asked for are the same.
-pub(super) fn same(before: &str, after: &str, schema: Option<&Schema>) -> bool {
+pub(in crate::ops) fn same(before: &str, after: &str, schema: Option<&Schema>) -> bool {
     // Comments of interfaces come back with the end of their line.
     if before.trim_end_matches('\n') == after.trim_end_matches('\n') {
         return true;

@@ -44,7 +44,13 @@ pub(super) async fn rest(cx: &Cx, journal: &Journal, details: &Details, bulk: &B
         require_somebody_to_confirm(cx)?;
     }
     let verb = &details.operation.verb;
-    let words = words_of(verb, first.kind).ok_or_else(|| refuse(id, format_args!("nobody goes on with `{verb}`")))?;
+    let words = words_of(verb, first.kind).ok_or_else(|| {
+        let error = refuse(id, format_args!("nobody goes on with `{verb}`"));
+        match verb.as_str() {
+            "apply" => error.with_hint(Hint::Text("give the command again: it goes on where it stands".into())),
+            _ => error,
+        }
+    })?;
     let mut session = session_of(cx, details).await?;
     session.options = RunOptions { parent: Some(id), ..paced(bulk, session.options) };
     let there = session.ops.backend().guests().await?;

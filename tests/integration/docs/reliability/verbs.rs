@@ -342,6 +342,7 @@ const ROOT: &str = "wants root@pam by password, and the matrix has a token";
 const TICKET: &str = "no API token may do it, and the matrix is gone through with one; its test is `kinds/people.rs`";
 const LOGIN: &str = "makes or ends the login that the matrix is gone through with; its tests are `enroll/`";
 const SITS: &str = "somebody sits at it; what opens it changes nothing";
+const PLANS: &str = "asks the planners of the verbs above for what files say; its test is `manifests/killed.rs`";
 const PRINTS: &str = "print what is built in";
 
 /// What sends no change to a Proxmox server, and why.
@@ -362,6 +363,7 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("node vnc", SITS),
     ("vm ssh", "only asks for an address; the rest is the system's ssh"),
     ("container ssh", "only asks for an address; the rest is the system's ssh"),
+    ("apply", PLANS),
     ("serve", HERE),
     ("host", HERE),
     ("check", HERE),
