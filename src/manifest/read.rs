@@ -325,7 +325,7 @@ spec:
             ("size: 32GiB", "size: 32", "`scsi0`: `32` is no size"),
             ("scsi0", "net1", "`net1`: this is no disk"),
             ("vmid: 150", "vmid: 99", "VMID 99 is out of range"),
-            ("web-1", "${NAME}", "nothing is said of `${NAME}`"),
+            ("web-1", "'${NAME}'", "nothing is said of `${NAME}`"),
         ] {
             let error = one(&WEB.replace(from, to)).unwrap_err();
             assert_eq!(error.class(), Class::Usage);
@@ -338,7 +338,7 @@ spec:
 
     #[test]
     fn variables_are_those_that_were_named() {
-        assert_eq!(one(&WEB.replace("web-1", "${HOST}")).unwrap().metadata.name, "web-9");
+        assert_eq!(one(&WEB.replace("web-1", "'${HOST}'")).unwrap().metadata.name, "web-9");
         let text = |text: &str| filled(text, &BTreeMap::from([("A".to_owned(), "${B}".to_owned())]));
         assert_eq!(text("x-${A}-$${A}-$A-${").unwrap(), "x-${B}-${A}-$A-${");
         assert_eq!(text("${C}"), Err("C".to_owned()));
