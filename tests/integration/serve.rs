@@ -175,3 +175,20 @@ fn it_is_not_served_where_anybody_could_listen() {
     let _ = host.env.run("serve --listen nonsense").exits(2);
     let _ = host.env.with("PVECTL_READ_ONLY", "1").run("serve --listen 127.0.0.1:0").exits(5);
 }
+
+#[test]
+fn the_first_token_is_not_lost_where_the_port_is_taken() {
+    let host = Host::new(&stand_in());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let _ = host.env.run(&format!("serve --listen 127.0.0.1:{port}")).exits(1).says(&["cannot listen on"]);
+    let _ = host
+        .env
+        .run(&format!("serve --listen 127.0.0.1:0 --metrics-addr 127.0.0.1:{port}"))
+        .exits(1)
+        .says(&["cannot listen on"]);
+    // It is shown by the one that comes to serve.
+    let env = host.env.clone();
+    let served = Served::of(host, &env, "");
+    assert_eq!(served.remote.json("vm list"), json!([]));
+}
