@@ -3,7 +3,8 @@
 //! Pure: reads no file and asks nobody. The rules:
 //! - A value comes from a flag, else the environment, else the context, else the default.
 //! - Whom to talk to is taken from one layer as a whole: a context named by a flag is never sent to a server that some
-//!   variable names, and a server that is named alone never gets a context's secret.
+//!   variable names, and a server that is named alone never gets a context's secret. What a context trusts its
+//!   certificate by is no secret and holds for the same address, however it is named.
 //! - The sandbox is the default only where nothing at all is configured. Everything half configured is an error.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -142,7 +143,9 @@ pub fn resolve(flags: &Flags, env: &Env, file: Option<&File>, credentials: &Cred
         name => {
             context = name.as_ref().map(|name| find(name, file)).transpose()?;
             let input = Input { env, file, credentials, context };
-            Connection::Proxmox(Box::new(input.proxmox(choice.clone())?))
+            let proxmox = input.proxmox(choice.clone())?;
+            warnings.extend(input.other_way(&proxmox));
+            Connection::Proxmox(Box::new(proxmox))
         }
     };
     if let Connection::Proxmox(_) = connection {
@@ -264,9 +267,9 @@ impl Input<'_> {
         let secret = self.secret(choice.servers.as_ref())?;
         Ok(Proxmox {
             context: choice.context,
+            ca_file: self.ca_file(&endpoints.value),
             endpoints,
             fingerprints,
-            ca_file: self.ca_file(),
             identity,
             secret,
             node: self.context.and_then(|context| Some(Sourced::new(context.node.clone()?, from(context)))),
@@ -276,14 +279,18 @@ impl Input<'_> {
     fn endpoints(&self, servers: Option<&Sourced<String>>) -> Result<(Sourced<Vec<Endpoint>>, Option<Origin>)> {
         const PINS: &str = "PVECTL_FINGERPRINT";
         let own: &[Endpoint] = self.context.map_or(&[], |context| &context.endpoints);
+        let mut pinned_by = None;
         let mut endpoints = match (servers, self.context) {
             (Some(servers), _) => {
                 let given = servers.value.split(',').filter(|part| !part.trim().is_empty()).map(Endpoint::new);
                 let mut given = given.collect::<Result<Vec<_>>>().map_err(|error| error.context(&servers.origin))?;
                 for endpoint in &mut given {
-                    // A server of the context's keeps its pinned certificate, however it was named.
+                    // A server of a context's keeps its pinned certificate, however it was named.
                     if let Some(known) = own.iter().find(|known| known.url() == endpoint.url()) {
                         *endpoint = known.clone();
+                    } else if let (None, Some((context, known))) = (self.context, self.known(endpoint)) {
+                        *endpoint = known.clone();
+                        pinned_by = known.fingerprint().map(|_| from(context));
                     }
                 }
                 Sourced::new(given, servers.origin.clone())
@@ -298,7 +305,7 @@ impl Input<'_> {
             Some(context) if endpoints.value.iter().any(|endpoint| endpoint.fingerprint().is_some()) => {
                 Some(from(context))
             }
-            _ => None,
+            _ => pinned_by,
         };
         if let Some(pins) = self.env.text(PINS)? {
             let pins: Vec<&str> = pins.split(',').collect();
@@ -315,12 +322,16 @@ impl Input<'_> {
         Ok((endpoints, fingerprints))
     }
 
-    fn ca_file(&self) -> Option<Sourced<PathBuf>> {
+    fn ca_file(&self, endpoints: &[Endpoint]) -> Option<Sourced<PathBuf>> {
         const NAME: &str = "PVECTL_CA_FILE";
         if let Some(path) = self.env.path(NAME) {
             return Some(Sourced::new(path, Origin::Env(NAME)));
         }
-        let context = self.context?;
+        let lends = || match endpoints {
+            [endpoint] => self.known(endpoint).map(|(context, _)| context),
+            _ => None,
+        };
+        let context = self.context.or_else(lends)?;
         let path = beside(context.ca_file.as_deref()?, self.env, self.file)?;
         Some(Sourced::new(path, from(context)))
     }
@@ -384,5 +395,6 @@ fn from(context: &Context) -> Origin {
     Origin::Context(context.name.clone())
 }
 
+mod lend;
 #[cfg(test)]
 mod tests;

@@ -260,6 +260,28 @@ fn a_server_named_alone_gets_no_contexts_secret() {
 }
 
 #[test]
+fn a_server_named_alone_is_trusted_as_in_the_context_that_has_it() {
+    let stored = "contexts: {prod: {password: hush}}\n";
+    let case = case().contexts("lab").write("credentials.yaml", stored).flag("host", "https://pve1:8006");
+    let proxmox = case.proxmox();
+    assert!(proxmox.endpoints.value[0].fingerprint().is_some());
+    assert_eq!(proxmox.fingerprints, Some(Origin::Context("prod".into())));
+    assert_eq!(proxmox.ca_file.unwrap().origin, Origin::Context("prod".into()));
+    // As nobody: credentials go where their context is named.
+    assert!(matches!(proxmox.secret.value, SecretSource::Ask));
+    let resolved = case.resolve().unwrap();
+    assert!(resolved.warnings.iter().any(|warning| warning.contains("--context prod")), "{:?}", resolved.warnings);
+
+    let other = CONTEXTS.to_owned() + "  - name: twin\n    endpoints: [{url: pve1}]\n    user: root@pam\n";
+    let case = case_with(&other).flag("host", "pve1");
+    assert_eq!(case.proxmox().fingerprints, None, "two contexts trust different certificates");
+}
+
+fn case_with(contexts: &str) -> Case {
+    case().config(&format!("current-context: lab\n{contexts}"))
+}
+
+#[test]
 fn a_built_in_context_has_no_server() {
     for name in ["sandbox", "local"] {
         assert!(case().flag("context", name).flag("host", "pve1").usage().message().contains(name));
