@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{complete, cx::Cx, print::Style, rules, ui::Ui};
 use crate::{
     backends::Proxmox,
-    client::{Auth, Client, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
+    client::{Auth, Client, ClientBuilder, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
     config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{
@@ -91,11 +91,7 @@ impl Session {
                     cx.ui.say("using the built-in sandbox, a simulated cluster (add your own with `pvectl config add-context`)");
                 }
                 let served = sandbox::Session::start(&cx.paths()?.sandbox()).await?;
-                let client = Client::builder()
-                    .endpoint(Endpoint::parse(served.url())?)
-                    .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned() })
-                    .build()?;
-                (client, "sandbox".to_owned(), Some(served), None)
+                (sandbox_client(&served)?, "sandbox".to_owned(), Some(served), None)
             }
             Connection::Local => {
                 let backend = super::local::backend(cx)?;
@@ -115,11 +111,7 @@ impl Session {
             }
             Connection::Proxmox(server) => {
                 let node = server.node.as_ref().map(|node| node.value.clone());
-                let name = server.context.as_ref().map_or_else(
-                    || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default(),
-                    |name| name.value.clone(),
-                );
-                (client(cx, &resolved, server).await?, name, None, node)
+                (client(cx, &resolved, server).await?, name_of(server), None, node)
             }
         };
         let seen = match access {
@@ -201,18 +193,41 @@ fn open_journal_at(path: &Path) -> Result<Journal> {
     Journal::open(path, Arc::new(SystemClock), host)
 }
 
-async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
-    let mut builder = Client::builder();
-    for endpoint in &server.endpoints.value {
-        let mut parsed = Endpoint::parse(endpoint.url())?;
-        if let Some(fingerprint) = endpoint.fingerprint() {
-            parsed = parsed.with_fingerprint(fingerprint.parse()?);
-        }
-        builder = builder.endpoint(parsed);
-    }
-    if let Some(pem) = server.ca_pem()? {
-        builder = builder.trust(Trust::CaPem(pem.into_bytes()));
-    }
+/// The endpoints of a server, as a client takes them.
+pub(super) fn endpoints(server: &crate::config::Proxmox) -> Result<Vec<Endpoint>> {
+    let parse = |endpoint: &crate::config::Endpoint| {
+        let parsed = Endpoint::parse(endpoint.url())?;
+        Ok(match endpoint.fingerprint() {
+            Some(fingerprint) => parsed.with_fingerprint(fingerprint.parse()?),
+            None => parsed,
+        })
+    };
+    server.endpoints.value.iter().map(parse).collect()
+}
+
+/// Who vouches for its certificates.
+pub(super) fn trust(server: &crate::config::Proxmox) -> Result<Trust> {
+    Ok(server.ca_pem()?.map_or(Trust::System, |pem| Trust::CaPem(pem.into_bytes())))
+}
+
+/// What a server is called: by its context, or its first endpoint.
+pub(super) fn name_of(server: &crate::config::Proxmox) -> String {
+    let first = || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
+    server.context.as_ref().map_or_else(first, |name| name.value.clone())
+}
+
+/// A client of the sandbox.
+pub(super) fn sandbox_client(served: &sandbox::Session) -> Result<Client> {
+    Client::builder()
+        .endpoint(Endpoint::parse(served.url())?)
+        .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned() })
+        .build()
+}
+
+/// A client that is somebody on this server, who is asked for where that is not known.
+pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
+    let mut builder = endpoints(server)?.into_iter().fold(Client::builder(), ClientBuilder::endpoint);
+    builder = builder.trust(trust(server)?);
     if let Some(timeout) = resolved.setting("timeout").map(super::cx::parse_duration).transpose()? {
         // Only connecting gets shorter: a change that the server takes its time over must not become "perhaps".
         builder = builder.connect_timeout(timeout.clamp(Duration::from_secs(1), Duration::from_secs(10)));

@@ -7,7 +7,7 @@ use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, is_this_machine};
 
 /// The port on which Proxmox VE serves its API.
 pub(super) const DEFAULT_PORT: u16 = 8006;
@@ -19,16 +19,6 @@ pub struct Endpoint {
     pub url: Url,
     /// The certificate that is trusted here, whoever signed it, and none other.
     pub fingerprint: Option<Fingerprint>,
-}
-
-/// Whether an address is on this machine.
-pub(crate) fn is_local(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 impl Endpoint {
@@ -75,7 +65,7 @@ impl Endpoint {
 
     /// Whether it is on this machine, where no proxy has a place in between.
     pub(super) fn is_local(&self) -> bool {
-        is_local(&self.url)
+        is_this_machine(&self.url)
     }
 
     /// The field is public, so the rules are checked again when a client is built.

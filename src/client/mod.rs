@@ -15,11 +15,13 @@ mod nodes;
 pub mod path;
 mod request;
 mod response;
+mod served;
 mod storage;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod way;
 mod websocket;
 
 use std::{fmt, sync::Arc};
@@ -28,8 +30,6 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-#[cfg(feature = "serve")]
-pub(crate) use self::endpoint::is_local;
 pub use self::{
     access::{Permissions, Propagates},
     auth::{Auth, SecondFactor, SecretString, StoredTicket, TicketStore},
@@ -38,6 +38,7 @@ pub use self::{
     endpoint::{Endpoint, Fingerprint, Trust},
     tasks::{TaskFilter, TaskList},
     transport::tls::presented_fingerprint,
+    way::{Certificate, addresses, connect, handshake},
     websocket::WebSocket,
 };
 use self::{
@@ -191,14 +192,17 @@ impl Client {
         }
     }
 
-    /// A refused ticket is replaced once; a 401 means that nothing was processed.
     async fn exchanged<T: DeserializeOwned>(&self, call: &Call) -> Result<(Envelope<T>, Answer)> {
+        self.answered(&Request::new(call)?, Answer::read).await
+    }
+
+    /// A refused ticket is replaced once; a 401 means that nothing was processed.
+    async fn answered<T>(&self, request: &Request<'_>, read: transport::Read<T>) -> Result<(T, Answer)> {
         let Inner { transport, session, .. } = &*self.0;
-        let request = Request::new(call)?;
         let credentials = session.credentials(transport).await?;
-        match transport.send(&request, &credentials, Answer::read).await {
+        match transport.send(request, &credentials, read).await {
             Err(error) if error.status() == Some(401) => match session.instead_of(&credentials, transport).await? {
-                Some(others) => transport.send(&request, &others, Answer::read).await,
+                Some(others) => transport.send(request, &others, read).await,
                 None => Err(error),
             },
             other => other,

@@ -2,9 +2,12 @@
 //!
 //! Pure: it makes the request and sends nothing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::stream::{self, Stream};
@@ -13,7 +16,7 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
     multipart::{Form, Part},
 };
-
+use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
@@ -21,6 +24,9 @@ use super::{Endpoint, auth::Credentials, path};
 use crate::model::{Call, Error, Method, Result};
 
 const PREFIX: &str = "/api2/json";
+
+/// The name of a request to a plain route.
+const REQUEST_ID: &str = "x-request-id";
 
 /// The part of a form in which a file is uploaded.
 const FILE: &str = "filename";
@@ -39,6 +45,17 @@ pub(super) struct Request<'a> {
     prefix: &'static str,
     query: Option<String>,
     body: Option<String>,
+    /// What it is beside the API of Proxmox VE, if it is.
+    plain: Option<Plain>,
+}
+
+/// A request to the plain routes of a host that pvectl serves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plain {
+    /// What it is called, on both sides.
+    pub(super) id: Option<String>,
+    /// How long its answer may take, where that is more than usual.
+    pub(super) limit: Option<Duration>,
 }
 
 impl<'a> Request<'a> {
@@ -62,10 +79,12 @@ impl<'a> Request<'a> {
         let form = path::form(call.params.iter());
         Ok(match call.method {
             Method::Get | Method::Delete => {
-                Self { call, prefix: PREFIX, query: Some(form).filter(|form| !form.is_empty()), body: None }
+                let query = Some(form).filter(|form| !form.is_empty());
+                Self { call, prefix: PREFIX, query, body: None, plain: None }
             }
             Method::Post | Method::Put => {
-                Self { call, prefix: PREFIX, query: None, body: Some(form).filter(|_| call.file.is_none()) }
+                let body = Some(form).filter(|_| call.file.is_none());
+                Self { call, prefix: PREFIX, query: None, body, plain: None }
             }
         })
     }
@@ -73,6 +92,16 @@ impl<'a> Request<'a> {
     /// The same for a file that lies beside the API; the call's path is its whole path.
     pub(super) fn file(call: &'a Call) -> Result<Self> {
         Ok(Self { prefix: "", ..Self::new(call)? })
+    }
+
+    /// The same for a plain route, with a body in JSON; the call's path is its whole path, and it has no parameters.
+    pub(super) fn plain(call: &'a Call, body: Option<&Value>, plain: Plain) -> Result<Self> {
+        Ok(Self { body: body.map(Value::to_string), plain: Some(plain), ..Self::file(call)? })
+    }
+
+    /// How long the answer may take, where that is more than usual.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.plain.as_ref()?.limit
     }
 
     /// The same request with the call's file, in a form of several parts. The server looks at the parts in their order,
@@ -115,10 +144,22 @@ impl<'a> Request<'a> {
             Method::Delete => reqwest::Method::DELETE,
         };
         let mut request = reqwest::Request::new(method, url);
-        credentials.put_into(request.headers_mut(), self.call.method);
+        let kind = match &self.plain {
+            Some(plain) => {
+                credentials.put_as_bearer(request.headers_mut());
+                if let Some(id) = plain.id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+                    request.headers_mut().insert(REQUEST_ID, id);
+                }
+                "application/json"
+            }
+            None => {
+                credentials.put_into(request.headers_mut(), self.call.method);
+                "application/x-www-form-urlencoded"
+            }
+        };
         if let Some(body) = &self.body {
             let headers = request.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             *request.body_mut() = Some(body.clone().into());
         }

@@ -11,7 +11,9 @@ mod close;
 pub mod config;
 mod config_value;
 mod error;
+mod fact;
 mod guest;
+mod here;
 mod hint;
 mod id;
 mod inside;
@@ -25,6 +27,7 @@ mod record;
 mod resource;
 mod rows;
 mod secrets;
+mod served;
 mod size;
 mod source;
 mod status;
@@ -40,8 +43,10 @@ pub use clock::{Clock, SystemClock};
 pub use close::closest;
 pub use config_value::config_value;
 pub use error::{Class, Error, Result, Sent, classify, classify_text};
+pub use fact::{Fact, FactStatus};
 pub(crate) use guest::Survey;
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, is_disk_key, is_numbered};
+pub(crate) use here::is_this_machine;
 pub use hint::{Hint, Meanwhile};
 #[cfg(any(feature = "serve", all(feature = "local", target_os = "linux")))]
 pub(crate) use id::is_host_name;
@@ -64,6 +69,7 @@ pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };
 pub use secrets::Secrets;
+pub use served::{Heartbeat, Ran, ServedHost};
 pub use size::{Size, SizeError};
 pub use source::TaskSource;
 pub use status::{GuestStatus, HaState};

@@ -12,6 +12,9 @@ const NO_TICKET: &str = "No ticket";
 const FAILED: &str = "Authentication failed!";
 const BAD_CSRF: &str = "Permission denied - invalid csrf token";
 
+/// How a ticket begins, and no token.
+const TICKET: &str = "PVE:";
+
 const COOKIE: &str = "PVEAuthCookie";
 const TOKEN: &str = "PVEAPIToken";
 const CSRF_HEADER: &str = "CSRFPreventionToken";
@@ -55,7 +58,7 @@ pub(super) async fn recognise(
     match Credentials::of(headers).ok_or(NO_TICKET)? {
         Credentials::Token(text) => by_token(kit, &text, source).await,
         Credentials::Ticket(text) => {
-            let user = ticket::verify(kit, &text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)?;
+            let user = by_ticket(kit, &text)?;
             if method != Method::Get {
                 let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !ticket::verify_csrf(kit, token, &user) {
@@ -67,8 +70,13 @@ pub(super) async fn recognise(
     }
 }
 
-/// Recognises who is asking beside the API of Proxmox VE: by a token alone, as `Bearer` or in Proxmox's own spelling. A
-/// browser sends neither by itself.
+/// Whose ticket it is.
+fn by_ticket(kit: &Kit, text: &str) -> Result<String, &'static str> {
+    ticket::verify(kit, text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)
+}
+
+/// Recognises who is asking beside the API of Proxmox VE: by a token or a ticket in the one header, as `Bearer`, or a
+/// token in Proxmox's own spelling. A browser sends none of them by itself, so no CSRF token is asked for.
 ///
 /// # Errors
 /// Why not.
@@ -84,6 +92,7 @@ pub(super) async fn recognise_bearer(
     let is_bearer =
         |(scheme, token): (&str, &str)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
     match text.split_once(' ').and_then(is_bearer) {
+        Some(ticket) if ticket.starts_with(TICKET) => Ok(Identity { user: by_ticket(kit, &ticket)?, token: None }),
         Some(token) => by_token(kit, &token, source).await,
         None => match Credentials::of(headers) {
             Some(Credentials::Token(token)) => by_token(kit, &token, source).await,

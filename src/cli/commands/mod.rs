@@ -16,6 +16,7 @@ mod sandbox;
 mod serve;
 #[cfg(target_os = "linux")]
 mod serve_people;
+mod status;
 mod verb_first;
 mod version;
 
@@ -35,6 +36,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     check::ENTRY,
     #[cfg(target_os = "linux")]
     host::ENTRY,
+    status::ENTRY,
     queue::ENTRY,
     sandbox::ENTRY,
     #[cfg(target_os = "linux")]

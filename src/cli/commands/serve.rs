@@ -25,7 +25,7 @@ use tokio::{
 
 use super::serve_people::GROUP;
 use crate::{
-    backends::Backend,
+    backends::{Backend, cloud_hypervisor::host::facts},
     cli::{
         cx::{Cx, flag, parse_duration, text},
         local, print,
@@ -152,7 +152,9 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let life = Life::new(backend.clone(), node.clone());
     let host = Host::new(backend.clone(), node, access)?.with_recorder(beside::recorder(cx, &backend).await?);
     let (view, host) = (host.view(), Arc::new(host));
-    let desk = Arc::new(Desk::new(host.clone(), &home.join("plans.db"), wanted.allowed, heart)?);
+    let desk = Desk::new(host.clone(), &home.join("plans.db"), wanted.allowed, heart)?;
+    let at = local::look(cx)?;
+    let desk = Arc::new(desk.with_look(Arc::new(move || facts::look(&at))));
     let requests = matches.get_one::<u32>("rate-limit").copied().unwrap_or_default();
     let limits = Limits { requests, ..Limits::strict() };
     let options = Options {
