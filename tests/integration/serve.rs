@@ -36,7 +36,7 @@ impl Served {
     }
 
     /// A host that is there, served from this environment with more flags. The token is that of the first time.
-    fn of(host: Host, env: &Env, flags: &str) -> Self {
+    pub(crate) fn of(host: Host, env: &Env, flags: &str) -> Self {
         let (child, mut ready) = begin(env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
         let kept = host.env.path("token");
         match ready["token"].as_str() {
@@ -64,6 +64,11 @@ impl Served {
 
     fn status(&self, vm: &str) -> Value {
         self.remote.run(&format!("vm get {vm} -o json")).ok().json()
+    }
+
+    /// Kills it, as a loss of power would.
+    pub(crate) fn kill(&self) {
+        assert!(Command::new("kill").args(["-KILL", &self.child.id().to_string()]).status().unwrap().success());
     }
 
     /// Waits until it is killed, and gives the host.

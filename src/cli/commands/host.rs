@@ -1,5 +1,7 @@
 //! `host`: what this host is and has, as far as VMs on it need it, and what they left on it.
 
+mod exec;
+
 use anstyle::Style as Colour;
 use clap::{ArgMatches, Command};
 
@@ -30,7 +32,7 @@ pub(super) const ENTRY: Entry = Entry {
     run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
 
-const GROUP: &[Entry] = &[FACTS, GC, START_ALL, STOP_ALL];
+const GROUP: &[Entry] = &[FACTS, exec::ENTRY, GC, START_ALL, STOP_ALL];
 
 const GC: Entry = Entry {
     name: "gc",
