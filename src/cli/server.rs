@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{
     cx::Cx,
-    session::{client, endpoints, name_of, sandbox_client, trust},
+    session::{certificate, client, endpoints, name_of, sandbox_client, trust},
 };
 use crate::{
-    client::{Client, Endpoint, Trust, Version, path::segments},
+    client::{Certificate, Client, ClientCertificate, Endpoint, Trust, Version, path::segments},
     config::{Cache, Connection, Identity, Proxmox, Resolved, SecretSource},
     model::{Call, Method, Result, ServedHost, is_this_machine},
     sandbox,
@@ -29,6 +29,8 @@ pub(super) struct Server<'a> {
     pub(super) name: String,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) trust: Trust,
+    /// What is shown to it to be let in.
+    pub(super) certificate: Option<ClientCertificate>,
 }
 
 impl<'a> Server<'a> {
@@ -44,7 +46,8 @@ impl<'a> Server<'a> {
             (None, Some(served)) => ("sandbox".to_owned(), vec![Endpoint::parse(served.url())?], Trust::System),
             (None, None) => return Ok(None),
         };
-        Ok(Some(Self { cx, resolved, proxmox, sandbox, name, endpoints, trust }))
+        let certificate = proxmox.map(certificate).transpose()?.flatten();
+        Ok(Some(Self { cx, resolved, proxmox, sandbox, name, endpoints, trust, certificate }))
     }
 
     /// The name of its context, if it has one.
@@ -78,6 +81,7 @@ impl<'a> Server<'a> {
     /// How one is let in: `token`, `password`, or nothing where that is not known yet.
     pub(super) fn method(&self, user: Option<&str>) -> Option<&'static str> {
         match (user, self.proxmox.map(|proxmox| &proxmox.secret.value)) {
+            (_, Some(SecretSource::Certificate)) => Some("certificate"),
             (Some(user), _) => Some(if user.contains('!') { "token" } else { "password" }),
             (None, Some(SecretSource::Variable(_) | SecretSource::File(_))) => Some("token"),
             (None, _) => self.identity().map(|identity| match identity {
@@ -85,6 +89,13 @@ impl<'a> Server<'a> {
                 Identity::Token(_) => "token",
             }),
         }
+    }
+
+    /// The certificate by which one is let in, where it was got by enrolling.
+    pub(super) fn enrolled(&self) -> Option<Certificate> {
+        let proxmox = self.proxmox.filter(|proxmox| matches!(proxmox.secret.value, SecretSource::Certificate))?;
+        let (chain, _) = proxmox.client_certificate().ok()??;
+        Certificate::from_pem(&chain).ok()
     }
 
     /// Why names and connections are nothing that this machine could look at by itself.
@@ -151,7 +162,10 @@ impl Expiry {
 }
 
 /// Until when whoever this client is is let in.
-pub(super) async fn expiry(client: &Client) -> Expiry {
+pub(super) async fn expiry(server: &Server<'_>, client: &Client) -> Expiry {
+    if let Some(certificate) = server.enrolled() {
+        return Expiry::At(certificate.not_after);
+    }
     let path = match client.user().split_once('!') {
         Some((user, token)) => segments(&["access", "users", user, "token", token]),
         None => segments(&["access", "users", client.user()]),

@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use super::{complete, cx::Cx, print::Style, rules, ui::Ui};
 use crate::{
     backends::Proxmox,
-    client::{Auth, Client, ClientBuilder, Endpoint, SecondFactor, SecretString, StoredTicket, TicketStore, Trust},
+    client::{
+        Auth, Client, ClientBuilder, ClientCertificate, Endpoint, SecondFactor, SecretString, StoredTicket,
+        TicketStore, Trust,
+    },
     config::{Cache, Connection, Login, Resolved, Tickets},
     journal::Journal,
     model::{
@@ -210,6 +213,11 @@ pub(super) fn trust(server: &crate::config::Proxmox) -> Result<Trust> {
     Ok(server.ca_pem()?.map_or(Trust::System, |pem| Trust::CaPem(pem.into_bytes())))
 }
 
+/// What is shown to it to be let in, if anything.
+pub(super) fn certificate(server: &crate::config::Proxmox) -> Result<Option<ClientCertificate>> {
+    server.client_certificate()?.map(|(chain, key)| ClientCertificate::from_pem(&chain, &key)).transpose()
+}
+
 /// What a server is called: by its context, or its first endpoint.
 pub(super) fn name_of(server: &crate::config::Proxmox) -> String {
     let first = || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
@@ -228,6 +236,9 @@ pub(super) fn sandbox_client(served: &sandbox::Session) -> Result<Client> {
 pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
     let mut builder = endpoints(server)?.into_iter().fold(Client::builder(), ClientBuilder::endpoint);
     builder = builder.trust(trust(server)?);
+    if let Some(certificate) = certificate(server)? {
+        builder = builder.client_certificate(certificate);
+    }
     if let Some(timeout) = resolved.setting("timeout").map(super::cx::parse_duration).transpose()? {
         // Only connecting gets shorter: a change that the server takes its time over must not become "perhaps".
         builder = builder.connect_timeout(timeout.clamp(Duration::from_secs(1), Duration::from_secs(10)));
@@ -237,6 +248,7 @@ pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config:
     }
     let auth = match server.login()? {
         Some(Login::Token { id, secret }) => Auth::Token { id, secret },
+        Some(Login::Certificate { user }) => Auth::Certificate { user },
         Some(Login::Password { user, password }) => {
             builder = builder.ticket_store(Arc::new(TicketFiles(Tickets::new(&cx.paths()?))));
             password_auth(cx, user, password)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Client, Endpoint, Inner, Trust,
+    Client, ClientCertificate, Endpoint, Inner, Trust,
     auth::{Auth, Session, TicketStore},
     away::Known,
     transport::{Options, Transport},
@@ -28,6 +28,7 @@ impl ClientBuilder {
     pub(super) fn new() -> Self {
         let options = Options {
             trust: Trust::System,
+            certificate: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
             user_agent: concat!("pvectl/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -52,6 +53,13 @@ impl ClientBuilder {
     /// it there.
     pub fn trust(mut self, trust: Trust) -> Self {
         self.options.trust = trust;
+        self
+    }
+
+    /// The certificate that is shown to servers that ask for one, on every connection. That it is also who one is, and no
+    /// token or password is needed, says [`Auth::Certificate`].
+    pub fn client_certificate(mut self, certificate: ClientCertificate) -> Self {
+        self.options.certificate = Some(certificate);
         self
     }
 

@@ -2,8 +2,11 @@
 //!
 //! Plain values; the handshake itself is in [`super::transport`].
 
-use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
+use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr, sync::Arc};
 
+use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -154,6 +157,47 @@ impl fmt::Display for Fingerprint {
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// A certificate of one's own and its key, shown to servers that ask for one (mutual TLS).
+#[derive(Clone)]
+pub struct ClientCertificate(Arc<CertifiedKey>);
+
+impl ClientCertificate {
+    /// Takes the chain, one's own certificate first, and the key of that one, both as PEM. They may be one text.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) when one of them cannot be read or is missing, or when the key is another
+    /// certificate's. The key is not repeated.
+    pub fn from_pem(chain: &str, key: &SecretString) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain =
+            chain.map_err(|error| Error::usage("the client certificate is not proper PEM").with_source(error))?;
+        if chain.is_empty() {
+            return Err(Error::usage("there is no client certificate in the PEM text"));
+        }
+        // What was read of a key is in no error.
+        let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
+            .map_err(|_| Error::usage("the client certificate's key is no key as PEM"))?;
+        let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+        let unusable = |error| Error::usage("the client certificate cannot be used with its key").with_source(error);
+        Ok(Self(Arc::new(certified.map_err(unusable)?)))
+    }
+
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0)
+    }
+
+    /// What somebody else may know of it: the SHA-256 of the certificate.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.0.cert.first().map(|der| Fingerprint::of_certificate(der))
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClientCertificate").field(&self.fingerprint()).finish()
     }
 }
 

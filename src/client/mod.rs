@@ -35,7 +35,7 @@ pub use self::{
     auth::{Auth, SecondFactor, SecretString, StoredTicket, TicketStore},
     builder::ClientBuilder,
     cluster::Version,
-    endpoint::{Endpoint, Fingerprint, Trust},
+    endpoint::{ClientCertificate, Endpoint, Fingerprint, Trust},
     tasks::{TaskFilter, TaskList},
     transport::tls::presented_fingerprint,
     way::{Certificate, addresses, connect, handshake},

@@ -5,11 +5,12 @@
 use std::{fmt::Display, net::SocketAddr, sync::PoisonError, time::Duration};
 
 use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::{net, time::timeout};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, time::ASN1Time};
 
 use super::{
-    Endpoint, Fingerprint, Trust,
+    ClientCertificate, Endpoint, Fingerprint, Trust,
     transport::{self, tls::Seen},
 };
 use crate::model::{Class, Error, Hint, Result, Sent};
@@ -33,6 +34,15 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// Reads the first one in a PEM text.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn from_pem(pem: &str) -> Result<Self> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes());
+        Self::parse(&der.map_err(|error| Error::new(Class::Failed, format!("there is no certificate: {error}")))?)
+    }
+
     /// Reads one in DER.
     ///
     /// # Errors
@@ -93,14 +103,18 @@ pub async fn connect(addresses: &[SocketAddr]) -> Result<SocketAddr> {
 }
 
 /// Shakes hands with a server: the certificate that it showed, and whether it is trusted and something answers there.
-/// One request that everybody may make is sent, if it is.
+/// One request that everybody may make is sent, if it is, and a certificate of one's own is shown.
 ///
 /// # Errors
 /// The second part: [`Class::Unreachable`] when it is not, as for every call; [`Class::Usage`] for a CA that cannot be
 /// read.
-pub async fn handshake(endpoint: &Endpoint, trust: &Trust) -> (Option<Certificate>, Result<()>) {
+pub async fn handshake(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    certificate: Option<&ClientCertificate>,
+) -> (Option<Certificate>, Result<()>) {
     let seen: Seen = Seen::default();
-    let answered = transport::knock(endpoint, trust, seen.clone(), PATIENCE).await;
+    let answered = transport::knock(endpoint, trust, certificate, seen.clone(), PATIENCE).await;
     let shown = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     (shown.and_then(|der| Certificate::parse(&der).ok()), answered)
 }

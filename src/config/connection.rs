@@ -6,7 +6,7 @@ use std::{fmt, fs, path::PathBuf};
 
 use secrecy::SecretString;
 
-use super::{Endpoint, Login, Stored};
+use super::{Endpoint, Login, Stored, store};
 use crate::model::{Error, Hint, Result};
 
 /// Where a value came from; the earlier one wins.
@@ -93,6 +93,8 @@ pub enum SecretSource {
     Stored(Stored),
     /// A command line for `sh -c`.
     Command(String),
+    /// Nowhere, and none is needed: the client certificate is the login.
+    Certificate,
     /// Nowhere: a person has to be asked, or there is a ticket from the last time.
     Ask,
 }
@@ -104,6 +106,7 @@ impl fmt::Display for SecretSource {
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Stored(_) => f.write_str("credentials file"),
             Self::Command(_) => f.write_str("credential-command"),
+            Self::Certificate => f.write_str("client certificate"),
             Self::Ask => f.write_str("asked for"),
         }
     }
@@ -120,6 +123,10 @@ pub struct Proxmox {
     pub fingerprints: Option<Origin>,
     /// PEM file of the authority that signed the certificates.
     pub ca_file: Option<Sourced<PathBuf>>,
+    /// PEM file of the certificate that is shown to the servers.
+    pub client_certificate: Option<Sourced<PathBuf>>,
+    /// PEM file of its key, where that is another file.
+    pub client_key: Option<Sourced<PathBuf>>,
     /// Who the context says to be. A whole token from the environment goes before it, and a password's user is left out
     /// then.
     pub identity: Option<Sourced<Identity>>,
@@ -153,5 +160,28 @@ impl Proxmox {
         }
         let hint = "a node's own authority is in /etc/pve/pve-root-ca.pem".to_owned();
         Err(bad(&"it holds no PEM certificate").with_hint(Hint::Text(hint)))
+    }
+
+    /// Reads the client certificate and its key, both as PEM.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) when a file cannot be read, or when others may read that of the key.
+    pub fn client_certificate(&self) -> Result<Option<(String, SecretString)>> {
+        let Some(certificate) = &self.client_certificate else { return Ok(None) };
+        let key = self.client_key.as_ref().unwrap_or(certificate);
+        let read = |what: &str, Sourced { value: path, origin }: &Sourced<PathBuf>| {
+            fs::read_to_string(path).map_err(|error| {
+                let place = path.display();
+                Error::usage(format!("the {what} `{place}` ({origin}) cannot be read: {error}")).with_source(error)
+            })
+        };
+        let pem = read("client certificate", certificate)?;
+        if let Some(mode) = store::mode(&key.value).filter(|mode| mode & 0o077 != 0) {
+            let path = key.value.display();
+            let text = format!("`{path}` holds a key and is open to others (mode {mode:04o}), so it is not used");
+            let hint = format!("run `chmod 600 {path}`, and get another certificate if others use this machine");
+            return Err(Error::usage(text).with_hint(Hint::Text(hint)));
+        }
+        Ok(Some((pem, read("client key", key)?.into())))
     }
 }

@@ -32,6 +32,11 @@ pub enum Login {
         /// The password.
         password: SecretString,
     },
+    /// The client certificate, which the connection shows.
+    Certificate {
+        /// `ann@pve`; empty where nobody says.
+        user: String,
+    },
 }
 
 /// The secret stored for one context.
@@ -215,6 +220,7 @@ impl SecretSource {
         };
         let login = match self {
             Self::Ask => return Ok(None),
+            Self::Certificate => Login::Certificate { user: identity.map(ToString::to_string).unwrap_or_default() },
             Self::Variable(secret) => parse_token(secret.expose_secret(), known, "PVECTL_TOKEN")?,
             Self::File(path) => {
                 let from = format!("`{}`", path.display());

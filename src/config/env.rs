@@ -65,6 +65,18 @@ pub const TABLE: &[EnvVar] = &[
         "AB:CD:…",
     )
     .connection(),
+    EnvVar::new(
+        "PVECTL_CLIENT_CERTIFICATE",
+        "PEM file of the certificate that is shown to the server; the login, unless there is a token",
+        "/etc/pvectl/me.pem",
+    )
+    .connection(),
+    EnvVar::new(
+        "PVECTL_CLIENT_KEY",
+        "PEM file of that certificate's key, where it is another file",
+        "/etc/pvectl/me.key",
+    )
+    .connection(),
     EnvVar::new("PVECTL_OUTPUT", "output format, as --output", "json"),
     EnvVar::new("PVECTL_TIMEOUT", "how long to wait, as --timeout", "10m"),
     EnvVar::new("PVECTL_REQUEST_TIMEOUT", "how long to wait for the answer to one request, else 1m", "5m"),

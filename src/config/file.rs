@@ -45,7 +45,15 @@ pub struct Context {
     /// PEM file of the authority that signed the certificates: absolute, `~/…`, or relative to this file's directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// For a login with a password: `root@pam`.
+    /// PEM file with the certificate that is shown to servers that ask for one; a path as that of `ca-file`. It is the
+    /// login, unless the context has another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
+    /// PEM file with the certificate's key, readable by its owner only; a path as that of `ca-file`. Without it the key is
+    /// in the certificate's file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<String>,
+    /// For a login with a password, or whom the client certificate is of: `root@pam`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// For an API token: `ci@pve!deploy`.
@@ -94,6 +102,9 @@ impl Context {
         }
         if self.endpoints.is_empty() {
             return Err(Error::usage(format!("context `{name}` has no endpoint")));
+        }
+        if self.client_key.is_some() && self.client_certificate.is_none() {
+            return Err(Error::usage(format!("context `{name}` has `client-key` without `client-certificate`")));
         }
         match (&self.user, &self.token_id) {
             (Some(_), Some(_)) => Err(Error::usage(format!("context `{name}` has both `user` and `token-id`"))),

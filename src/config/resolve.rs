@@ -95,6 +95,11 @@ impl Resolved {
             if let Some(ca_file) = &proxmox.ca_file {
                 row("ca-file", ca_file.value.display().to_string(), &ca_file.origin);
             }
+            for (key, file) in
+                [("client-certificate", &proxmox.client_certificate), ("client-key", &proxmox.client_key)]
+            {
+                file.iter().for_each(|file| row(key, file.value.display().to_string(), &file.origin));
+            }
             // A token from the environment may have another name; what cannot be known is not claimed.
             if let Some(identity) = proxmox.identity.as_ref().filter(|known| known.origin == proxmox.secret.origin) {
                 row("identity", identity.value.to_string(), &identity.origin);
@@ -264,76 +269,35 @@ impl Input<'_> {
     fn proxmox(&self, choice: Choice) -> Result<Proxmox> {
         let (endpoints, fingerprints) = self.endpoints(choice.servers.as_ref())?;
         let identity = self.identity();
-        let secret = self.secret(choice.servers.as_ref())?;
+        let [client_certificate, client_key] = self.client_certificate()?;
+        let secret = self.secret(choice.servers.as_ref(), client_certificate.as_ref())?;
         Ok(Proxmox {
             context: choice.context,
             ca_file: self.ca_file(&endpoints.value),
             endpoints,
             fingerprints,
+            client_certificate,
+            client_key,
             identity,
             secret,
             node: self.context.and_then(|context| Some(Sourced::new(context.node.clone()?, from(context)))),
         })
     }
 
-    fn endpoints(&self, servers: Option<&Sourced<String>>) -> Result<(Sourced<Vec<Endpoint>>, Option<Origin>)> {
-        const PINS: &str = "PVECTL_FINGERPRINT";
-        let own: &[Endpoint] = self.context.map_or(&[], |context| &context.endpoints);
-        let mut pinned_by = None;
-        let mut endpoints = match (servers, self.context) {
-            (Some(servers), _) => {
-                let given = servers.value.split(',').filter(|part| !part.trim().is_empty()).map(Endpoint::new);
-                let mut given = given.collect::<Result<Vec<_>>>().map_err(|error| error.context(&servers.origin))?;
-                for endpoint in &mut given {
-                    // A server of a context's keeps its pinned certificate, however it was named.
-                    if let Some(known) = own.iter().find(|known| known.url() == endpoint.url()) {
-                        *endpoint = known.clone();
-                    } else if let (None, Some((context, known))) = (self.context, self.known(endpoint)) {
-                        *endpoint = known.clone();
-                        pinned_by = known.fingerprint().map(|_| from(context));
-                    }
-                }
-                Sourced::new(given, servers.origin.clone())
-            }
-            (None, Some(context)) => Sourced::new(own.to_vec(), from(context)),
-            (None, None) => Sourced::new(Vec::new(), Origin::Default),
-        };
-        if endpoints.value.is_empty() {
-            return Err(Error::usage(format!("{} names no server", endpoints.origin)));
+    /// The files of the client certificate and of its key. A key goes with the certificate beside which it is named.
+    fn client_certificate(&self) -> Result<[Option<Sourced<PathBuf>>; 2]> {
+        let [certificate, key] = CLIENT_VARIABLES;
+        let variable = |name| self.env.path(name).map(|path| Sourced::new(path, Origin::Env(name)));
+        match (variable(certificate), variable(key)) {
+            (None, Some(_)) => return Err(Error::usage(format!("{key} is set, but {certificate} is not"))),
+            (None, None) => {}
+            (certificate, key) => return Ok([certificate, key]),
         }
-        let mut fingerprints = match self.context {
-            Some(context) if endpoints.value.iter().any(|endpoint| endpoint.fingerprint().is_some()) => {
-                Some(from(context))
-            }
-            _ => pinned_by,
+        let Some(context) = self.context else { return Ok([None, None]) };
+        let path = |written: &Option<String>| {
+            Some(Sourced::new(beside(written.as_deref()?, self.env, self.file)?, from(context)))
         };
-        if let Some(pins) = self.env.text(PINS)? {
-            let pins: Vec<&str> = pins.split(',').collect();
-            let count = endpoints.value.len();
-            if pins.len() != 1 && pins.len() != count {
-                return Err(Error::usage(format!("{PINS} has {} fingerprints for {count} servers", pins.len()))
-                    .with_hint(Hint::Text("one for all, or one each, in the same order".to_owned())));
-            }
-            for (endpoint, pin) in endpoints.value.iter_mut().zip(pins.iter().cycle()) {
-                *endpoint = endpoint.clone().pinned(pin).map_err(|error| error.context(PINS))?;
-            }
-            fingerprints = Some(Origin::Env(PINS));
-        }
-        Ok((endpoints, fingerprints))
-    }
-
-    fn ca_file(&self, endpoints: &[Endpoint]) -> Option<Sourced<PathBuf>> {
-        const NAME: &str = "PVECTL_CA_FILE";
-        if let Some(path) = self.env.path(NAME) {
-            return Some(Sourced::new(path, Origin::Env(NAME)));
-        }
-        let lends = || match endpoints {
-            [endpoint] => self.known(endpoint).map(|(context, _)| context),
-            _ => None,
-        };
-        let context = self.context.or_else(lends)?;
-        let path = beside(context.ca_file.as_deref()?, self.env, self.file)?;
-        Some(Sourced::new(path, from(context)))
+        Ok([path(&context.client_certificate), path(&context.client_key)])
     }
 
     fn identity(&self) -> Option<Sourced<Identity>> {
@@ -344,7 +308,11 @@ impl Input<'_> {
         Some(Sourced::new(context.token_id.clone().map(Identity::Token).or(user)?, from(context)))
     }
 
-    fn secret(&self, servers: Option<&Sourced<String>>) -> Result<Sourced<SecretSource>> {
+    fn secret(
+        &self,
+        servers: Option<&Sourced<String>>,
+        certificate: Option<&Sourced<PathBuf>>,
+    ) -> Result<Sourced<SecretSource>> {
         let [file, variable] = TOKEN_VARIABLES;
         match (self.env.path(file), self.env.text(variable)?) {
             (Some(_), Some(_)) => return Err(Error::usage(format!("{file} and {variable} are both set; keep one"))),
@@ -354,7 +322,11 @@ impl Input<'_> {
             }
             (None, None) => {}
         }
+        let certified = certificate.map(|file| Sourced::new(SecretSource::Certificate, file.origin.clone()));
         let Some(context) = self.context else {
+            if let Some(certified) = certified {
+                return Ok(certified);
+            }
             // With --host a person is there who can be asked.
             return match servers.map(|servers| &servers.origin) {
                 Some(origin @ Origin::Flag(_)) => Ok(Sourced::new(SecretSource::Ask, origin.clone())),
@@ -363,12 +335,15 @@ impl Input<'_> {
             };
         };
         let name = &context.name;
-        let source = match (&context.credential_command, self.credentials.get(name), &context.user, &context.token_id) {
+        let stored = self.credentials.get(name);
+        let source = match (&context.credential_command, stored, &context.user, &context.token_id, certified) {
             (Some(command), ..) => SecretSource::Command(command.clone()),
-            (None, Some(stored @ Stored::Password(_)), Some(_), _) => SecretSource::Stored(stored.clone()),
-            (None, Some(stored @ Stored::TokenSecret(_)), None, _) => SecretSource::Stored(stored.clone()),
-            (None, _, Some(_), _) => SecretSource::Ask,
-            (None, _, None, token) => {
+            (None, Some(stored @ Stored::Password(_)), Some(_), _, _) => SecretSource::Stored(stored.clone()),
+            (None, Some(stored @ Stored::TokenSecret(_)), None, _, _) => SecretSource::Stored(stored.clone()),
+            // What was given goes before it: the certificate may be wanted by a proxy on the way.
+            (None, _, _, None, Some(certified)) => return Ok(certified),
+            (None, _, Some(_), _, _) => SecretSource::Ask,
+            (None, _, None, token, _) => {
                 let what = token.as_ref().map_or("credentials".to_owned(), |id| format!("secret of the token `{id}`"));
                 let hint = format!(
                     "store it with `pvectl config add-context {name} --overwrite`, set {file}, or give the context a \
@@ -389,12 +364,14 @@ fn beside(written: &str, env: &Env, file: Option<&File>) -> Option<PathBuf> {
     }
 }
 
+const CLIENT_VARIABLES: [&str; 2] = ["PVECTL_CLIENT_CERTIFICATE", "PVECTL_CLIENT_KEY"];
+
 const TOKEN_VARIABLES: [&str; 2] = ["PVECTL_TOKEN_FILE", "PVECTL_TOKEN"];
 
 fn from(context: &Context) -> Origin {
     Origin::Context(context.name.clone())
 }
 
-mod lend;
+mod servers;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::json;
 
@@ -97,6 +97,11 @@ fn add_args(command: Command) -> Command {
             .conflicts_with("ca-file"),
         )
         .arg(value("ca-file", "FILE", "Trust this authority, a PEM file"))
+        .arg(value("client-certificate", "FILE", "Show this certificate to the servers, a PEM file; a login by itself"))
+        .arg(
+            value("client-key", "FILE", "The certificate's key, where it is not in the same file")
+                .requires("client-certificate"),
+        )
         .arg(value("node", "NODE", "The node that new guests go to"))
         .arg(switch("read-only", "Refuse every change"))
         .arg(value("rules-file", "FILE", "Rules for changes: what wants a name typed, what is forbidden"))
@@ -114,6 +119,8 @@ async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let mut context = Context {
         name: name.clone(),
         ca_file: text(matches, "ca-file").map(absolute).transpose()?,
+        client_certificate: text(matches, "client-certificate").map(absolute).transpose()?,
+        client_key: text(matches, "client-key").map(absolute).transpose()?,
         user: text(matches, "user").map(str::to_owned),
         credential_command: text(matches, "credential-command").map(str::to_owned),
         node: text(matches, "node").map(str::to_owned),
@@ -121,9 +128,11 @@ async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         rules_file: text(matches, "rules-file").map(absolute).transpose()?,
         ..Context::default()
     };
-    if context.user.is_none() && context.credential_command.is_none() && text(matches, "token-file").is_none() {
+    let login = [&context.user, &context.credential_command, &context.client_certificate];
+    if login.iter().all(|login| login.is_none()) && text(matches, "token-file").is_none() {
         return Err(Error::usage(
-            "say how to log in: --token-file FILE, --user USER@REALM or --credential-command COMMAND",
+            "say how to log in: --token-file FILE, --user USER@REALM, --credential-command COMMAND or \
+             --client-certificate FILE",
         ));
     }
     // What would be refused must be refused before a person types a password.
@@ -139,13 +148,7 @@ async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
             context.token_id = Some(id);
             Some(Stored::TokenSecret(secret))
         }
-        None => match (&context.user, &context.credential_command) {
-            (Some(user), None) => Some(Stored::Password(match text(matches, "password-file") {
-                Some(file) => read_secret(file, "password file")?.trim_end_matches(['\r', '\n']).into(),
-                None => ask_password(cx, user)?,
-            })),
-            _ => None,
-        },
+        None => password(cx, &context, text(matches, "password-file"))?.map(Stored::Password),
     };
     let mut file = File::open(&paths)?;
     let current = file.add_context(context, overwrite)?;
@@ -159,6 +162,17 @@ async fn add(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let more = if current { ", and is current" } else { "" };
     cx.ui.say(format_args!("context `{name}` is in {}{more}", file.path().display()));
     Ok(0)
+}
+
+/// The password of the context's user, if one is to be stored.
+fn password(cx: &Cx, context: &Context, file: Option<&str>) -> Result<Option<SecretString>> {
+    let Some(user) = context.user.as_ref().filter(|_| context.credential_command.is_none()) else { return Ok(None) };
+    match file {
+        Some(file) => Ok(Some(read_secret(file, "password file")?.trim_end_matches(['\r', '\n']).into())),
+        // It is whom the certificate is of.
+        None if context.client_certificate.is_some() => Ok(None),
+        None => ask_password(cx, user).map(Some),
+    }
 }
 
 /// Gives the endpoints their fingerprints: one for all, or one each.
@@ -179,7 +193,7 @@ fn pin(endpoints: Vec<Endpoint>, fingerprints: &[String]) -> Result<Vec<Endpoint
 
 fn absolute(path: &str) -> Result<String> {
     let absolute = fs::canonicalize(path)
-        .map_err(|error| Error::usage(format!("the CA file `{path}` cannot be used")).with_source(error))?;
+        .map_err(|error| Error::usage(format!("the file `{path}` cannot be used")).with_source(error))?;
     Ok(absolute.display().to_string())
 }
 
@@ -190,11 +204,11 @@ fn read_secret(file: &str, what: &str) -> Result<String> {
     read.map_err(|error| Error::usage(format!("cannot read the {what} {file}")).with_source(error))
 }
 
-fn read_token(file: &str) -> Result<(String, secrecy::SecretString)> {
+fn read_token(file: &str) -> Result<(String, SecretString)> {
     let content = read_secret(file, "token file")?;
     match parse_token(&content, None, &format!("the token file {file}"))? {
         Login::Token { id, secret } => Ok((id, secret.expose_secret().into())),
-        Login::Password { .. } => Err(Error::usage(format!("{file} holds no API token"))),
+        Login::Password { .. } | Login::Certificate { .. } => Err(Error::usage(format!("{file} holds no API token"))),
     }
 }
 

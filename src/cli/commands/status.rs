@@ -106,12 +106,13 @@ async fn of_server(cx: &Cx, resolved: &Resolved, server: &Server<'_>) -> Result<
         endpoints: server.urls(),
         user: server.identity().map(ToString::to_string),
         method: server.method(None),
+        enrolled: server.enrolled().is_some(),
         last_contact: before.map(|at| at.to_string()),
         ..Status::default()
     };
     let mut away = None;
     for endpoint in &server.endpoints {
-        let (shown, answered) = handshake(endpoint, &server.trust).await;
+        let (shown, answered) = handshake(endpoint, &server.trust, server.certificate.as_ref()).await;
         status.certificate = shown.map(|shown| Shown {
             fingerprint: shown.fingerprint.to_string(),
             not_after: shown.not_after.to_string(),
@@ -139,9 +140,9 @@ async fn of_user(status: &mut Status, server: &Server<'_>, client: &Client) -> R
     let told = greet(client).await?;
     let user = client.user();
     server.note(user, &told.version.version);
-    let until = expiry(client).await.at();
+    let until = expiry(server, client).await.at();
     status.method = server.method(Some(user));
-    status.user = Some(user.to_owned());
+    status.user = Some(user.to_owned()).filter(|user| !user.is_empty()).or(status.user.take());
     status.expires = until.map(|at| at.to_string());
     status.expires_in_days = until.map(days_until);
     status.last_contact = Some(Timestamp::now().to_string());

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     cli::session::TicketFiles,
-    client::{Auth, Client, Endpoint, Trust},
+    client::{Auth, Client, ClientCertificate, Endpoint, Trust},
     config::{
         Cache, Connection, Credentials, Env, File, Flags, Identity, Login, Paths, SecretSource, Tickets, resolve,
     },
@@ -170,6 +170,7 @@ fn way(env: &Env, flags: &Flags, paths: &Paths) -> Result<Option<(Way, Cache)>> 
         _ => match server.login()? {
             Some(Login::Token { id, secret }) => Auth::Token { id, secret },
             Some(Login::Password { user, .. }) => Auth::Kept { user },
+            Some(Login::Certificate { user }) => Auth::Certificate { user },
             None => return Ok(None),
         },
     };
@@ -184,6 +185,9 @@ fn way(env: &Env, flags: &Flags, paths: &Paths) -> Result<Option<(Way, Cache)>> 
     }
     if let Some(pem) = server.ca_pem()? {
         builder = builder.trust(Trust::CaPem(pem.into_bytes()));
+    }
+    if let Some((chain, key)) = server.client_certificate()? {
+        builder = builder.client_certificate(ClientCertificate::from_pem(&chain, &key)?);
     }
     Ok(Some((Way::Server(builder.build()?), cache)))
 }

@@ -40,6 +40,11 @@ pub enum Auth {
         /// `user@realm`.
         user: String,
     },
+    /// Whoever the certificate of [`ClientBuilder::client_certificate`](super::ClientBuilder::client_certificate) is of.
+    Certificate {
+        /// `user@realm`, for the record; empty where it is not known.
+        user: String,
+    },
     /// Not at all: for the few calls that need nobody, such as the list of realms.
     #[default]
     None,
@@ -50,7 +55,7 @@ impl Auth {
     pub fn user(&self) -> &str {
         match self {
             Self::Token { id, .. } => id,
-            Self::Password { user, .. } | Self::Kept { user } => user,
+            Self::Password { user, .. } | Self::Kept { user } | Self::Certificate { user } => user,
             Self::None => "",
         }
     }
@@ -86,7 +91,8 @@ impl Session {
     /// [`Class::Usage`] for a user without a realm, or a token that cannot be one.
     pub(super) fn new(auth: Auth, store: Option<Arc<dyn TicketStore>>, place: &str) -> Result<Self> {
         Ok(match auth {
-            Auth::None => Self::Nobody,
+            // The connection says it already.
+            Auth::None | Auth::Certificate { .. } => Self::Nobody,
             Auth::Token { id, secret } => Self::Token(token::header(&id, &secret)?),
             Auth::Password { user, password, second_factor } => {
                 Self::Ticket(ticket::Session::new(user, Some(password), second_factor, store, place)?)

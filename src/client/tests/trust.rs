@@ -3,8 +3,10 @@
 use std::net::TcpStream;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, server::WebPkiClientVerifier,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::*;
 
@@ -30,19 +32,49 @@ impl Identity {
     }
 
     fn serve(&self) -> Server {
+        self.serve_whom(None)
+    }
+
+    /// Serves those only to whom this one's authority gave a certificate.
+    fn serve_whom(&self, theirs: Option<&Self>) -> Server {
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![self.certificate.clone()], key)
-            .unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = match theirs {
+            Some(theirs) => {
+                let mut roots = RootCertStore::empty();
+                let authority = CertificateDer::from_pem_slice(theirs.authority.as_bytes()).unwrap();
+                roots.add(authority).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let config = builder.with_single_cert(vec![self.certificate.clone()], key).unwrap();
         let config = Arc::new(config);
         let wrap = move |stream: TcpStream| -> Box<dyn Stream> {
             Box::new(StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream))
         };
         Server::wrapped(wrap, |_, _| ok("null"))
     }
+}
+
+impl Identity {
+    fn as_pem(&self) -> (String, String) {
+        let key = KeyPair::try_from(self.key.as_slice()).unwrap();
+        (pem("CERTIFICATE", &self.certificate), key.serialize_pem())
+    }
+
+    fn as_client(&self) -> ClientCertificate {
+        let (chain, key) = self.as_pem();
+        ClientCertificate::from_pem(&chain, &key.into()).unwrap()
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
 fn https(server: &Server) -> Endpoint {
@@ -99,6 +131,40 @@ async fn an_authority_of_ones_own_is_believed() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &identity.authority).unwrap();
     ask(https(&server), Trust::CaFile(file.path().to_owned())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_is_shown_to_a_server_that_asks_for_one() {
+    let (identity, own, stranger) = (identity(), identity(), identity());
+    let server = identity.serve_whom(Some(&own));
+    let trusted = https(&server).with_fingerprint(identity.fingerprint());
+    let ask = async |certificate: Option<ClientCertificate>| {
+        let builder = Client::builder().endpoint(trusted.clone()).auth(Auth::Certificate { user: "ann@pve".into() });
+        let builder = certificate.into_iter().fold(builder, ClientBuilder::client_certificate);
+        let client = builder.build().unwrap();
+        assert_eq!(client.user(), "ann@pve");
+        client.send(&post("/x")).await.map_err(|error| error.class())
+    };
+    ask(Some(own.as_client())).await.unwrap();
+    assert_eq!(ask(Some(stranger.as_client())).await.unwrap_err(), Class::Unreachable);
+    assert_eq!(ask(None).await.unwrap_err(), Class::Unreachable);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_client_certificate_that_cannot_be_used_is_refused_without_its_key() {
+    let (one, other) = (identity(), identity());
+    let (chain, key) = one.as_pem();
+    let wrong = other.as_pem().1;
+    for (chain, key) in [(&chain, &wrong), (&chain, &chain), (&String::new(), &key), (&chain, &String::new())] {
+        let error = ClientCertificate::from_pem(chain, &key.as_str().into()).unwrap_err();
+        assert_eq!(error.class(), Class::Usage, "{error}");
+        assert!(!format!("{error:?}").contains(&wrong[30..60]), "{error:?}");
+    }
+    // Both in one text.
+    let both = key + &chain;
+    let shown = format!("{:?}", ClientCertificate::from_pem(&both, &both.as_str().into()).unwrap());
+    assert!(shown.contains(&one.fingerprint().to_string()), "{shown}");
 }
 
 #[tokio::test]

@@ -24,13 +24,14 @@ use self::{
     failure::{Failure, Phase},
     retry::{Attempts, Next},
 };
-use super::{Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
+use super::{ClientCertificate, Endpoint, Trust, auth::Credentials, request::Request, response::Answer};
 use crate::model::{Call, Class, Error, Method, Result, Secrets};
 
 /// What the transport is told when it is made.
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) trust: Trust,
+    pub(super) certificate: Option<ClientCertificate>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) user_agent: String,
@@ -223,10 +224,16 @@ impl Transport {
 ///
 /// # Errors
 /// As for every call, when it is not trusted or does not answer.
-pub(super) async fn knock(endpoint: &Endpoint, trust: &Trust, seen: tls::Seen, patience: Duration) -> Result<()> {
+pub(super) async fn knock(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    certificate: Option<&ClientCertificate>,
+    seen: tls::Seen,
+    patience: Duration,
+) -> Result<()> {
     let call = Call::new(Method::Get, "/access/domains");
     let failed = |error| failure::from_reqwest(Phase::Head, error, &call, endpoint).into_error();
-    let config = tls::config(endpoint, trust, Some(seen))?;
+    let config = tls::config(endpoint, trust, certificate, Some(seen))?;
     let builder = reqwest::Client::builder().tls_backend_preconfigured(config).connect_timeout(patience);
     let builder = builder.timeout(patience).redirect(reqwest::redirect::Policy::none());
     let builder = if endpoint.is_local() { builder.no_proxy() } else { builder };

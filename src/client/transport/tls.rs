@@ -15,11 +15,12 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    sign::SingleCertAndKey,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
 use super::{
-    super::{Endpoint, Fingerprint, Trust},
+    super::{ClientCertificate, Endpoint, Fingerprint, Trust},
     failure::{self, Phase},
 };
 use crate::model::{Call, Class, Error, Hint, Method, Result};
@@ -146,11 +147,17 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The TLS side of an endpoint. For one without TLS it reads no roots.
+/// The TLS side of an endpoint, with the certificate that is shown where one is asked for. For an endpoint without TLS it
+/// reads no roots.
 ///
 /// # Errors
 /// [`Class::Usage`] when the CA file cannot be read or has no certificate in it.
-pub(super) fn config(endpoint: &Endpoint, trust: &Trust, seen: Option<Seen>) -> Result<ClientConfig> {
+pub(super) fn config(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    certificate: Option<&ClientCertificate>,
+    seen: Option<Seen>,
+) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let voucher = match (endpoint.fingerprint, trust) {
         _ if !endpoint.is_https() => Voucher::Nothing("it was not to be encrypted"),
@@ -164,17 +171,25 @@ pub(super) fn config(endpoint: &Endpoint, trust: &Trust, seen: Option<Seen>) -> 
         }
         (None, Trust::CaPem(pem)) => own_roots(pem, "the CA's PEM text", &provider)?,
     };
-    with_voucher(voucher, provider, seen)
+    with_voucher(voucher, provider, certificate, seen)
 }
 
-fn with_voucher(voucher: Voucher, provider: Arc<CryptoProvider>, seen: Option<Seen>) -> Result<ClientConfig> {
+fn with_voucher(
+    voucher: Voucher,
+    provider: Arc<CryptoProvider>,
+    certificate: Option<&ClientCertificate>,
+    seen: Option<Seen>,
+) -> Result<ClientConfig> {
     let verifier = Arc::new(Verifier { voucher, provider: Arc::clone(&provider), seen });
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(Class::Failed, "cannot prepare TLS").with_source(error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match certificate {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own.certified()))),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -212,7 +227,7 @@ pub async fn presented_fingerprint(endpoint: &Endpoint) -> Result<Fingerprint> {
         return Err(Error::usage(format!("{endpoint} is not encrypted, so it shows no certificate")));
     }
     let nobody = Voucher::Nothing("it was only looked at");
-    let config = with_voucher(nobody, Arc::new(aws_lc_rs::default_provider()), None)?;
+    let config = with_voucher(nobody, Arc::new(aws_lc_rs::default_provider()), None, None)?;
     let mut builder = reqwest::Client::builder().tls_backend_preconfigured(config).timeout(LOOK).connect_timeout(LOOK);
     if endpoint.is_local() {
         builder = builder.no_proxy();

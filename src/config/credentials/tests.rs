@@ -9,6 +9,7 @@ fn parts(login: &Login) -> (&str, &str) {
     match login {
         Login::Token { id, secret } => (id, secret.expose_secret()),
         Login::Password { user, password } => (user, password.expose_secret()),
+        Login::Certificate { user } => (user, ""),
     }
 }
 

@@ -323,6 +323,54 @@ fn a_ca_file_is_found_from_home_and_read_late() {
     assert_eq!(case.proxmox().ca_file, Some(Sourced::new("/etc/ca.pem".into(), Origin::Env("PVECTL_CA_FILE"))));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_client_certificate_is_a_login_where_nothing_else_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let text = "
+current-context: one
+contexts:
+  - {name: one, endpoints: [{url: one}], user: ann@pve, client-certificate: ann.pem}
+  - {name: two, endpoints: [{url: two}], client-certificate: ~/ann.pem, client-key: ann.key}
+  - {name: stored, endpoints: [{url: two}], user: ann@pve, client-certificate: ann.pem}
+";
+    let stored = "contexts: {stored: {password: hush-stored}}\n";
+    let case = || case().config(text).write("credentials.yaml", stored);
+    let one = case();
+    let origin = Origin::Context("one".to_owned());
+    let proxmox = one.proxmox();
+    assert!(matches!(&proxmox.login().unwrap(), Some(Login::Certificate { user }) if user == "ann@pve"));
+    assert_eq!(proxmox.secret.origin, origin);
+    assert_eq!(proxmox.client_certificate, Some(Sourced::new(one.path(".config/pvectl/ann.pem"), origin)));
+    assert_eq!(proxmox.client_certificate().unwrap_err().class(), Class::Usage);
+    let file = one.path(".config/pvectl/ann.pem");
+    fs::write(&file, "both").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = proxmox.client_certificate().unwrap_err();
+    assert!(error.message().contains("open to others") && hints(&error).contains("chmod 600"), "{error:?}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(proxmox.client_certificate().unwrap().unwrap().0, "both");
+
+    let two = case().flag("context", "two");
+    let proxmox = two.proxmox();
+    assert!(matches!(&proxmox.login().unwrap(), Some(Login::Certificate { user }) if user.is_empty()));
+    assert_eq!(proxmox.client_key.map(|key| key.value), Some(two.path(".config/pvectl/ann.key")));
+    // What is given beside it goes before it.
+    let both = case().flag("context", "stored").proxmox();
+    assert!(matches!(both.login().unwrap(), Some(Login::Password { .. })) && both.client_certificate.is_some());
+    let both = case().env("PVECTL_TOKEN", TOKEN).proxmox();
+    assert!(matches!(both.login().unwrap(), Some(Login::Token { .. })) && both.client_certificate.is_some());
+    // The environment's, for a server that is named alone, and in place of a context's.
+    let alone = case().env("PVECTL_ENDPOINT", "pve9").env("PVECTL_CLIENT_CERTIFICATE", "/me.pem").proxmox();
+    assert!(matches!(alone.login().unwrap(), Some(Login::Certificate { .. })));
+    let instead = case().flag("context", "two").env("PVECTL_CLIENT_CERTIFICATE", "/me.pem").proxmox();
+    assert_eq!((instead.client_certificate.unwrap().value, instead.client_key), ("/me.pem".into(), None));
+    let half = case().env("PVECTL_CLIENT_KEY", "/me.key").usage();
+    assert!(half.message().contains("PVECTL_CLIENT_CERTIFICATE"), "{half}");
+    let half = case().config("contexts: [{name: x, endpoints: [{url: x}], user: a@b, client-key: k}]\n").usage();
+    assert!(half.message().contains("`client-key` without `client-certificate`"), "{half}");
+}
+
 #[test]
 fn what_is_shown_holds_no_secret() {
     let stored = "contexts: {prod: {password: hush-stored}}\n";

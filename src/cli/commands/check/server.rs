@@ -179,7 +179,7 @@ async fn tcp(way: &mut Way<'_>) -> Option<Fact> {
 async fn tls(way: &mut Way<'_>) -> Option<Fact> {
     let mut all = Vec::new();
     for endpoint in &way.server.endpoints {
-        let (shown, answered) = handshake(endpoint, &way.server.trust).await;
+        let (shown, answered) = handshake(endpoint, &way.server.trust, way.server.certificate.as_ref()).await;
         let found = answered.map(|()| {
             let text = match (&shown, endpoint.fingerprint) {
                 _ if !endpoint.is_https() => "not encrypted, and on this machine".to_owned(),
@@ -239,7 +239,8 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
             let method = way.server.method(Some(&user)).unwrap_or_default();
             way.server.note(&user, &told.version.version);
             (way.client, way.told) = (Some(client), Some(told));
-            let shown = if user.is_empty() { "nobody is asked for".to_owned() } else { format!("{user}, by {method}") };
+            let whose = if user.is_empty() { "whom the server takes one for" } else { &user };
+            let shown = format!("{whose}, by {method}");
             Fact::ok("login", shown).value(json!({"user": user, "method": method}))
         }
         Err(error) => failed("login", &error),
@@ -290,14 +291,21 @@ fn clock(way: &mut Way<'_>) -> Option<Fact> {
 /// How long the token or the user is let in.
 async fn credentials(way: &mut Way<'_>) -> Option<Fact> {
     let client = way.client.as_ref()?;
-    let what = if client.user().contains('!') { "the token" } else { "the user" };
-    let until = expiry(client).await;
+    let what = match way.server.method(Some(client.user())) {
+        Some("certificate") => "the client certificate",
+        Some("token") => "the token",
+        _ => "the user",
+    };
+    let until = expiry(way.server, client).await;
     let days = until.at().map(days_until);
     let value = json!({"expires": until.at().map(|at| at.to_string()), "days": days});
     Some(match (until, days) {
         (Expiry::At(at), Some(days)) if days < SOON => {
             Fact::warn("credentials", format!("{what} is good for {days} days, until {}", day(at))).mend(
-                "Give it more time with `pvectl token update ID --expire 90d` (`user update` for users), by whoever may.",
+                match what {
+                    "the client certificate" => "Renew it: `pvectl renew`.",
+                    _ => "Give it more time: `pvectl token update ID --expire 90d`, for a user `user update`; by whoever may.",
+                },
             )
         }
         (Expiry::At(at), Some(days)) => {
