@@ -91,7 +91,7 @@ impl Session {
         let (client, name, served, default_node) = match &resolved.connection {
             Connection::Sandbox { implicit } => {
                 if *implicit {
-                    cx.ui.say("using the built-in sandbox, a simulated cluster (add your own with `pvectl config add-context`)");
+                    say_sandbox(cx);
                 }
                 let served = sandbox::Session::start(&cx.paths()?.sandbox()).await?;
                 (sandbox_client(&served)?, "sandbox".to_owned(), Some(served), None)
@@ -222,6 +222,11 @@ pub(super) fn certificate(server: &crate::config::Proxmox) -> Result<Option<Clie
 pub(super) fn name_of(server: &crate::config::Proxmox) -> String {
     let first = || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
     server.context.as_ref().map_or_else(first, |name| name.value.clone())
+}
+
+/// Says that nobody asked for the sandbox, which is merely what there is.
+pub(super) fn say_sandbox(cx: &Cx) {
+    cx.ui.say("using the built-in sandbox, a simulated cluster (add your own with `pvectl config add-context`)");
 }
 
 /// A client of the sandbox.

@@ -13,7 +13,7 @@ use super::{
     request::{Plain, Request},
     response::Answer,
 };
-use crate::model::{Call, Class, Heartbeat, Method, Ran, Result, ServedHost};
+use crate::model::{Call, Class, Heartbeat, Method, QueuedStep, Ran, Result, ServedHost};
 
 /// How much longer an answer may take than what it tells of.
 const ON_ITS_WAY: Duration = Duration::from_secs(30);
@@ -60,6 +60,23 @@ impl Client {
         let limit = seconds.map(|seconds| Duration::from_secs(seconds) + ON_ITS_WAY);
         let call = Call::new(Method::Post, segments(&["api", "exec", name]));
         self.plain(&call, Some(&body), Plain { id: Some(id.to_owned()), limit }).await
+    }
+
+    /// What waits in the queues of a served host's VMs, as far as one may see them, in the order in which it will be done.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host).
+    pub async fn host_queue(&self) -> Result<Vec<QueuedStep>> {
+        self.plain(&Call::new(Method::Get, "/api/queue"), None, Plain::default()).await
+    }
+
+    /// Takes something out of a queue, by its number.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host); [`Class::NotFound`] if it is not there (any more).
+    pub async fn cancel_queued(&self, id: i64) -> Result<()> {
+        let call = Call::new(Method::Delete, segments(&["api", "queue", &id.to_string()]));
+        self.plain::<Value>(&call, None, Plain::default()).await.map(drop)
     }
 
     async fn plain<T: DeserializeOwned>(&self, call: &Call, body: Option<&Value>, plain: Plain) -> Result<T> {

@@ -69,7 +69,7 @@ pub use resource::{
     ClusterMember, ClusterResource, NetworkResource, Pool, PoolResource, ResourceKind, StorageResource,
 };
 pub use secrets::Secrets;
-pub use served::{Heartbeat, Ran, ServedHost};
+pub use served::{Heartbeat, QueuedStep, Ran, ServedHost};
 pub use size::{Size, SizeError};
 pub use source::TaskSource;
 pub use status::{GuestStatus, HaState};

@@ -2,12 +2,13 @@
 //!
 //! Plain data for both sides of the wire.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::Fact;
+use super::{Fact, Params, Upid, Vmid};
 
 /// How a program of a host ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,4 +77,42 @@ pub struct ServedHost {
     /// Everything else it tells: processors, memory in bytes, storages.
     #[serde(flatten)]
     pub other: serde_json::Map<String, Value>,
+}
+
+/// A change that waits in a guest's queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuedStep {
+    /// Its number.
+    pub id: i64,
+    /// The guest.
+    pub vmid: Vmid,
+    /// What is to be set.
+    #[serde(serialize_with = "as_object", deserialize_with = "of_object")]
+    pub params: Params,
+    /// For whom.
+    pub user: String,
+    /// Since when.
+    pub added: Timestamp,
+    /// `waiting`, `applying`, or `failed`: then it stands in the way of those behind it.
+    pub status: Cow<'static, str>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The task that ends when it was applied or cancelled.
+    pub upid: Upid,
+}
+
+fn as_object<S: Serializer>(params: &Params, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(params.redacted().iter())
+}
+
+fn of_object<'d, D: Deserializer<'d>>(from: D) -> Result<Params, D::Error> {
+    Ok(serde_json::Map::deserialize(from)?.into_iter().filter_map(|(key, value)| Some((key, text(value)?))).collect())
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Null => None,
+        other => Some(other.to_string()),
+    }
 }

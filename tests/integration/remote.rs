@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Env, NOBODY, Server},
+    harness::{Env, NOBODY, Server, eventually},
     local::{Host, stand_in},
     serve::Served,
 };
@@ -215,7 +215,7 @@ fn without_a_list_nothing_is_run() {
 fn whoever_does_not_wait_is_told_what_goes_on() {
     let served = with_program("");
     let mut running = served.remote.spawn("host exec say sleep --timeout 2");
-    crate::harness::eventually("the program runs there", || {
+    eventually("the program runs there", || {
         let rows = served.host.env.json("operation list --verb exec");
         (!rows.as_array().unwrap().is_empty()).then_some(())
     });
@@ -225,7 +225,7 @@ fn whoever_does_not_wait_is_told_what_goes_on() {
     assert!(!left.stderr.contains("task list"), "{left}");
     assert_eq!(served.remote.json("operation list --verb exec")[0]["status"], "unknown");
     // There it is not killed by that, and ends when its time is over.
-    crate::harness::eventually("it ends there", || {
+    eventually("it ends there", || {
         let rows = served.host.env.json("operation list --verb exec");
         (rows[0]["exit_status"] == "killed after 2 s").then_some(())
     });
@@ -238,7 +238,7 @@ fn whoever_does_not_wait_is_told_what_goes_on() {
 fn an_answer_that_is_lost_leaves_it_open() {
     let served = with_program("");
     let running = served.remote.spawn("host exec say sleep");
-    crate::harness::eventually("the program runs there", || {
+    eventually("the program runs there", || {
         let rows = served.host.env.json("operation list --verb exec");
         (!rows.as_array().unwrap().is_empty()).then_some(())
     });
@@ -259,15 +259,15 @@ fn a_served_host_is_looked_at_from_elsewhere() {
     assert_eq!(fact(&facts, "cloud-hypervisor")["status"], "ok", "{facts}");
     assert!(remote.run("host facts").ok().stdout.contains("bridges"));
     let beats = || runtime.block_on(listener.received_requests()).unwrap().len();
-    crate::harness::eventually("the first heartbeat", || (beats() == 1).then_some(()));
+    eventually("the first heartbeat", || (beats() == 1).then_some(()));
     let (code, states, facts) = check(remote, "");
     assert_eq!((code, status_of(&states, "heartbeat"), beats()), (0, "ok", 2), "{facts}");
     let (_, states, _) = check(&remote.with("PVECTL_READ_ONLY", "1"), "");
     assert_eq!((status_of(&states, "heartbeat"), beats()), ("skipped", 2));
-    let status = remote.json("status");
+    let (status, node) = (remote.json("status"), json!(served.said("node")));
     assert_eq!(
         (&status["kind"], &status["node"], &status["heartbeat"]["status"]),
-        (&json!("served"), &json!("localhost"), &json!("ok"))
+        (&json!("served"), &node, &json!("ok"))
     );
     assert!(status["reports_to"].as_str().unwrap().ends_with("/hosts"), "{status}");
     assert!(remote.run("status").ok().stdout.contains("heartbeats"));
@@ -285,4 +285,39 @@ fn a_served_host_is_looked_at_from_elsewhere() {
     assert_eq!(env.json("status")["method"], "password");
     // A Proxmox server has no such words.
     let _ = Env::new().run("host facts").exits(2).says(&["--context local"]);
+}
+
+#[test]
+fn the_queue_of_a_served_host_is_looked_at_and_taken_from() {
+    let host = Host::new(&stand_in());
+    let env = host.env.clone();
+    let _ = env.run("vm create --name web --memory 256 --kernel kernel").ok();
+    for name in ["a.raw", "b.raw"] {
+        fs::write(env.path(name), vec![0; 1 << 20]).unwrap();
+        let _ = env.run(&format!("vm add disk web --path {name} --queue")).ok();
+        // What has no file any more stays in the queue.
+        fs::remove_file(env.path(name)).unwrap();
+    }
+    let served = Served::of(host, &env, "");
+    let remote = &served.remote;
+    let rows = || remote.json("queue list web").as_array().unwrap().clone();
+    eventually("the first has failed", || (rows()[0]["status"] == "failed").then_some(()));
+    let both = rows();
+    assert_eq!((both.len(), &both[1]["status"], &both[1]["vmid"]), (2, &json!("waiting"), &json!(100)));
+    assert_eq!(both[1], env.json("queue list")[1], "the same from both sides");
+    let _ = remote.run("queue cancel 2 --dry-run").ok();
+    let _ = remote.run("queue cancel 2").ok().says(&["is out of the queue"]);
+    let _ = remote.run("queue cancel 2").exits(3).says(&["nothing with number 2 is in the queue"]);
+    // Whoever may see the VM sees what waits, and takes back no more than it might ask for.
+    let token = remote.run("token create root@pam eyes -o json").ok().json();
+    let eyes = remote.with("PVECTL_TOKEN", &format!("root@pam!eyes={}", token["value"].as_str().unwrap()));
+    assert_eq!(eyes.json("queue list"), json!([]));
+    let _ = eyes.run("queue cancel 1").exits(3);
+    let _ = remote.run("acl add /vms/100 --token root@pam!eyes --role PVEAuditor").ok();
+    assert_eq!(eyes.json("queue list").as_array().unwrap().len(), 1);
+    let _ = eyes.run("queue cancel 1").exits(5).says(&["VM.Config.Disk"]);
+    let _ = remote.run("queue cancel 1").ok();
+    let _ = remote.run("queue list").ok().says(&["nothing waits"]);
+    let _ = remote.run("vm add disk web --size 1G --queue").exits(2).says(&["--context local"]);
+    let _ = Env::new().run("queue list").exits(2).says(&["no queue", "no host that `pvectl serve` serves"]);
 }

@@ -13,6 +13,7 @@ use crate::{
         error::report,
         print::{self, fields::write_pairs, human::ago},
         server::{Server, days_until, expiry, greet, served},
+        session::say_sandbox,
         verb::{Entry, Exit},
     },
     client::{Client, handshake},
@@ -70,6 +71,9 @@ async fn run(cx: &Cx, _: &ArgMatches) -> Result<Exit> {
     let resolved = cx.resolve()?;
     for warning in &resolved.warnings {
         cx.ui.warn(warning);
+    }
+    if let Connection::Sandbox { implicit: true } = resolved.connection {
+        say_sandbox(cx);
     }
     let style = cx.style(&resolved)?;
     let (status, error) = match Server::of(cx, &resolved).await? {

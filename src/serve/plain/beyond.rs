@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Asker, Call, Desk, Trouble, answer::Content};
 use crate::{
-    model::{Fact, Intent, Ran, Verdict},
+    model::{Fact, Intent, QueuedStep, Ran, Verdict, config_privilege},
     serve::{
         exec::{self, LONGEST_TIMEOUT, TIMEOUT},
         heartbeat::Heart,
@@ -170,6 +170,36 @@ impl Desk {
         let heart = self.heart.as_ref();
         let heart = heart.ok_or_else(|| Trouble::bad("nobody is told: pvectl serve was begun without --report-to"))?;
         Answer::of(200, &heart.beat(self).await)
+    }
+
+    pub(super) async fn queue(&self, asked: Call) -> Result<Answer, Trouble> {
+        let mut all = self.host.backend.queue(None).await?;
+        all.retain(|step| self.sees(&asked.asker, step));
+        Answer::of(200, &all)
+    }
+
+    /// Whether whoever asks knows of the VM of something that waits.
+    fn sees(&self, asker: &Asker, step: &QueuedStep) -> bool {
+        let path = format!("/vms/{}", step.vmid);
+        self.host.access.ask(Some(&asker.who), |caller| caller.may(&path, &["VM.Audit"]))
+    }
+
+    /// Takes something out of the queue, for whoever put it there or might set the same.
+    pub(super) async fn cancel(&self, asked: Call) -> Result<Answer, Trouble> {
+        asked.no_body()?;
+        let id: i64 = asked.name().parse().map_err(|_| Trouble::bad("what waits has a number"))?;
+        let all = self.host.backend.queue(None).await?;
+        let step = all.into_iter().find(|step| step.id == id && self.sees(&asked.asker, step));
+        let step = step.ok_or_else(|| Trouble::new(404, format!("nothing with number {id} is in the queue")))?;
+        if step.user != asked.asker.who.authid() {
+            let path = format!("/vms/{}", step.vmid);
+            self.host.access.ask(Some(&asked.asker.who), |caller| {
+                let wanted = step.params.iter().map(|(key, value)| config_privilege(key, value));
+                wanted.into_iter().try_for_each(|privilege| caller.require(&path, &[privilege]))
+            })?;
+        }
+        self.host.backend.cancel_queued(id).await?;
+        Ok(Answer::message(format!("number {id} is out of the queue")))
     }
 
     pub(super) async fn metrics(&self, asked: Call) -> Result<Answer, Trouble> {

@@ -142,6 +142,14 @@ fn schemas() -> Value {
                 "facts": {"type": "array", "items": {"$ref": "#/components/schemas/Fact"}},
             },
         },
+        "Queue": {"type": "array", "items": {
+            "type": "object",
+            "required": ["id", "vmid", "params", "user", "added", "status", "error", "upid"],
+            "properties": {
+                "id": whole(), "vmid": whole(), "params": {"type": "object"}, "user": text(), "added": text(),
+                "status": {"enum": ["waiting", "applying", "failed"]}, "error": maybe("string"), "upid": text(),
+            },
+        }},
         "Fact": {
             "type": "object", "required": ["name", "status", "seen", "value", "mend"],
             "properties": {

@@ -1,6 +1,6 @@
 //! What `check` finds out about a server: a table of steps, each of which needs that those before it went well.
 
-use std::fmt::Display;
+use std::{fmt::Display, net::SocketAddr};
 
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
@@ -29,7 +29,8 @@ const APART: i64 = 30;
 /// What one step after the other finds out.
 struct Way<'a> {
     server: &'a Server<'a>,
-    addresses: Vec<std::net::SocketAddr>,
+    /// Of each endpoint whose name is known.
+    addresses: Vec<(String, Vec<SocketAddr>)>,
     certificates: Vec<(String, Certificate)>,
     client: Option<Client>,
     told: Option<Told>,
@@ -130,9 +131,9 @@ fn of_all<T>(name: &'static str, all: Vec<(String, Found<T>)>, keep: &mut Vec<T>
         };
         seen.push(if several { format!("{endpoint}: {text}") } else { text });
     }
-    let status = match (good, mends.len()) {
-        (0, _) => FactStatus::Failed,
-        (good, _) if good < values.len() => FactStatus::Warn,
+    let status = match good {
+        0 => FactStatus::Failed,
+        good if good < values.len() => FactStatus::Warn,
         _ => FactStatus::Ok,
     };
     let fact = Fact::new(name, status, seen.join("; ")).value(values);
@@ -151,13 +152,16 @@ async fn dns(way: &mut Way<'_>) -> Option<Fact> {
     for endpoint in &way.server.endpoints {
         let found = addresses(endpoint).await.map(|found| {
             let texts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-            (format!("{} is {}", endpoint.url.host_str().unwrap_or_default(), texts.join(", ")), found)
+            let name = endpoint.url.domain();
+            let text =
+                name.map_or("an address needs none".to_owned(), |name| format!("{name} is {}", texts.join(", ")));
+            (text, (endpoint.to_string(), found))
         });
         all.push((endpoint.to_string(), found));
     }
     let mut found = Vec::new();
     let fact = of_all("dns", all, &mut found);
-    way.addresses = found.into_iter().flatten().collect();
+    way.addresses = found;
     Some(fact)
 }
 
@@ -166,12 +170,9 @@ async fn tcp(way: &mut Way<'_>) -> Option<Fact> {
         return Some(skipped("tcp", why));
     }
     let mut all = Vec::new();
-    for endpoint in &way.server.endpoints {
-        let connected = match addresses(endpoint).await {
-            Ok(found) => connect(&found).await,
-            Err(error) => Err(error),
-        };
-        all.push((endpoint.to_string(), connected.map(|address| (format!("{address} takes connections"), ()))));
+    for (endpoint, found) in &way.addresses {
+        let connected = connect(found).await.map(|address| (format!("{address} takes connections"), ()));
+        all.push((endpoint.clone(), connected));
     }
     Some(of_all("tcp", all, &mut Vec::new()))
 }

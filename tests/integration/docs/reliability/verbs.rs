@@ -341,6 +341,8 @@ const HERE: &str = "things of this host, under Cloud Hypervisor";
 const ROOT: &str = "wants root@pam by password, and the matrix has a token";
 const TICKET: &str = "no API token may do it, and the matrix is gone through with one; its test is `kinds/people.rs`";
 const SITS: &str = "somebody sits at it; what opens it changes nothing";
+const SERVED: &str = "of this host or of one that pvectl serves; its tests are `remote.rs`";
+const LOOKS: &str = "goes the way to a server, and changes nothing there; its tests are `remote.rs`";
 const PRINTS: &str = "print what is built in";
 
 /// What sends no change to a Proxmox server, and why.
@@ -362,9 +364,13 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("vm ssh", "only asks for an address; the rest is the system's ssh"),
     ("container ssh", "only asks for an address; the rest is the system's ssh"),
     ("serve", HERE),
-    ("host", HERE),
-    ("check", HERE),
-    ("queue", HERE),
+    ("host gc", HERE),
+    ("host start-all", HERE),
+    ("host stop-all", HERE),
+    ("host facts", SERVED),
+    ("host exec", SERVED),
+    ("queue", SERVED),
+    ("check", LOOKS),
     ("operation prune", "files of this account"),
     ("config", "files of this account"),
     ("sandbox", "files of this account"),
