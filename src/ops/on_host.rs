@@ -20,6 +20,9 @@ use crate::{
 /// The longest that a served host lets a program run.
 pub const LONGEST_ON_HOST: Duration = Duration::from_secs(3600);
 
+/// For how many seconds a served host lets a program run unless it is told otherwise.
+const UNLESS_SAID: u64 = 30;
+
 /// A program to be run on a served host.
 #[derive(Debug, Clone)]
 pub struct HostProgram {
@@ -112,7 +115,7 @@ impl Ops {
             (Err(Halt::Unknown(error)), _) => Err(Halt::Unknown(look_there(&error, program))),
             (Err(halt), _) => Err(halt),
             (Ok(()), Some(ran)) if ran.exit_code != Some(0) => {
-                Err(Halt::Failed(Error::new(Class::Failed, format!("it ended with {}", ending(ran)))))
+                Err(Halt::Failed(Error::new(Class::Failed, format!("`{}` ended with {}", program.name, ending(ran)))))
             }
             (Ok(()), _) => Ok(()),
         };
@@ -120,7 +123,11 @@ impl Ops {
             recorded.note(ending(ran));
         }
         let name = &program.name;
-        let ending = recorded.end(ended, |error, _| error.context(format_args!("cannot run `{name}`"))).await;
+        let explain = |error: Error, _: &[String]| match &ran {
+            Some(_) => error,
+            None => error.context(format_args!("cannot run `{name}`")),
+        };
+        let ending = recorded.end(ended, explain).await;
         match (ran, ending.error) {
             (Some(ran), _) => Ok(ran),
             (None, Some(error)) => Err(error),
@@ -131,10 +138,9 @@ impl Ops {
 
 /// The same without what is to be done about lost answers of the API, and with what is to be done about this one.
 fn look_there(error: &Error, program: &HostProgram) -> Error {
-    let seconds =
-        program.seconds.map_or_else(|| "30 s unless it says otherwise".to_owned(), |seconds| format!("{seconds} s"));
+    let seconds = program.seconds.unwrap_or(UNLESS_SAID);
     Error::new(error.class(), error.message().to_owned()).with_sent(Sent::Maybe).with_hint(Hint::Text(format!(
-        "it is not asked for again. If it has begun, the host lets it run to its end ({seconds} at most) and writes that \
+        "it is not asked for again. If it has begun, the host lets it run to its end ({seconds} s at most) and writes that \
          down: there, `pvectl operation list --verb exec` and `operation show` name this request, {}",
         program.request
     )))

@@ -14,7 +14,7 @@ use crate::{
     },
     client::{Certificate, Client, addresses, connect, handshake},
     contract::RELEASE,
-    model::{Class, Error, Fact, FactStatus},
+    model::{Class, Error, Fact, FactStatus, ServedHost},
 };
 
 /// The oldest release whose API has all that the usual verbs call.
@@ -34,6 +34,8 @@ struct Way<'a> {
     certificates: Vec<(String, Certificate)>,
     client: Option<Client>,
     told: Option<Told>,
+    /// If it is one that pvectl serves.
+    host: Option<ServedHost>,
 }
 
 /// A step: what it is called, and how it is taken. It says nothing where it does not apply.
@@ -58,7 +60,7 @@ const STEPS: &[Step] = &[
 
 /// Looks at everything. What comes after something that has to be mended is left out, and said to be.
 pub(super) async fn look(server: &Server<'_>) -> Vec<Fact> {
-    let mut way = Way { server, addresses: Vec::new(), certificates: Vec::new(), client: None, told: None };
+    let mut way = Way { server, addresses: Vec::new(), certificates: Vec::new(), client: None, told: None, host: None };
     let mut facts: Vec<Fact> = vec![context(server)];
     let mut broken = None;
     for step in STEPS {
@@ -239,6 +241,7 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
             let user = client.user().to_owned();
             let method = way.server.method(Some(&user)).unwrap_or_default();
             way.server.note(&user, &told.version.version);
+            way.host = served(&client).await;
             (way.client, way.told) = (Some(client), Some(told));
             let whose = if user.is_empty() { "whom the server takes one for" } else { &user };
             let shown = format!("{whose}, by {method}");
@@ -250,6 +253,9 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
 
 fn version(way: &mut Way<'_>) -> Option<Fact> {
     let version = &way.told.as_ref()?.version;
+    if let Some(host) = &way.host {
+        return Some(of_pvectl(&host.version));
+    }
     let value = json!({"version": version.version, "release": version.release, "known": RELEASE});
     let fact = match (number(&version.release), number(RELEASE)) {
         (Some(release), _) if release < OLDEST => {
@@ -263,6 +269,17 @@ fn version(way: &mut Way<'_>) -> Option<Fact> {
         _ => Fact::ok("version", format!("{} (this pvectl describes {RELEASE})", version.version)),
     };
     Some(fact.value(value))
+}
+
+/// The version of a host that pvectl serves, beside this one.
+fn of_pvectl(there: &str) -> Fact {
+    let here = env!("CARGO_PKG_VERSION");
+    let fact = match number(there) == number(here) {
+        true => Fact::ok("version", format!("pvectl {there}, with the API of {RELEASE}")),
+        false => Fact::warn("version", format!("pvectl {there}, and this one is {here}"))
+            .mend("What lies beside the API of Proxmox VE may differ: use the same release on both sides."),
+    };
+    fact.value(json!({"version": there, "release": RELEASE, "known": here}))
 }
 
 /// `9.2` of `9.2.11`.
@@ -332,7 +349,7 @@ async fn granted(way: &mut Way<'_>) -> Option<Fact> {
 /// Has a host that tells somebody that it lives do so now.
 async fn heartbeat(way: &mut Way<'_>) -> Option<Fact> {
     let client = way.client.as_ref()?;
-    let to = served(client).await?.reports_to?;
+    let to = way.host.as_ref()?.reports_to.clone()?;
     if way.server.is_read_only() {
         return Some(skipped("heartbeat", "not sent: changes are switched off"));
     }
