@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::{
     cx::Cx,
-    session::{certificate, client, endpoints, name_of, sandbox_client, trust},
+    session::{certificate, client, endpoint_of, name_of, sandbox_client, trust},
 };
 use crate::{
     client::{Certificate, Client, ClientCertificate, Endpoint, Trust, Version, path::segments},
     config::{Cache, Connection, Identity, Proxmox, Resolved, SecretSource},
-    model::{Call, Method, Result, ServedHost, is_this_machine},
+    model::{Call, Method, Result, ServedHost, is_local},
     sandbox,
 };
 
@@ -42,7 +42,10 @@ impl<'a> Server<'a> {
             Connection::Proxmox(proxmox) => (Some(&**proxmox), None),
         };
         let (name, endpoints, trust) = match (proxmox, &sandbox) {
-            (Some(proxmox), _) => (name_of(proxmox), endpoints(proxmox)?, trust(proxmox)?),
+            (Some(proxmox), _) => {
+                let endpoints = proxmox.endpoints.value.iter().map(endpoint_of).collect::<Result<_>>()?;
+                (name_of(proxmox), endpoints, trust(proxmox)?)
+            }
             (None, Some(served)) => ("sandbox".to_owned(), vec![Endpoint::parse(served.url())?], Trust::System),
             (None, None) => return Ok(None),
         };
@@ -100,7 +103,7 @@ impl<'a> Server<'a> {
 
     /// Why names and connections are nothing that this machine could look at by itself.
     pub(super) fn proxy(&self) -> Option<&'static str> {
-        let is_far = self.endpoints.iter().any(|endpoint| !is_this_machine(&endpoint.url));
+        let is_far = self.endpoints.iter().any(|endpoint| !is_local(&endpoint.url));
         (self.cx.env.is_set("HTTPS_PROXY") && is_far).then_some("left to the proxy of HTTPS_PROXY")
     }
 

@@ -196,16 +196,13 @@ fn open_journal_at(path: &Path) -> Result<Journal> {
     Journal::open(path, Arc::new(SystemClock), host)
 }
 
-/// The endpoints of a server, as a client takes them.
-pub(super) fn endpoints(server: &crate::config::Proxmox) -> Result<Vec<Endpoint>> {
-    let parse = |endpoint: &crate::config::Endpoint| {
-        let parsed = Endpoint::parse(endpoint.url())?;
-        Ok(match endpoint.fingerprint() {
-            Some(fingerprint) => parsed.with_fingerprint(fingerprint.parse()?),
-            None => parsed,
-        })
-    };
-    server.endpoints.value.iter().map(parse).collect()
+/// An endpoint of the configuration, as the client has it.
+pub(crate) fn endpoint_of(endpoint: &crate::config::Endpoint) -> Result<Endpoint> {
+    let parsed = Endpoint::parse(endpoint.url())?;
+    Ok(match endpoint.fingerprint() {
+        Some(fingerprint) => parsed.with_fingerprint(fingerprint.parse()?),
+        None => parsed,
+    })
 }
 
 /// Who vouches for its certificates.
@@ -237,9 +234,12 @@ pub(super) fn sandbox_client(served: &sandbox::Session) -> Result<Client> {
         .build()
 }
 
-/// A client that is somebody on this server, who is asked for where that is not known.
-pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
-    let mut builder = endpoints(server)?.into_iter().fold(Client::builder(), ClientBuilder::endpoint);
+/// A client of a server, without whom to be there.
+pub(crate) fn builder(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<ClientBuilder> {
+    let mut builder = Client::builder();
+    for endpoint in &server.endpoints.value {
+        builder = builder.endpoint(endpoint_of(endpoint)?);
+    }
     builder = builder.trust(trust(server)?);
     if let Some(certificate) = certificate(server)? {
         builder = builder.client_certificate(certificate);
@@ -251,6 +251,12 @@ pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config:
     if let Some(timeout) = cx.env.get("PVECTL_REQUEST_TIMEOUT").map(super::cx::parse_duration).transpose()? {
         builder = builder.request_timeout(timeout);
     }
+    Ok(builder)
+}
+
+/// A client that is somebody on this server, who is asked for where that is not known.
+pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
+    let mut builder = builder(cx, resolved, server)?;
     let auth = match server.login()? {
         Some(Login::Token { id, secret }) => Auth::Token { id, secret },
         Some(Login::Certificate { user }) => Auth::Certificate { user },

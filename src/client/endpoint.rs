@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::model::{Error, Result, is_this_machine};
+use crate::model::{Error, Result, is_local};
 
 /// The port on which Proxmox VE serves its API.
 pub(super) const DEFAULT_PORT: u16 = 8006;
@@ -68,7 +68,7 @@ impl Endpoint {
 
     /// Whether it is on this machine, where no proxy has a place in between.
     pub(super) fn is_local(&self) -> bool {
-        is_this_machine(&self.url)
+        is_local(&self.url)
     }
 
     /// The field is public, so the rules are checked again when a client is built.

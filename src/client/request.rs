@@ -25,6 +25,8 @@ use crate::model::{Call, Error, Method, Result};
 
 const PREFIX: &str = "/api2/json";
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// The name of a request to a plain route.
 const REQUEST_ID: &str = "x-request-id";
 
@@ -45,6 +47,8 @@ pub(super) struct Request<'a> {
     prefix: &'static str,
     query: Option<String>,
     body: Option<String>,
+    /// What the body is.
+    kind: &'static str,
     /// What it is beside the API of Proxmox VE, if it is.
     plain: Option<Plain>,
 }
@@ -80,11 +84,11 @@ impl<'a> Request<'a> {
         Ok(match call.method {
             Method::Get | Method::Delete => {
                 let query = Some(form).filter(|form| !form.is_empty());
-                Self { call, prefix: PREFIX, query, body: None, plain: None }
+                Self { call, prefix: PREFIX, query, body: None, kind: FORM, plain: None }
             }
             Method::Post | Method::Put => {
                 let body = Some(form).filter(|_| call.file.is_none());
-                Self { call, prefix: PREFIX, query: None, body, plain: None }
+                Self { call, prefix: PREFIX, query: None, body, kind: FORM, plain: None }
             }
         })
     }
@@ -96,7 +100,7 @@ impl<'a> Request<'a> {
 
     /// The same for a plain route, with a body in JSON; the call's path is its whole path, and it has no parameters.
     pub(super) fn plain(call: &'a Call, body: Option<&Value>, plain: Plain) -> Result<Self> {
-        Ok(Self { body: body.map(Value::to_string), plain: Some(plain), ..Self::file(call)? })
+        Ok(Self { body: body.map(Value::to_string), kind: "application/json", plain: Some(plain), ..Self::file(call)? })
     }
 
     /// How long the answer may take, where that is more than usual.
@@ -144,22 +148,13 @@ impl<'a> Request<'a> {
             Method::Delete => reqwest::Method::DELETE,
         };
         let mut request = reqwest::Request::new(method, url);
-        let kind = match &self.plain {
-            Some(plain) => {
-                credentials.put_as_bearer(request.headers_mut());
-                if let Some(id) = plain.id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
-                    request.headers_mut().insert(REQUEST_ID, id);
-                }
-                "application/json"
-            }
-            None => {
-                credentials.put_into(request.headers_mut(), self.call.method);
-                "application/x-www-form-urlencoded"
-            }
-        };
+        credentials.put_into(request.headers_mut(), self.call.method);
+        if let Some(id) = self.plain.as_ref().and_then(|plain| HeaderValue::from_str(plain.id.as_deref()?).ok()) {
+            request.headers_mut().insert(REQUEST_ID, id);
+        }
         if let Some(body) = &self.body {
             let headers = request.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             *request.body_mut() = Some(body.clone().into());
         }

@@ -7,8 +7,11 @@
 //!   certificate by is no secret and holds for the same address, however it is named.
 //! - The sandbox is the default only where nothing at all is configured. Everything half configured is an error.
 
+mod files;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
+use self::files::beside;
 use super::{
     Connection, Context, Credentials, Endpoint, Env, File, GlobalOption, Identity, OPTIONS, Origin, Proxmox, RESERVED,
     ReadOnly, RuleFiles, SecretSource, Sourced, Stored, file::unknown,
@@ -284,22 +287,6 @@ impl Input<'_> {
         })
     }
 
-    /// The files of the client certificate and of its key. A key goes with the certificate beside which it is named.
-    fn client_certificate(&self) -> Result<[Option<Sourced<PathBuf>>; 2]> {
-        let [certificate, key] = CLIENT_VARIABLES;
-        let variable = |name| self.env.path(name).map(|path| Sourced::new(path, Origin::Env(name)));
-        match (variable(certificate), variable(key)) {
-            (None, Some(_)) => return Err(Error::usage(format!("{key} is set, but {certificate} is not"))),
-            (None, None) => {}
-            (certificate, key) => return Ok([certificate, key]),
-        }
-        let Some(context) = self.context else { return Ok([None, None]) };
-        let path = |written: &Option<String>| {
-            Some(Sourced::new(beside(written.as_deref()?, self.env, self.file)?, from(context)))
-        };
-        Ok([path(&context.client_certificate), path(&context.client_key)])
-    }
-
     fn identity(&self) -> Option<Sourced<Identity>> {
         let context = self.context?;
         // The environment gives tokens only, so a user is nobody then.
@@ -355,16 +342,6 @@ impl Input<'_> {
         Ok(Sourced::new(source, from(context)))
     }
 }
-
-/// A path as a context writes it: absolute, from the home directory, or beside the configuration file.
-fn beside(written: &str, env: &Env, file: Option<&File>) -> Option<PathBuf> {
-    match (written.strip_prefix("~/"), env.path("HOME")) {
-        (Some(rest), Some(home)) => Some(home.join(rest)),
-        _ => Some(file?.path().parent()?.join(written)),
-    }
-}
-
-const CLIENT_VARIABLES: [&str; 2] = ["PVECTL_CLIENT_CERTIFICATE", "PVECTL_CLIENT_KEY"];
 
 const TOKEN_VARIABLES: [&str; 2] = ["PVECTL_TOKEN_FILE", "PVECTL_TOKEN"];
 

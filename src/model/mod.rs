@@ -13,7 +13,6 @@ mod config_value;
 mod error;
 mod fact;
 mod guest;
-mod here;
 mod hint;
 mod id;
 mod inside;
@@ -46,10 +45,10 @@ pub use error::{Class, Error, Result, Sent, classify, classify_text};
 pub use fact::{Fact, FactStatus};
 pub(crate) use guest::Survey;
 pub use guest::{ConfigView, Guest, GuestConfig, GuestKind, GuestRef, Snapshot, is_disk_key, is_numbered};
-pub(crate) use here::is_this_machine;
 pub use hint::{Hint, Meanwhile};
 #[cfg(any(feature = "serve", all(feature = "local", target_os = "linux")))]
 pub(crate) use id::is_host_name;
+pub(crate) use id::is_local;
 pub use id::{Digest, NodeName, ParseIdError, Vmid};
 pub use inside::{INPUT_AT_ONCE, JOIN_PIECES, RUN_WITH_PIECES, WRITTEN_AT_ONCE, bytes_of_text, text_of_bytes};
 #[cfg(feature = "sandbox")]

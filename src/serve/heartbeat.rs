@@ -22,7 +22,7 @@ use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use url::Url;
 
 use super::plain::Desk;
-use crate::model::{Class, Error, Heartbeat, Hint, Result, is_this_machine};
+use crate::model::{Class, Error, Heartbeat, Hint, Result, is_local};
 
 /// The header with the signature of the body: its scheme, `=`, and its bytes in base64.
 const SIGNATURE: &str = "x-pvectl-signature";
@@ -63,7 +63,7 @@ impl Heart {
     pub fn new(url: &str, every: Duration, key: &str, fingerprint: &str) -> Result<Self> {
         let bad = |why: &str| Error::usage(format!("--report-to `{url}`: {why}"));
         let url: Url = url.parse().map_err(|_| bad("an address such as https://example.org/hosts is expected"))?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_this_machine(&url)) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && is_local(&url)) {
             return Err(bad("only https goes to other hosts"));
         }
         if !url.username().is_empty() || url.password().is_some() {

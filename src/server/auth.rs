@@ -12,9 +12,6 @@ const NO_TICKET: &str = "No ticket";
 const FAILED: &str = "Authentication failed!";
 const BAD_CSRF: &str = "Permission denied - invalid csrf token";
 
-/// How a ticket begins, and no token.
-const TICKET: &str = "PVE:";
-
 const COOKIE: &str = "PVEAuthCookie";
 const TOKEN: &str = "PVEAPIToken";
 const CSRF_HEADER: &str = "CSRFPreventionToken";
@@ -58,7 +55,7 @@ pub(super) async fn recognise(
     match Credentials::of(headers).ok_or(NO_TICKET)? {
         Credentials::Token(text) => by_token(kit, &text, source).await,
         Credentials::Ticket(text) => {
-            let user = by_ticket(kit, &text)?;
+            let user = ticket::verify(kit, &text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)?;
             if method != Method::Get {
                 let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !ticket::verify_csrf(kit, token, &user) {
@@ -70,35 +67,30 @@ pub(super) async fn recognise(
     }
 }
 
-/// Whose ticket it is.
-fn by_ticket(kit: &Kit, text: &str) -> Result<String, &'static str> {
-    ticket::verify(kit, text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)
-}
-
-/// Recognises who is asking beside the API of Proxmox VE: by a token or a ticket in the one header, as `Bearer`, or a
-/// token in Proxmox's own spelling. A browser sends none of them by itself, so no CSRF token is asked for.
+/// Recognises who is asking beside the API of Proxmox VE: by a token as `Bearer`, or as there.
 ///
 /// # Errors
 /// Why not.
-pub(super) async fn recognise_bearer(
+pub(super) async fn recognise_beside(
     kit: &Kit,
+    method: Method,
     headers: &HeaderMap,
     source: Option<Source>,
 ) -> Result<Identity, &'static str> {
-    let sent = headers
-        .get(header::AUTHORIZATION)
-        .ok_or("an API token is needed: Authorization: Bearer USER@REALM!NAME=SECRET")?;
-    let text = sent.to_str().map_err(|_| FAILED)?.trim();
-    let is_bearer =
-        |(scheme, token): (&str, &str)| scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned());
-    match text.split_once(' ').and_then(is_bearer) {
-        Some(ticket) if ticket.starts_with(TICKET) => Ok(Identity { user: by_ticket(kit, &ticket)?, token: None }),
-        Some(token) => by_token(kit, &token, source).await,
-        None => match Credentials::of(headers) {
-            Some(Credentials::Token(token)) => by_token(kit, &token, source).await,
-            _ => Err(FAILED),
-        },
+    const HOW: &str = "an API token is needed: Authorization: Bearer USER@REALM!NAME=SECRET";
+    if let Some(sent) = headers.get(header::AUTHORIZATION) {
+        let text = sent.to_str().map_err(|_| FAILED)?.trim();
+        if let Some((scheme, token)) = text.split_once(' ')
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            return by_token(kit, token.trim(), source).await;
+        }
+        if Credentials::of(headers).is_none() {
+            return Err(FAILED);
+        }
     }
+    let found = recognise(kit, method, headers, source).await;
+    found.map_err(|why| if why == NO_TICKET { HOW } else { why })
 }
 
 /// `user@realm!name=secret`.

@@ -5,11 +5,11 @@
 use async_trait::async_trait;
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
+    http::{self, HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
 };
 
 use super::{Fault, Identity, Kit, Reply, auth, call, listen::Connection, random};
-use crate::model::Call;
+use crate::model::{Call, Method};
 
 /// What a request is called: told with it by whoever sends it, or made up, and told with its answer.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,13 +28,15 @@ pub trait Beside: Send + Sync + 'static {
 }
 
 impl Kit {
-    /// Who is asking, by a token.
+    /// Who is asking: by a token as `Bearer`, or by what the API of Proxmox VE takes.
     ///
     /// # Errors
     /// Why nobody was recognised.
     pub async fn recognise(&self, parts: &Parts) -> Result<Identity, &'static str> {
         let source = parts.extensions.get::<Connection>().and_then(Connection::source);
-        auth::recognise_bearer(self, &parts.headers, source).await
+        let read = matches!(parts.method, http::Method::GET | http::Method::HEAD);
+        let method = if read { Method::Get } else { Method::Post };
+        auth::recognise_beside(self, method, &parts.headers, source).await
     }
 
     /// From now on it is no longer the other side that one waits for, as long as this is there.

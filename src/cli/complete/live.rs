@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::session::TicketFiles,
+    cli::session::{TicketFiles, endpoint_of},
     client::{Auth, Client, ClientCertificate, Endpoint, Trust},
     config::{
         Cache, Connection, Credentials, Env, File, Flags, Identity, Login, Paths, SecretSource, Tickets, resolve,
@@ -177,11 +177,7 @@ fn way(env: &Env, flags: &Flags, paths: &Paths) -> Result<Option<(Way, Cache)>> 
     let cache = cache(paths, &resolved.connection, auth.user());
     let mut builder = Client::builder().ticket_store(Arc::new(TicketFiles(Tickets::new(paths)))).auth(auth);
     for endpoint in &server.endpoints.value {
-        let parsed = Endpoint::parse(endpoint.url())?;
-        builder = builder.endpoint(match endpoint.fingerprint() {
-            Some(fingerprint) => parsed.with_fingerprint(fingerprint.parse()?),
-            None => parsed,
-        });
+        builder = builder.endpoint(endpoint_of(endpoint)?);
     }
     if let Some(pem) = server.ca_pem()? {
         builder = builder.trust(Trust::CaPem(pem.into_bytes()));

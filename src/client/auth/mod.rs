@@ -164,16 +164,6 @@ impl Credentials {
     }
 }
 
-impl Credentials {
-    /// As one header alone, for what lies beside the API of Proxmox VE: there are no cookies there, and so no CSRF token.
-    pub(super) fn put_as_bearer(&self, headers: &mut HeaderMap) {
-        match self {
-            Self::Ticket(ticket) => drop(headers.insert(reqwest::header::AUTHORIZATION, ticket.bearer.clone())),
-            Self::None | Self::Token(_) => self.put_into(headers, Method::Get),
-        }
-    }
-}
-
 /// A header that no log shows.
 fn secret_header(text: &str, what: &str) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_str(text)

@@ -26,8 +26,6 @@ const DEAD_AFTER: SignedDuration = SignedDuration::from_mins(118);
 pub(in crate::client) struct Ticket {
     pub(super) cookie: HeaderValue,
     pub(super) csrf: HeaderValue,
-    /// The whole of it in one header.
-    pub(super) bearer: HeaderValue,
     kept: StoredTicket,
 }
 
@@ -36,7 +34,6 @@ impl Ticket {
         let cookie = format!("PVEAuthCookie={}", path::cookie(kept.ticket.expose_secret()));
         Ok(Self {
             cookie: secret_header(&cookie, "the ticket")?,
-            bearer: secret_header(&format!("Bearer {}", kept.ticket.expose_secret()), "the ticket")?,
             csrf: secret_header(kept.csrf.expose_secret(), "the CSRF prevention token")?,
             kept,
         })

@@ -3,9 +3,7 @@
 //!
 //! Who wins over whom is decided beside it.
 
-use std::path::PathBuf;
-
-use super::{Context, Endpoint, Input, Origin, Proxmox, SecretSource, Sourced, beside, from};
+use super::{Context, Endpoint, Input, Origin, Proxmox, SecretSource, Sourced, from};
 use crate::model::{Error, Hint, Result};
 
 impl Input<'_> {
@@ -58,23 +56,9 @@ impl Input<'_> {
         Ok((endpoints, fingerprints))
     }
 
-    pub(super) fn ca_file(&self, endpoints: &[Endpoint]) -> Option<Sourced<PathBuf>> {
-        const NAME: &str = "PVECTL_CA_FILE";
-        if let Some(path) = self.env.path(NAME) {
-            return Some(Sourced::new(path, Origin::Env(NAME)));
-        }
-        let lends = || match endpoints {
-            [endpoint] => self.known(endpoint).map(|(context, _)| context),
-            _ => None,
-        };
-        let context = self.context.or_else(lends)?;
-        let path = beside(context.ca_file.as_deref()?, self.env, self.file)?;
-        Some(Sourced::new(path, from(context)))
-    }
-
     /// The context that has this server among its own, and the server as it is there; none where several trust
     /// different certificates.
-    fn known(&self, endpoint: &Endpoint) -> Option<(&Context, &Endpoint)> {
+    pub(super) fn known(&self, endpoint: &Endpoint) -> Option<(&Context, &Endpoint)> {
         let contexts = self.file?.contexts().iter();
         let mut all = contexts.filter_map(|context| {
             let same = context.endpoints.iter().find(|known| known.url() == endpoint.url())?;
