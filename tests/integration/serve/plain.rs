@@ -226,7 +226,7 @@ fn what_makes_no_sense_is_refused_as_the_callers() {
     let large = format!("{{\"name\": \"{}\"}}", "a".repeat(600_000));
     assert_eq!(status("POST", "/api/vms", &json_of, &large), 413);
     assert_eq!(status("POST", "/api/vms", &[json_of[0], ("content-type", "text/plain")], "{}"), 415);
-    // A token in the spelling of Proxmox is one too; no cookie is.
+    // A token in the spelling of Proxmox is one too.
     let pve = format!("PVEAPIToken={}", asker.token);
     assert_eq!(status("GET", "/api/vms", &[("authorization", &pve)], ""), 200);
     // Each waits three seconds for its answer, so they wait together.
