@@ -2,12 +2,27 @@
 //! (`tests/integration/fuzz.rs`), so that a mistake shows without a fuzzer.
 #![allow(dead_code, reason = "each target uses one of them")]
 
-use std::io;
+use std::{
+    future, io,
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    panic,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
 use pvectl::{
-    model::{PropertyString, Tags, Upid},
+    model::{PropertyString, SystemClock, Tags, Upid},
+    sandbox::{Sandbox, Shape},
     select::{FieldPath, FieldSelector, LabelSelector, SortKeys, Template},
+    server::{Kit, Options, listen},
 };
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 /// A property string that is read and printed is read as the same again.
@@ -80,4 +95,70 @@ fn data(text: &str) -> Value {
         "items": [{"a": 1, "name": "x", "status": "running"}, {"a": -1.5, "name": text}],
         "node": "pve1", "maxmem": 4_294_967_296_u64, "template": 0, text: true,
     })
+}
+
+/// Where a sandbox is served, for as long as this process lives, and the header of who may do everything there.
+static SERVED: LazyLock<(SocketAddr, String)> = LazyLock::new(|| {
+    let shape = Shape { pace: 0.0, ..Shape::default() };
+    let sandbox = Sandbox::in_memory(&shape, Arc::new(SystemClock)).expect("a sandbox");
+    let (name, secret) = sandbox.token();
+    // A panic ends a connection and nothing else.
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() == Some(SERVING) {
+            PANICS.fetch_add(1, Ordering::Relaxed);
+        }
+        before(panic);
+    }));
+    let (tell, told) = mpsc::channel();
+    let serve = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            tell.send(listener.local_addr().expect("an address")).expect("who asked is there");
+            listen(Kit::new(Arc::new(sandbox), Options::in_process()), listener, None, future::pending()).await
+        })
+    };
+    thread::Builder::new().name(SERVING.to_owned()).spawn(serve).expect("a thread");
+    let address = told.recv().expect("a server");
+    (address, format!("Authorization: PVEAPIToken={name}={}", secret.expose_secret()))
+});
+
+/// What the thread is called that answers.
+const SERVING: &str = "served";
+
+/// How often it has fallen over.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+/// The statuses that a server of this API has for whatever it is asked.
+const STATUSES: [u16; 17] = [101, 200, 308, 400, 401, 403, 404, 405, 408, 411, 413, 414, 431, 500, 501, 505, 506];
+
+/// A request, with lines as in a file and without credentials, is answered with a status of this API or with the end of
+/// its connection; nothing falls over, and the next one is answered.
+pub(crate) fn request(text: &str) {
+    let (address, authorization) = &*SERVED;
+    let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
+    let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let head = format!("{line}\n{authorization}\nConnection: close\n{headers}").trim_end().replace('\n', "\r\n");
+    let said = ask(*address, format!("{head}\r\n\r\n{body}").as_bytes(), false);
+    assert!(said.is_none_or(|status| STATUSES.contains(&status)), "{said:?}");
+    assert_eq!(PANICS.load(Ordering::Relaxed), 0);
+    let version = format!("GET /api2/json/version HTTP/1.1\r\nHost: x\r\n{authorization}\r\nConnection: close\r\n\r\n");
+    assert_eq!(ask(*address, version.as_bytes(), true), Some(200));
+}
+
+/// The status of an answer, if there is one. A server owes none to who has hung up half-way, as who sends half a request does.
+fn ask(address: SocketAddr, request: &[u8], is_whole: bool) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    // Who is refused early does not take the rest.
+    let _ = stream.write_all(request);
+    if !is_whole {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let answer = answer.trim_start_matches("HTTP/1.1 100 Continue\r\n\r\n");
+    answer.strip_prefix("HTTP/1.1 ").or_else(|| answer.strip_prefix("HTTP/1.0 "))?.get(..3)?.parse().ok()
 }

@@ -120,7 +120,10 @@ async fn dispatch(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
 
 /// Whether it is no mistake, or one that help answers.
 fn is_help(error: &clap::Error) -> bool {
-    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+    matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    )
 }
 
 /// Help and version go to stdout; mistakes to stderr, as JSON where that is asked for.
@@ -147,7 +150,14 @@ fn not_parsed(mut error: clap::Error, mut app: clap::Command, args: &[OsString],
         // What it takes for meant, and how that would be typed.
         let _ = (error.remove(ContextKind::SuggestedArg), error.remove(ContextKind::Usage));
     }
-    let hint = unknown.map(|unknown| unknown.hint);
+    let elsewhere = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => command_of_its_own(word, &app),
+        _ => None,
+    };
+    if elsewhere.is_some() {
+        let _ = (error.remove(ContextKind::SuggestedSubcommand), error.remove(ContextKind::Suggested));
+    }
+    let hint = unknown.map(|unknown| unknown.hint).or(elsewhere);
     if as_json {
         let text = error.render().to_string();
         let message = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().to_owned();
@@ -159,6 +169,13 @@ fn not_parsed(mut error: clap::Error, mut app: clap::Command, args: &[OsString],
         hint.iter().for_each(|hint| ui.err_line(format_args!("\nhint: {hint}")));
     }
     Class::Usage.exit_code()
+}
+
+/// What to say of a word that is no verb of a kind, and a command: `vm firewall`.
+fn command_of_its_own(word: &str, app: &clap::Command) -> Option<String> {
+    let is_called =
+        |command: &clap::Command| command.get_name() == word || command.get_all_aliases().any(|alias| alias == word);
+    app.get_subcommands().any(is_called).then(|| format!("it is a command of its own: pvectl {word} --help"))
 }
 
 /// What clap takes for meant, which it tells people in words of its own.

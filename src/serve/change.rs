@@ -1,6 +1,6 @@
 //! Changes of guests: the backends' table of actions, read from the API's side.
 
-use super::Host;
+use super::{Host, scope::NOT_KEYS};
 use crate::{
     backends::{ACTIONS, Action, ActionSpec, Step, Support},
     model::{GuestKind, GuestRef, Params, Submitted, Upid},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Where the guests of this host are.
-const GUESTS: &str = "/nodes/{node}/qemu";
+pub(super) const GUESTS: &str = "/nodes/{node}/qemu";
 
 /// The action that a request asks for; of two at one place it is the one whose fixed parameters were given, or the first.
 /// What is made of an archive is restored.
@@ -35,9 +35,13 @@ impl Host {
         }
         let step = Step { action: spec.action, guest: self.guest(request)?, params: self.params_of(spec, request) };
         self.may_do(&step, request).await?;
+        let changes = |(key, _): (&str, &str)| ["delete", "revert"].contains(&key) || !NOT_KEYS.contains(&key);
+        if spec.action == Action::Configure && !step.params.iter().any(changes) {
+            return Err(Fault::die("no options specified"));
+        }
         if spec.action == Action::Create && self.is_taken(&step.guest).await? {
             let GuestRef { vmid, node, .. } = &step.guest;
-            return Err(Fault::die(format!("unable to create VM {vmid}: VM {vmid} already exists on node '{node}'")));
+            return Err(Fault::die(format!("unable to create VM {vmid} - VM {vmid} already exists on node '{node}'")));
         }
         if spec.action == Action::Destroy && self.runs(&step.guest).await? {
             return Err(Fault::die(format!("VM {} is running - destroy failed", step.guest.vmid)));

@@ -221,16 +221,37 @@ impl Host {
             params.get("storage").is_none_or(|name| name == storage.storage)
                 && params.get("content").is_none_or(|list| list.split(',').any(|content| storage.holds(content)))
         });
-        let row = |storage| {
-            let mut row = value(storage)?;
-            for flag in ["active", "shared", "enabled"] {
-                if let Some(set) = row.get(flag).and_then(Value::as_bool) {
-                    row[flag] = u8::from(set).into();
-                }
-            }
-            Ok(row)
-        };
-        Ok(Reply::data(wanted.map(row).collect::<Result<Vec<Value>, Fault>>()?))
+        Ok(Reply::data(wanted.map(|storage| storage_of_node(&storage)).collect::<Result<Vec<Value>, Fault>>()?))
+    }
+
+    /// The storage in the path.
+    async fn storage(&self, request: &Request) -> Result<Storage, Fault> {
+        let name = request.need("storage")?;
+        let found = self.backend.storages(&self.node).await?.into_iter().find(|storage| storage.storage == name);
+        found.ok_or_else(|| Fault::die(format!("storage '{name}' does not exist")))
+    }
+
+    pub(super) async fn storage_status(&self, request: &Request) -> Answer {
+        let storage = self.storage(request).await.map_err(|_| Fault::parameter("storage", "No such storage."))?;
+        let mut row = storage_of_node(&storage)?;
+        if let Some(row) = row.as_object_mut() {
+            // What was asked for is not told again.
+            ["storage", "used_fraction"].into_iter().for_each(|key| drop(row.remove(key)));
+        }
+        Ok(Reply::data(row))
+    }
+
+    pub(super) async fn defined_storages(&self, request: &Request) -> Answer {
+        let mut storages = self.backend.storages(&self.node).await?;
+        let kind = request.params.get("type");
+        self.caller(request, |caller| {
+            storages.retain(|storage| kind.is_none_or(|kind| kind == storage.kind) && sees_storage(caller, storage));
+        });
+        Ok(Reply::data(storages.iter().map(defined).collect::<Vec<_>>()))
+    }
+
+    pub(super) async fn defined_storage(&self, request: &Request) -> Answer {
+        Ok(Reply::data(defined(&self.storage(request).await?)))
     }
 
     pub(super) async fn volumes(&self, request: &Request) -> Answer {
@@ -329,13 +350,34 @@ fn in_list(mut row: TaskEntry) -> TaskEntry {
     row
 }
 
+/// A storage as a node has it.
+fn storage_of_node(storage: &Storage) -> Result<Value, Fault> {
+    let mut row = value(storage)?;
+    for flag in ["active", "shared", "enabled"] {
+        if let Some(set) = row.get(flag).and_then(Value::as_bool) {
+            row[flag] = u8::from(set).into();
+        }
+    }
+    Ok(row)
+}
+
+/// A storage as it is defined: without what is in it.
+fn defined(storage: &Storage) -> Value {
+    json!({"storage": storage.storage, "type": storage.kind, "content": storage.content})
+}
+
 fn sees_storage(caller: &Caller<'_>, storage: &Storage) -> bool {
     caller.may(&format!("/storage/{}", storage.storage), SEE_STORAGE)
 }
 
 /// The nodes; whoever may not see how they are learns that they are there.
 fn node_rows(picture: &Picture, audits: bool) -> Result<Vec<Value>, Fault> {
-    let row = |node: &Node| Ok::<_, Fault>(with_id(value(node)?, format!("node/{}", node.node), "node"));
+    let row = |node: &Node| {
+        let mut row = with_id(value(node)?, format!("node/{}", node.node), "node");
+        // Nobody pays for it.
+        row["level"] = "".into();
+        Ok::<_, Fault>(row)
+    };
     picture.nodes.iter().map(|node| row(node).map(|row| if audits { row } else { node_outline(&row) })).collect()
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Parameters of changes that are no keys of a guest.
-const NOT_KEYS: &[&str] = &[
+pub(super) const NOT_KEYS: &[&str] = &[
     "archive",
     "background_delay",
     "bwlimit",

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::{
     chance::{Chance, number},
-    server::{Server, begin},
+    server::{Process, Server, begin},
 };
 
 /// The executable under test.

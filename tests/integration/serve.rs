@@ -2,17 +2,15 @@
 
 mod plain;
 mod plans;
+mod recorded;
 mod told;
 
-use std::{
-    fs, mem,
-    process::{Child, Command},
-};
+use std::fs;
 
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Env, begin, eventually},
+    harness::{Env, Process, begin, eventually},
     local::{Host, stand_in},
 };
 
@@ -20,7 +18,7 @@ use crate::{
 pub(crate) struct Served {
     pub(crate) host: Host,
     pub(crate) remote: Env,
-    child: Child,
+    process: Process,
     ready: Value,
 }
 
@@ -37,7 +35,7 @@ impl Served {
 
     /// A host that is there, served from this environment with more flags. The token is that of the first time.
     pub(crate) fn of(host: Host, env: &Env, flags: &str) -> Self {
-        let (child, mut ready) = begin(env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
+        let (process, mut ready) = begin(env, &format!("serve --listen 127.0.0.1:0 -o json {flags}"));
         let kept = host.env.path("token");
         match ready["token"].as_str() {
             Some(token) => fs::write(&kept, token).unwrap(),
@@ -49,12 +47,12 @@ impl Served {
                 remote = remote.with(&format!("PVECTL_{name}"), value);
             }
         }
-        Self { host, remote, child, ready }
+        Self { host, remote, process, ready }
     }
 
     /// How many files and connections the server has open.
     pub(crate) fn open_files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.process.0.id())).unwrap().count()
     }
 
     /// What it said of itself when it began: `url`, `token`, `fingerprint`.
@@ -68,18 +66,19 @@ impl Served {
 
     /// Kills it, as a loss of power would.
     pub(crate) fn kill(&self) {
-        assert!(Command::new("kill").args(["-KILL", &self.child.id().to_string()]).status().unwrap().success());
+        let id = self.process.0.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
     }
 
     /// Waits until it is killed, and gives the host.
     fn killed(mut self) -> Host {
-        assert!(!self.child.wait().unwrap().success());
-        mem::replace(&mut self.host, Host::new(&stand_in()))
+        assert!(!self.process.0.wait().unwrap().success());
+        self.host
     }
 
     /// Waits until it is killed, or something else is the case.
     fn killed_or(mut self, other: impl Fn() -> bool) -> Result<Host, Box<Self>> {
-        let is_dead = eventually("the server is killed", || match self.child.try_wait().unwrap() {
+        let is_dead = eventually("the server is killed", || match self.process.0.try_wait().unwrap() {
             Some(_) => Some(true),
             None => other().then_some(false),
         });
@@ -87,18 +86,9 @@ impl Served {
     }
 
     /// Asks it to end, and waits until it has.
-    fn end(mut self) -> Host {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-        mem::replace(&mut self.host, Host::new(&stand_in()))
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn end(self) -> Host {
+        self.process.end();
+        self.host
     }
 }
 
@@ -165,12 +155,10 @@ fn vms_outlive_the_server_and_its_certificate_and_tokens_stay() {
     let remote = served.remote.clone();
     let host = served.end();
     assert_eq!(host.status("web")["status"], "running");
-    let (mut child, ready) = begin(&host.env, "serve --listen 127.0.0.1:0 -o json");
+    let (_process, ready) = begin(&host.env, "serve --listen 127.0.0.1:0 -o json");
     assert_eq!(ready["token"], Value::Null);
     let again = remote.with("PVECTL_ENDPOINT", ready["url"].as_str().unwrap());
     assert_eq!(again.run("vm get web -o json").ok().json()["status"], "running");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

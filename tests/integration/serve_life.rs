@@ -5,19 +5,19 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::net::UnixDatagram,
-    process::{Child, Command},
+    process::Command,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Env, begin, eventually},
+    harness::{Env, Process, begin, eventually},
     local::{Host, stand_in},
 };
 
 /// A host that is served in the clear.
 struct Served {
-    child: Child,
+    process: Process,
     remote: Env,
     address: String,
     token: String,
@@ -25,11 +25,11 @@ struct Served {
 
 impl Served {
     fn start(env: &Env, token: Option<&str>, flags: &str) -> Self {
-        let (child, ready) = begin(env, &format!("serve --listen 127.0.0.1:0 --no-tls -o json {flags}"));
+        let (process, ready) = begin(env, &format!("serve --listen 127.0.0.1:0 --no-tls -o json {flags}"));
         let url = ready["url"].as_str().unwrap();
         let token = token.or(ready["token"].as_str()).unwrap().to_owned();
         let remote = Env::bare().with("PVECTL_ENDPOINT", url).with("PVECTL_TOKEN", &token);
-        Self { child, remote, address: url.trim_start_matches("http://").to_owned(), token }
+        Self { process, remote, address: url.trim_start_matches("http://").to_owned(), token }
     }
 
     /// Head and body of an answer.
@@ -60,17 +60,8 @@ impl Served {
         rows.as_array().unwrap().iter().map(state).collect::<serde_json::Map<_, _>>().into()
     }
 
-    fn end(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn end(self) {
+        self.process.end();
     }
 }
 

@@ -34,6 +34,20 @@ const PATHS: &[&str] = &[
     "/api2",
     "/etc/passwd",
     "/pve-docs/api-viewer/apidoc.js/../../../etc/passwd",
+    "/api/vms",
+    "/api/vms/",
+    "/api/vms/web",
+    "/api/vms/web/start",
+    "/api/vms/web/rename",
+    "/api/vms/..%2f..%2fetc/copy",
+    "/api/vms/%ff%00",
+    "/api/plans",
+    "/api/plans/../../etc/passwd",
+    "/api/exec/sh",
+    "/api/host/heartbeat",
+    "/api/metrics",
+    "/api/openapi.json",
+    "/api/nothing",
     "*",
     "//",
     "/",
@@ -60,27 +74,24 @@ const HEADERS: &[&str] = &[
 const BODIES: &[&str] =
     &["", "{", "{\"a\":[[]]}", "[]", "null", "vmid=0&vmid=1", "a;b;c=%", "\u{0}\u{1}", "--x\r\n\r\n--x--", "privsep=2"];
 
-/// What a real server says to such requests, and what any HTTP server says to what is none.
+/// What a real server says to such requests, and what any HTTP server says to what is none. Beside its API nothing that a
+/// stranger sends is the server's own fault.
 const WORDS: &[u16] = &[200, 308, 400, 401, 403, 404, 408, 413, 414, 431, 500, 501, 505, 506];
-
-fn pick<'t>(chance: &mut Chance, from: &[&'t str]) -> &'t str {
-    from[chance.below(from.len() as u32) as usize]
-}
 
 /// A request, and whether it is one at all: whatever is cut off is only closed.
 fn request(chance: &mut Chance, token: &str) -> (Vec<u8>, bool) {
-    let (method, path, query) = (pick(chance, METHODS), pick(chance, PATHS), pick(chance, QUERIES));
+    let (method, path, query) = (chance.pick(METHODS), chance.pick(PATHS), chance.pick(QUERIES));
     let version =
-        if chance.below(20) == 0 { pick(chance, &["HTTP/0.9", "HTTP/2.0", "HTTQ/1.1", ""]) } else { "HTTP/1.1" };
+        if chance.below(20) == 0 { chance.pick(&["HTTP/0.9", "HTTP/2.0", "HTTQ/1.1", ""]) } else { "HTTP/1.1" };
     let mut text = format!("{method} {path}{query} {version}\r\nHost: x\r\nConnection: close\r\n");
     text += &format!("Authorization: PVEAPIToken={token}\r\n");
     for _ in 0..chance.below(3) {
-        text += pick(chance, HEADERS);
+        text += chance.pick(HEADERS);
     }
     if chance.below(50) == 0 {
         text += &format!("X-Long: {}\r\n", "y".repeat(100_000));
     }
-    let body = pick(chance, BODIES);
+    let body = chance.pick(BODIES);
     if !text.contains("Content-Length") && !text.contains("Transfer-Encoding") {
         text += &format!("Content-Length: {}\r\n", body.len());
     }
@@ -138,7 +149,10 @@ fn ten_thousand_malformed_requests_are_refused_and_change_nothing() {
                     let (bytes, is_whole) = request(&mut chance, token);
                     let said = status(address, &bytes, is_whole);
                     let shown = || String::from_utf8_lossy(&bytes).into_owned();
+                    let is_beside = bytes.windows(6).any(|part| part == b" /api/");
                     match said {
+                        Some(500..) if is_whole && is_beside => panic!("{said:?} to {}", shown()),
+                        Some(405 | 409) if is_beside => {}
                         Some(status) => assert!(WORDS.contains(&status), "{status} to {}", shown()),
                         None => assert!(!is_whole, "no answer to {}", shown()),
                     }

@@ -26,7 +26,7 @@ fn tls_by_fingerprint_by_authority_and_not_at_all() {
     let other = Env::new().serve("--tls");
     let foreign = server.write("other.pem", other.certificate.as_ref().unwrap());
     let _ = bare.with("PVECTL_CA_FILE", foreign.to_str().unwrap()).run("vm list").exits(10).says(untrusted);
-    let theirs = other.fingerprint.clone().unwrap();
+    let theirs = other.fingerprint.unwrap();
     assert_snapshot!(bare.with("PVECTL_FINGERPRINT", &theirs).run("vm list"), @"
     exit 10
     --- stderr

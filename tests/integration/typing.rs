@@ -137,6 +137,17 @@ fn the_command_line_itself() {
 
     For more information, try '--help'.
     ");
+    assert_snapshot!(env.run("vm firewall rule list 100"), @"
+    exit 2
+    --- stderr
+    error: unrecognized subcommand 'firewall'
+
+    Usage: pvectl vm [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+
+    hint: it is a command of its own: pvectl firewall --help
+    ");
     assert_snapshot!(env.run("vm list --stauts running"), @"
     exit 2
     --- stderr

@@ -24,7 +24,7 @@ use crate::{
         ui::{style, styled},
         verb::{Exit, Kind, Verb},
     },
-    model::{Error, Pending, Result, Size, Snapshot, TaskEntry, is_disk_key, is_secret_key, node_status},
+    model::{Error, Pending, Result, Size, Snapshot, TaskEntry, is_disk_key, is_numbered, is_secret_key, node_status},
     ops::{Resolved, Target},
 };
 
@@ -170,9 +170,9 @@ impl Described {
                 .filter(move |(key, _)| wanted(key))
                 .filter_map(|(key, value)| Some((key.clone(), plain(value)?)))
         };
-        let is_net = |key: &str| key.strip_prefix("net").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let is_net: fn(&str) -> bool = |key| is_numbered(key, "net");
         section(out, "Disks", of(is_disk_key))?;
-        section(out, "Network", of(|key| key.starts_with("net") && key[3..].bytes().all(|b| b.is_ascii_digit())))?;
+        section(out, "Network", of(is_net))?;
         section(out, "On this host", self.here())?;
         let rest = config.iter().filter(|(key, _)| !is_disk_key(key) && !is_net(key) && *key != "digest").map(
             |(key, value)| {

@@ -76,7 +76,7 @@ async fn change(cx: &Cx, matches: &ArgMatches, adds: bool) -> Result<Exit> {
         return Err(Error::usage("name guests, or storages with --storage"));
     }
     let session = cx.session(Access::Write).await?;
-    let guests = session.ops.backend().guests().await?;
+    let guests = if typed.is_empty() { Vec::new() } else { session.ops.backend().guests().await? };
     let mut members =
         PoolMembers { storages, adds, moves: adds && flag(matches, "allow-move"), ..PoolMembers::default() };
     for target in Target::parse_all(&typed)? {

@@ -90,6 +90,7 @@ async fn a_pinned_certificate_is_enough() {
     let identity = identity();
     let server = identity.serve();
     ask(https(&server).with_fingerprint(identity.fingerprint()), Trust::System).await.unwrap();
+    assert_eq!(server.seen()[0].header("accept-encoding"), Some("gzip"));
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
+
 use super::{Options, tls};
 use crate::model::{Class, Error, Result};
 
@@ -37,6 +39,11 @@ impl Wire {
             .user_agent(&options.user_agent);
         if self.endpoint.is_local() {
             builder = builder.no_proxy();
+            // Nothing is gained by packing what goes nowhere. Behind TLS it may be a tunnel.
+            if !self.endpoint.is_https() {
+                let unpacked = HeaderValue::from_static("identity");
+                builder = builder.default_headers([(ACCEPT_ENCODING, unpacked)].into_iter().collect());
+            }
         }
         let http = builder
             .build()

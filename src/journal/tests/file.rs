@@ -1,13 +1,13 @@
 //! The file: who may see it, who may write at once, what is refused, what never gets into it.
 
-use std::{fs, thread};
+use std::{fs, path::PathBuf, thread};
 
 use proptest::prelude::*;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::*;
-use crate::model::Hint;
+use crate::{model::Hint, sqlite};
 
 #[test]
 fn directory_and_file_are_the_owners_only() {
@@ -92,6 +92,32 @@ fn a_damaged_file_is_refused_and_left_alone() {
     assert!(matches!(error.hints(), [Hint::Text(_)]), "{error:?}");
     assert!(Journal::open_read_only(&path).is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), content);
+}
+
+/// As a kill over the first pages leaves it: they are in the file, and what was there before, nothing, is beside it.
+#[test]
+fn what_a_kill_left_half_written_is_taken_back_by_who_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let [making, path] = ["making.db", "journal.db"].map(|name| directory.path().join(name));
+    let maker = Connection::open(&making).unwrap();
+    // With no room in memory, pages go to the file before they count.
+    maker.execute_batch("PRAGMA cache_size = 1; BEGIN; CREATE TABLE half (text)").unwrap();
+    for _ in 0..100 {
+        maker.execute("INSERT INTO half VALUES (?1)", ["x".repeat(5_000)]).unwrap();
+    }
+    for ending in ["", "-journal"] {
+        let beside = |path: &Path| PathBuf::from(format!("{}{ending}", path.display()));
+        assert!(fs::copy(beside(&making), beside(&path)).unwrap() > 0, "{ending}");
+    }
+    let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let cause = reader.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(())).unwrap_err();
+    assert!(sqlite::is_half_written(&cause), "{cause:?}");
+    drop(reader);
+
+    let reader = Journal::open_read_only(&path).unwrap().unwrap();
+    assert_eq!(reader.operations(&Filter::default()).unwrap(), []);
+    whole(&open(&path).unwrap(), &intent("start", 150), Verdict::Ok);
+    assert_eq!(reader.operations(&Filter::default()).unwrap().len(), 1);
 }
 
 #[test]

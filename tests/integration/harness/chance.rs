@@ -10,6 +10,10 @@ impl Chance {
         self.0 ^= self.0 << 17;
         (self.0 >> 33) as u32 % end
     }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u32) as usize]
+    }
 }
 
 /// What a variable asks for.

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader},
     ops::Deref,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -17,7 +17,7 @@ pub(crate) struct Server {
     env: Env,
     home: Env,
     flags: String,
-    child: Child,
+    process: Process,
     pub(crate) url: String,
     pub(crate) token: String,
     pub(crate) fingerprint: Option<String>,
@@ -37,7 +37,7 @@ impl Server {
         let log = home.path("requests.log");
         let line =
             format!("sandbox serve --listen {listen} --no-auth-delay -o json --request-log {} {flags}", log.display());
-        let (child, ready) = begin(home, &line);
+        let (process, ready) = begin(home, &line);
         let text = |key: &str| ready[key].as_str().map(str::to_owned);
         let (url, token) = (text("url").unwrap(), text("token").unwrap());
         let mut env = home.without("PVECTL_CONTEXT").with("PVECTL_ENDPOINT", &url).with("PVECTL_TOKEN", &token);
@@ -48,7 +48,7 @@ impl Server {
             env,
             home: home.clone(),
             flags: flags.to_owned(),
-            child,
+            process,
             url,
             token,
             fingerprint: text("fingerprint"),
@@ -83,8 +83,8 @@ impl Server {
 
     /// Kills it, as a loss of power would.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
     }
 
     /// Serves again at the same address.
@@ -96,30 +96,41 @@ impl Server {
 }
 
 /// Starts a server, and gives what it says of itself with `-o json` once it listens.
-#[expect(clippy::zombie_processes, reason = "who asked for it waits for it")]
-pub(crate) fn begin(home: &Env, line: &str) -> (Child, Value) {
+pub(crate) fn begin(home: &Env, line: &str) -> (Process, Value) {
     let mut command = home.command(line);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut process = Process(command.spawn().unwrap());
     let mut said = String::new();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut out = BufReader::new(process.0.stdout.take().unwrap());
     loop {
         if out.read_line(&mut said).unwrap() == 0 {
-            let output = child.wait_with_output().unwrap();
-            panic!("the server did not start:\n{said}{}", String::from_utf8_lossy(&output.stderr));
+            let log = process.0.stderr.take().map(io::read_to_string);
+            panic!("the server did not start:\n{said}{}", log.unwrap().unwrap());
         }
         if let Ok(ready) = serde_json::from_str(&said) {
             // Who is not read stands still once enough was said.
-            let log = child.stderr.take();
+            let log = process.0.stderr.take();
             thread::spawn(move || log.map(|mut log| io::copy(&mut log, &mut io::sink())));
-            return (child, ready);
+            return (process, ready);
         }
     }
 }
 
-impl Drop for Server {
+/// A process that is killed when this goes.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(mut self) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -67,7 +67,7 @@ fn crowd(seed: u64, rounds: u64, kills: bool) {
         let mut running = Vec::new();
         for _ in 0..COMMANDS {
             let line = line(&mut chance);
-            let point = Point::ALL[chance.below(Point::ALL.len() as u32) as usize];
+            let point = chance.pick(Point::ALL);
             if kills && chance.below(4) == 0 {
                 let armed = host.env.with("PVECTL_TEST_KILL_AT", point.word());
                 running.push((armed.spawn(&line), line));

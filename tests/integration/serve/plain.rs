@@ -59,7 +59,13 @@ impl Asker {
         Self { url: text("url"), token: text("token"), runtime, client, described }
     }
 
-    pub(super) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<String>) -> Answer {
+    pub(in crate::serve) fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<String>,
+    ) -> Answer {
         self.runtime.block_on(self.send(method, path, headers, body.into()))
     }
 
@@ -344,12 +350,11 @@ fn whatever_is_sent_is_the_callers_to_mend() {
     let mut chance = Chance(0x5eed);
     for _ in 0..2000 {
         let depth = 1 + chance.below(3);
-        let mut pick = |from: &'static [&'static str]| from[chance.below(from.len() as u32) as usize];
-        let method = pick(METHODS);
-        let path: String = (0..depth).map(|_| format!("/{}", pick(PATHS))).collect();
-        let body: String = (0..4).map(|_| pick(BODIES)).collect();
-        let kind = pick(&["application/json", "text/plain", "", "application/json; charset=latin1"]);
-        let query = pick(&["", "?", "?force=1", "?=", "?%ff", "?a=b&c"]);
+        let method = chance.pick(METHODS);
+        let path: String = (0..depth).map(|_| format!("/{}", chance.pick(PATHS))).collect();
+        let body: String = (0..4).map(|_| chance.pick(BODIES)).collect();
+        let kind = chance.pick(&["application/json", "text/plain", "", "application/json; charset=latin1"]);
+        let query = chance.pick(&["", "?", "?force=1", "?=", "?%ff", "?a=b&c"]);
         let path = format!("/api{path}{query}");
         let headers = [("authorization", bearer.as_str()), ("content-type", kind)];
         let answer = asker.raw(method, &path, &headers, body.clone());

@@ -1,6 +1,6 @@
 //! What only this host can tell of a VM: where its files are, which process it is, how it last came to stand still.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, path::Path};
 
 use serde_json::{Map, Value, json};
 
@@ -66,7 +66,7 @@ impl Local {
 
 /// A disk's file; one that is gone or is none says so.
 fn file(path: &Path) -> Value {
-    let kept = fs::metadata(path).map(|file| file.blocks() * 512);
+    let kept = fs::metadata(path).map(|file| disk::kept(&file));
     match (disk::inspect(path), kept) {
         (Ok(seen), Ok(kept)) => {
             json!({"path": path, "format": seen.format.as_str(), "size": seen.virtual_size, "on-disk": kept})

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     io::ErrorKind,
-    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
 
@@ -319,14 +319,13 @@ fn orphan(kind: OrphanKind, name: String, vmid: Option<Vmid>, reason: String) ->
 }
 
 fn file(kind: OrphanKind, path: &Path, vmid: Option<Vmid>, reason: String) -> Orphan {
-    // Blocks have 512 bytes whatever the file system's are.
-    let size = fs::metadata(path).ok().map(|file| file.blocks() * 512);
+    let size = fs::metadata(path).ok().map(|file| disk::kept(&file));
     Orphan { size, ..orphan(kind, path.display().to_string(), vmid, reason) }
 }
 
 fn directory(kind: OrphanKind, path: &Path, vmid: Option<Vmid>, reason: String) -> Orphan {
     let inside = entries(path).into_iter().filter_map(|path| fs::symlink_metadata(path).ok());
-    let size = inside.map(|file| file.blocks() * 512).sum();
+    let size = inside.map(|file| disk::kept(&file)).sum();
     Orphan { size: Some(size), ..orphan(kind, path.display().to_string(), vmid, reason) }
 }
 

@@ -7,10 +7,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{Seek as _, SeekFrom},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
-
-use serde_json::Map;
 
 use super::Local;
 use crate::{
@@ -170,6 +169,8 @@ impl Local {
     pub(super) fn node(&self) -> Result<Node> {
         let (all, used) = self.memory();
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let (all_disk, free_disk) = disk::space(Path::new("/"))?;
+        let disk = [("disk", all_disk.saturating_sub(free_disk)), ("maxdisk", all_disk)];
         Ok(Node {
             node: self.options().node.clone(),
             status: "online".to_owned(),
@@ -178,19 +179,16 @@ impl Local {
             mem: Some(used),
             maxmem: Some(all),
             uptime: uptime.split('.').next().and_then(|seconds| seconds.parse().ok()),
-            other: Map::new(),
+            other: disk.into_iter().map(|(key, bytes)| (key.to_owned(), bytes.into())).collect(),
         })
     }
 
     pub(super) fn storage(&self) -> Result<Storage> {
-        let at = &self.options().state;
-        let space = rustix::fs::statvfs(at).map_err(|error| {
-            Error::new(Class::Failed, format!("cannot look at {}", at.display())).with_source(error)
-        })?;
-        let (all, free) = (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize);
+        let (all, free) = disk::space(&self.options().state)?;
+        let used = all.saturating_sub(free);
         let row = serde_json::json!({
             "storage": STORAGE, "type": "dir", "content": "images,iso,snippets", "active": 1, "enabled": 1, "shared": 0,
-            "total": all, "avail": free, "used": all.saturating_sub(free),
+            "total": all, "avail": free, "used": used, "used_fraction": used as f64 / all.max(1) as f64,
         });
         serde_json::from_value(row)
             .map_err(|error| Error::new(Class::Bug, "a storage has another form").with_source(error))
@@ -211,8 +209,10 @@ impl Local {
                 let Ok(path) = self.file(volid) else { continue };
                 let Ok(format) = format_of(drive) else { continue };
                 let Ok((size, _)) = self.measure(&path, format) else { continue };
+                let Ok(file) = fs::metadata(&path) else { continue };
                 let row = serde_json::json!({
                     "volid": volid, "content": "images", "format": format.as_str(), "size": size, "vmid": vm.vmid,
+                    "used": disk::kept(&file), "ctime": file.mtime(),
                 });
                 volumes.extend(serde_json::from_value::<Volume>(row));
             }

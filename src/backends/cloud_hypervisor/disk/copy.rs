@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -15,7 +15,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Watch, cancelled, directory_of, failed, making::Making, require_space};
+use super::{Watch, cancelled, directory_of, failed, kept, making::Making, require_space};
 use crate::{
     backends::cloud_hypervisor::failpoint::{Point, reach},
     model::{Error, Result},
@@ -98,7 +98,7 @@ pub(super) fn fill(
         return Ok(Copied { method: Method::Reflink, bytes: 0 });
     }
     let metadata = source.metadata().map_err(|error| failed("look at", from, error))?;
-    let (length, data) = (metadata.len(), (metadata.blocks() * 512).min(metadata.len()));
+    let (length, data) = (metadata.len(), kept(&metadata).min(metadata.len()));
     require_space(directory_of(to), data)?;
     target.set_len(length).map_err(|error| failed("write", to, error))?;
     let (mut at, mut done, mut in_kernel) = (0, 0, true);
@@ -163,7 +163,7 @@ fn some(from: &File, to: &File, begin: u64, end: u64, in_kernel: &mut bool) -> i
 /// If nothing can be said of it.
 pub fn allocated(path: &Path) -> Result<u64> {
     let metadata = fs::metadata(path).map_err(|error| failed("look at", path, error))?;
-    Ok((metadata.blocks() * 512).min(metadata.len()))
+    Ok(kept(&metadata).min(metadata.len()))
 }
 
 /// Whether copies in a directory share blocks: tried with two files that never have a name, so that nothing of them stays
@@ -215,6 +215,8 @@ mod tests {
         sync::atomic::{AtomicU64, Ordering},
     };
 
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
     use crate::{
         backends::cloud_hypervisor::disk::{Unwatched, create_raw},
@@ -251,7 +253,7 @@ mod tests {
             let copied = copy_by(&from, &to, &Unwatched, reflink).unwrap();
             assert!(fs::read(&to).unwrap() == content);
             let made = fs::metadata(&to).unwrap();
-            assert!(made.blocks() * 512 < 1 << 20, "{} blocks", made.blocks());
+            assert!(kept(&made) < 1 << 20, "{} blocks", made.blocks());
             assert_eq!(made.mode() & 0o777, 0o600);
             assert!(copied.bytes < 1 << 20, "{copied:?}");
             let shared = reflink && abilities.reflink;

@@ -15,7 +15,7 @@ mod qcow2;
 mod seed;
 mod seen;
 
-use std::{fmt::Display, io, path::Path};
+use std::{fmt::Display, fs::Metadata, io, os::unix::fs::MetadataExt as _, path::Path};
 
 pub use chain::{Layer, chain};
 pub use copy::{Abilities, Copied, Method, allocated, copy, probe, shares_blocks};
@@ -74,13 +74,28 @@ fn cancelled() -> Error {
     Error::new(Class::Interrupted, "interrupted")
 }
 
+/// What there is, and what is free, of the file system that a directory is on, bytes.
+///
+/// # Errors
+/// [`Class::Failed`] when nothing can be said of it.
+pub fn space(directory: &Path) -> crate::model::Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(directory).map_err(|error| failed("look at", directory, error.into()))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok((bytes(stat.f_blocks), bytes(stat.f_bavail)))
+}
+
+/// How many bytes a file takes on the disk, however long it is.
+pub fn kept(file: &Metadata) -> u64 {
+    // Blocks have 512 bytes whatever the file system's are.
+    file.blocks() * 512
+}
+
 /// Refuses work for which there is no space.
 ///
 /// # Errors
 /// [`Class::Failed`], saying how much is needed and how much is free.
 pub fn require_space(directory: &Path, bytes: u64) -> crate::model::Result<()> {
-    let stat = rustix::fs::statvfs(directory).map_err(|error| failed("look at", directory, error.into()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let (_, free) = space(directory)?;
     if bytes <= free {
         return Ok(());
     }

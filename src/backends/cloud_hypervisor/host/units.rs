@@ -43,11 +43,7 @@ impl Units {
     /// The unit's text.
     fn text(&self) -> String {
         let program = quoted(&self.executable.to_string_lossy());
-        let environment: String = self
-            .environment
-            .iter()
-            .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
-            .collect();
+        let environment = environment_lines(&self.environment);
         // A user's systemd does not know the host's targets.
         let order =
             if self.user { "" } else { "Wants=network-online.target\nAfter=network-online.target local-fs.target\n" };
@@ -150,6 +146,11 @@ impl Units {
 /// Whether systemd runs this host.
 pub fn runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
+}
+
+/// The lines that give a unit's command its environment.
+pub fn environment_lines(environment: &[(String, String)]) -> String {
+    environment.iter().map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}")))).collect()
 }
 
 /// A word as systemd reads it: quoted, with `%` and `$` for themselves.

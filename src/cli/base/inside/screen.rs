@@ -38,45 +38,44 @@ const VIEWERS: [&str; 2] = ["remote-viewer", "xdg-open"];
 
 /// Whose screen it is, and how the API leads there.
 pub(crate) struct Sight {
-    /// `vm`, `container`, `node`.
-    pub(crate) noun: &'static str,
     pub(crate) node: NodeName,
-    pub(crate) vmid: Option<Vmid>,
+    /// Else it is the node's own.
+    pub(crate) guest: Option<(GuestKind, Vmid)>,
     /// What it is called in a title.
     pub(crate) title: String,
-    /// What opens a VNC connection, and what a SPICE one, below [`Self::template`].
-    pub(crate) opens: [&'static str; 2],
 }
 
 impl Sight {
     fn of(guest: &Guest) -> Self {
-        Self {
-            noun: guest.kind.noun(),
-            node: guest.node.clone(),
-            vmid: Some(guest.vmid),
-            title: guest.label(),
-            opens: ["vncproxy", "spiceproxy"],
+        Self { node: guest.node.clone(), guest: Some((guest.kind, guest.vmid)), title: guest.label() }
+    }
+
+    fn noun(&self) -> &'static str {
+        self.guest.map_or("node", |(kind, _)| kind.noun())
+    }
+
+    /// What opens a VNC connection, and what a SPICE one, below [`Self::template`].
+    fn opens(&self) -> [&'static str; 2] {
+        match self.guest {
+            Some(_) => ["vncproxy", "spiceproxy"],
+            None => ["vncshell", "spiceshell"],
         }
     }
 
     /// What it is called in the journal: the number, or the node's name.
     fn name(&self) -> String {
-        self.vmid.map_or_else(|| self.node.to_string(), |vmid| vmid.to_string())
+        self.guest.map_or_else(|| self.node.to_string(), |(_, vmid)| vmid.to_string())
     }
 
     /// The path of it in the contract.
     fn template(&self) -> String {
-        let below = match self.noun {
-            "vm" => "/qemu/{vmid}",
-            "container" => "/lxc/{vmid}",
-            _ => "",
-        };
+        let below = self.guest.map(|(kind, _)| format!("/{}/{{vmid}}", kind.api())).unwrap_or_default();
         format!("/nodes/{{node}}{below}")
     }
 
     /// The same with what it is filled with.
     fn base(&self) -> String {
-        let vmid = self.vmid.map(|vmid| vmid.to_string()).unwrap_or_default();
+        let vmid = self.guest.map(|(_, vmid)| vmid.to_string()).unwrap_or_default();
         let parts = self.template();
         let parts = parts.split('/').skip(1).map(|part| match part {
             "{node}" => self.node.as_str(),
@@ -89,7 +88,7 @@ impl Sight {
     /// What is told of it in data.
     fn told(&self, session: &Session) -> Value {
         let mut told = json!({"node": self.node, "name": self.title, "context": session.ops.context()});
-        if let Some(vmid) = self.vmid {
+        if let Some((_, vmid)) = self.guest {
             told["vmid"] = vmid.get().into();
         }
         told
@@ -143,7 +142,7 @@ pub(crate) fn listen(matches: &ArgMatches) -> Result<SocketAddr> {
 /// Brings a screen to a port of this machine.
 pub(crate) async fn show_vnc(cx: &Cx, session: &Session, sight: &Sight, matches: &ArgMatches) -> Result<Exit> {
     let listen = listen(matches)?;
-    let asked = asked(cx, session, sight, ("vnc", sight.opens[0]), Params::new().with("websocket", 1)).await?;
+    let asked = asked(cx, session, sight, ("vnc", sight.opens()[0]), Params::new().with("websocket", 1)).await?;
     let Some(data) = asked else { return Ok(0) };
     let Some(client) = &session.client else { return Err(Error::new(Class::Bug, "a server without a client")) };
     let opened = Opened::read(&data)?;
@@ -258,9 +257,9 @@ pub(crate) async fn show_spice(cx: &Cx, session: &Session, sight: &Sight, matche
     let here = here.and_then(|url| Some(url.host_str()?.trim_matches(['[', ']']).to_owned()));
     let proxy = text(matches, "proxy").map(str::to_owned).or(here);
     let params = Params::new().with_some("proxy", proxy);
-    let asked = asked(cx, session, sight, ("spice", sight.opens[1]), params).await.map_err(|error| {
+    let asked = asked(cx, session, sight, ("spice", sight.opens()[1]), params).await.map_err(|error| {
         // QEMU has none where the display is not made for it.
-        let none = sight.noun == "vm" && error.message().contains("spice port");
+        let none = sight.noun() == "vm" && error.message().contains("spice port");
         let vmid = sight.name();
         let hint = format!("pvectl vm update {vmid} --vga qxl, then stop and start it; or pvectl vm vnc {vmid}");
         if none { error.with_class(Class::Conflict).with_hint(Hint::Text(hint)) } else { error }
@@ -309,11 +308,11 @@ async fn asked(
     mut params: Params,
 ) -> Result<Option<Value>> {
     params.push("node", &sight.node);
-    params.extend(sight.vmid.map(|vmid| ("vmid", vmid)));
+    params.extend(sight.guest.map(|(_, vmid)| ("vmid", vmid)));
     let path = format!("{}/{method}", sight.template());
     let target = (Method::Post, path.as_str());
     let plan =
-        session.ops.plan_resource_call(verb, sight.noun, &sight.name(), target, (params, &Params::new())).await?;
+        session.ops.plan_resource_call(verb, sight.noun(), &sight.name(), target, (params, &Params::new())).await?;
     if cx.switches.dry_run {
         crate::cli::resource::carry_out(cx, session, vec![plan]).await?;
         return Ok(None);
@@ -341,7 +340,7 @@ fn write_viewer_file(cx: &Cx, matches: &ArgMatches, sight: &Sight, config: &Valu
             let session = cx.env.path("XDG_RUNTIME_DIR").filter(|path| path.is_dir());
             let directory =
                 session.map_or_else(|| cx.paths().map(|paths| paths.tickets().with_file_name("viewers")), Ok)?;
-            directory.join(format!("pvectl-{}-{}.vv", sight.noun, sight.name()))
+            directory.join(format!("pvectl-{}-{}.vv", sight.noun(), sight.name()))
         }
     };
     let failed = |error| Error::new(Class::Failed, format!("cannot write {}", path.display())).with_source(error);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgMatches, parser::ValueSource};
 
 use crate::{
-    backends::cloud_hypervisor::host::units::quoted,
+    backends::cloud_hypervisor::host::units::{environment_lines, quoted},
     cli::{
         cx::{Cx, flag},
         local::{self, Service},
@@ -78,11 +78,7 @@ fn arguments(matches: &ArgMatches) -> Result<Vec<String>> {
 }
 
 fn unit(service: &Service, arguments: &[String], limit: Duration) -> String {
-    let environment: String = service
-        .environment
-        .iter()
-        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
-        .collect();
+    let environment = environment_lines(&service.environment);
     let words: String = arguments.iter().map(|word| format!(" {}", quoted(word))).collect();
     let program = quoted(&service.executable.to_string_lossy());
     // VMs with onboot=1 are started by their own unit where there is one, and then not again.

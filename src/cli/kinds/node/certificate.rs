@@ -4,7 +4,7 @@ use std::fs;
 
 use clap::{Arg, ArgMatches};
 
-use super::node_arg;
+use super::{look::named, node_arg};
 use crate::{
     cli::{
         base::{require_somebody_to_confirm, value_of_secret},
@@ -116,7 +116,7 @@ async fn change(
     }
     let session = cx.session(Access::Write).await?;
     session.ops.require_server("certificates of nodes")?;
-    let node = session.ops.require_node(text(matches, "node-name").unwrap_or_default()).await?.node;
+    let node = named(&session, matches).await?;
     let mut whole = Params::new().with("node", &node);
     whole.extend(params.iter());
     let (target, forced) = ((method, path), Params::new());

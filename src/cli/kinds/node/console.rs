@@ -59,7 +59,7 @@ async fn online(session: &Session, matches: &ArgMatches) -> Result<Node> {
 async fn sight(session: &Session, matches: &ArgMatches) -> Result<Sight> {
     let node = online(session, matches).await?.node;
     let title = format!("node {node}");
-    Ok(Sight { noun: "node", node, vmid: None, title, opens: ["vncshell", "spiceshell"] })
+    Ok(Sight { node, guest: None, title })
 }
 
 async fn vnc(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {

@@ -195,7 +195,7 @@ fn limit_arg(default: &'static str) -> clap::Arg {
 }
 
 /// The node that was named, which is there.
-async fn named(session: &Session, matches: &ArgMatches) -> Result<NodeName> {
+pub(super) async fn named(session: &Session, matches: &ArgMatches) -> Result<NodeName> {
     let node = text(matches, "node-name").unwrap_or_default();
     session.ops.require_node(node).await.map(|node| node.node)
 }

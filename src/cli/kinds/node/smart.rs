@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
-use super::node_arg;
+use super::{look::named, node_arg};
 use crate::{
     cli::{
         cx::{Cx, text},
@@ -41,10 +41,10 @@ const ATTRIBUTES: &[Field] = &[
 ];
 
 async fn smart(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let [node, disk] = ["node-name", "disk"].map(|name| text(matches, name).unwrap_or_default());
+    let disk = text(matches, "disk").unwrap_or_default();
     let session = cx.session(Access::Read).await?;
     session.ops.require_server("disks of nodes")?;
-    let node = session.ops.require_node(node).await?.node;
+    let node = named(&session, matches).await?;
     let params = Params::new().with("node", &node).with("disk", disk);
     let mut data = session.ops.read_at("/nodes/{node}/disks/smart", params).await?;
     if let Some(map) = data.as_object_mut() {
