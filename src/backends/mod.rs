@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use action::{ACTIONS, Action, ActionSpec, Capabilities, Support};
@@ -28,8 +27,8 @@ pub use watch::{GuestWatch, Sighting};
 use crate::{
     client::{Reply, path},
     model::{
-        Away, Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, Result,
-        Snapshot, Storage, Submitted, TaskEntry, Timeframe, Upid, Vmid, Volume,
+        Away, Call, ConfigView, Error, Guest, GuestConfig, GuestRef, Hint, Node, NodeName, Params, Pending, QueuedStep,
+        Result, Snapshot, Storage, Submitted, TaskEntry, Timeframe, Vmid, Volume,
     },
     tasks::TaskSource,
 };
@@ -107,32 +106,6 @@ pub struct TaskQuery {
 
 fn no_queue() -> Error {
     Error::usage("there is no queue of changes there")
-}
-
-/// A change that waits in a guest's queue.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct QueuedStep {
-    /// Its number.
-    pub id: i64,
-    /// The guest.
-    pub vmid: Vmid,
-    /// What is to be set.
-    #[serde(serialize_with = "as_object")]
-    pub params: Params,
-    /// For whom.
-    pub user: String,
-    /// Since when.
-    pub added: Timestamp,
-    /// `waiting`, `applying`, or `failed`: then it stands in the way of those behind it.
-    pub status: &'static str,
-    /// Why it failed.
-    pub error: Option<String>,
-    /// The task that ends when it was applied or cancelled.
-    pub upid: Upid,
-}
-
-fn as_object<S: Serializer>(params: &Params, to: S) -> std::result::Result<S::Ok, S::Error> {
-    to.collect_map(params.redacted().iter())
 }
 
 /// A place where guests live. Reads may be repeated; [`submit`](Self::submit) never is, unless its error says that the

@@ -20,6 +20,7 @@ mod progress;
 mod reconcile;
 mod resource;
 mod rules;
+mod server;
 mod session;
 mod terminal;
 mod trust;

@@ -92,14 +92,10 @@ impl Session {
         let (client, name, served, default_node) = match &resolved.connection {
             Connection::Sandbox { implicit } => {
                 if *implicit {
-                    cx.ui.say("using the built-in sandbox, a simulated cluster (add your own with `pvectl config add-context`)");
+                    say_sandbox(cx);
                 }
                 let served = sandbox::Session::start(&cx.paths()?.sandbox()).await?;
-                let client = Client::builder()
-                    .endpoint(Endpoint::parse(served.url())?)
-                    .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned() })
-                    .build()?;
-                (client, "sandbox".to_owned(), Some(served), None)
+                (sandbox_client(&served)?, "sandbox".to_owned(), Some(served), None)
             }
             Connection::Local => {
                 let backend = super::local::backend(cx)?;
@@ -119,11 +115,7 @@ impl Session {
             }
             Connection::Proxmox(server) => {
                 let node = server.node.as_ref().map(|node| node.value.clone());
-                let name = server.context.as_ref().map_or_else(
-                    || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default(),
-                    |name| name.value.clone(),
-                );
-                (client(cx, &resolved, server).await?, name, None, node)
+                (client(cx, &resolved, server).await?, name_of(server), None, node)
             }
         };
         let seen = match access {
@@ -218,17 +210,44 @@ pub(crate) fn endpoint_of(endpoint: &crate::config::Endpoint) -> Result<Endpoint
     })
 }
 
+/// Who vouches for its certificates.
+pub(super) fn trust(server: &crate::config::Proxmox) -> Result<Trust> {
+    Ok(server.ca_pem()?.map_or(Trust::System, |pem| Trust::CaPem(pem.into_bytes())))
+}
+
+/// What is shown to it to be let in, if anything.
+pub(super) fn certificate(server: &crate::config::Proxmox) -> Result<Option<ClientCertificate>> {
+    server.client_certificate()?.map(|(chain, key)| ClientCertificate::from_pem(&chain, &key)).transpose()
+}
+
+/// What a server is called: by its context, or its first endpoint.
+pub(super) fn name_of(server: &crate::config::Proxmox) -> String {
+    let first = || server.endpoints.value.first().map(|endpoint| endpoint.url().to_owned()).unwrap_or_default();
+    server.context.as_ref().map_or_else(first, |name| name.value.clone())
+}
+
+/// Says that nobody asked for the sandbox, which is merely what there is.
+pub(super) fn say_sandbox(cx: &Cx) {
+    cx.ui.say("using the built-in sandbox, a simulated cluster (add your own with `pvectl config add-context`)");
+}
+
+/// A client of the sandbox.
+pub(super) fn sandbox_client(served: &sandbox::Session) -> Result<Client> {
+    Client::builder()
+        .endpoint(Endpoint::parse(served.url())?)
+        .auth(Auth::Token { id: served.token_id().to_owned(), secret: served.secret().to_owned() })
+        .build()
+}
+
 /// A client of a server, without whom to be there.
 pub(crate) fn builder(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<ClientBuilder> {
     let mut builder = Client::builder();
     for endpoint in &server.endpoints.value {
         builder = builder.endpoint(endpoint_of(endpoint)?);
     }
-    if let Some(pem) = server.ca_pem()? {
-        builder = builder.trust(Trust::CaPem(pem.into_bytes()));
-    }
-    if let Some((chain, key)) = server.client_certificate()? {
-        builder = builder.client_certificate(ClientCertificate::from_pem(&chain, &key)?);
+    builder = builder.trust(trust(server)?);
+    if let Some(certificate) = certificate(server)? {
+        builder = builder.client_certificate(certificate);
     }
     if let Some(timeout) = resolved.setting("timeout").map(super::cx::parse_duration).transpose()? {
         // Only connecting gets shorter: a change that the server takes its time over must not become "perhaps".
@@ -240,7 +259,8 @@ pub(crate) fn builder(cx: &Cx, resolved: &Resolved, server: &crate::config::Prox
     Ok(builder)
 }
 
-async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
+/// A client that is somebody on this server, who is asked for where that is not known.
+pub(super) async fn client(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<Client> {
     let mut builder = builder(cx, resolved, server)?;
     let auth = match server.login()? {
         Some(Login::Token { id, secret }) => Auth::Token { id, secret },

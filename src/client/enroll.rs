@@ -5,11 +5,11 @@
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{Client, request::Request, response::Answer};
-use crate::model::{Call, Method, Params, Result};
+use super::{Client, request::Plain};
+use crate::model::{Call, Method, Result};
 
 /// Who one is on a served host.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -58,10 +58,9 @@ impl Client {
     /// Who one is on a served host.
     ///
     /// # Errors
-    /// [`Class::NotFound`](crate::model::Class::NotFound) where the server is none that `pvectl serve` runs; otherwise as
-    /// [`send`](Self::send).
+    /// As [`served_host`](Self::served_host).
     pub async fn me(&self) -> Result<Me> {
-        self.beside(Call::new(Method::Get, "/api/me")).await
+        self.plain(&Call::new(Method::Get, "/api/me"), None, Plain::default()).await
     }
 
     /// Gets a client certificate for a one-time token and the key of a request (PKCS #10, PEM). The token is used up.
@@ -69,8 +68,8 @@ impl Client {
     /// # Errors
     /// As [`me`](Self::me). With [`Sent::Maybe`](crate::model::Sent::Maybe) the token may be used up.
     pub async fn enroll(&self, token: &SecretString, request: &str) -> Result<Enrolled> {
-        let params = Params::new().with("token", token.expose_secret().trim()).with("csr", request);
-        self.beside(Call::new(Method::Post, "/api/enroll").with_params(params)).await
+        let body = json!({"token": token.expose_secret().trim(), "csr": request});
+        self.plain(&Call::new(Method::Post, "/api/enroll"), Some(&body), Plain::default()).await
     }
 
     /// Gets a new certificate, for another key, in place of the client's own. The old one holds until the new one is used, or
@@ -79,8 +78,7 @@ impl Client {
     /// # Errors
     /// As [`me`](Self::me).
     pub async fn renew(&self, request: &str) -> Result<Enrolled> {
-        let params = Params::new().with("csr", request);
-        self.beside(Call::new(Method::Post, "/api/renew").with_params(params)).await
+        self.plain(&Call::new(Method::Post, "/api/renew"), Some(&json!({"csr": request})), Plain::default()).await
     }
 
     /// Has the client's own certificate revoked.
@@ -88,15 +86,7 @@ impl Client {
     /// # Errors
     /// As [`me`](Self::me); [`Class::Unauthenticated`](crate::model::Class::Unauthenticated) where it does not hold any more.
     pub async fn unenroll(&self) -> Result<()> {
-        self.beside::<Value>(Call::new(Method::Post, "/api/unenroll")).await.map(drop)
-    }
-
-    /// Asks for what is beside the API; parameters go as JSON.
-    async fn beside<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
-        let request = Request::beside(&call)?;
-        let credentials = self.0.session.credentials(&self.0.transport).await?;
-        let (found, _) = self.0.transport.send(&request, &credentials, Answer::beside).await?;
-        Ok(found)
+        self.plain::<Value>(&Call::new(Method::Post, "/api/unenroll"), None, Plain::default()).await.map(drop)
     }
 }
 

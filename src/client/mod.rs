@@ -16,11 +16,13 @@ mod nodes;
 pub mod path;
 mod request;
 mod response;
+mod served;
 mod storage;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod way;
 mod websocket;
 
 use std::{fmt, sync::Arc};
@@ -40,6 +42,7 @@ pub use self::{
     enroll::{Enrolled, Me, Served},
     tasks::{TaskFilter, TaskList},
     transport::tls::presented_fingerprint,
+    way::{Certificate, addresses, connect, handshake},
     websocket::WebSocket,
 };
 use self::{
@@ -193,14 +196,17 @@ impl Client {
         }
     }
 
-    /// A refused ticket is replaced once; a 401 means that nothing was processed.
     async fn exchanged<T: DeserializeOwned>(&self, call: &Call) -> Result<(Envelope<T>, Answer)> {
+        self.answered(&Request::new(call)?, Answer::read).await
+    }
+
+    /// A refused ticket is replaced once; a 401 means that nothing was processed.
+    async fn answered<T>(&self, request: &Request<'_>, read: transport::Read<T>) -> Result<(T, Answer)> {
         let Inner { transport, session, .. } = &*self.0;
-        let request = Request::new(call)?;
         let credentials = session.credentials(transport).await?;
-        match transport.send(&request, &credentials, Answer::read).await {
+        match transport.send(request, &credentials, read).await {
             Err(error) if error.status() == Some(401) => match session.instead_of(&credentials, transport).await? {
-                Some(others) => transport.send(&request, &others, Answer::read).await,
+                Some(others) => transport.send(request, &others, read).await,
                 None => Err(error),
             },
             other => other,

@@ -2,9 +2,12 @@
 //!
 //! Pure: it makes the request and sends nothing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::stream::{self, Stream};
@@ -13,7 +16,7 @@ use reqwest::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
     multipart::{Form, Part},
 };
-
+use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
@@ -23,6 +26,9 @@ use crate::model::{Call, Error, Method, Result};
 const PREFIX: &str = "/api2/json";
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The name of a request to a plain route.
+const REQUEST_ID: &str = "x-request-id";
 
 /// The part of a form in which a file is uploaded.
 const FILE: &str = "filename";
@@ -43,6 +49,17 @@ pub(super) struct Request<'a> {
     body: Option<String>,
     /// What the body is.
     kind: &'static str,
+    /// What it is beside the API of Proxmox VE, if it is.
+    plain: Option<Plain>,
+}
+
+/// A request to the plain routes of a host that pvectl serves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Plain {
+    /// What it is called, on both sides.
+    pub(super) id: Option<String>,
+    /// How long its answer may take, where that is more than usual.
+    pub(super) limit: Option<Duration>,
 }
 
 impl<'a> Request<'a> {
@@ -66,10 +83,12 @@ impl<'a> Request<'a> {
         let form = path::form(call.params.iter());
         Ok(match call.method {
             Method::Get | Method::Delete => {
-                Self { call, prefix: PREFIX, query: Some(form).filter(|form| !form.is_empty()), body: None, kind: FORM }
+                let query = Some(form).filter(|form| !form.is_empty());
+                Self { call, prefix: PREFIX, query, body: None, kind: FORM, plain: None }
             }
             Method::Post | Method::Put => {
-                Self { call, prefix: PREFIX, query: None, body: Some(form).filter(|_| call.file.is_none()), kind: FORM }
+                let body = Some(form).filter(|_| call.file.is_none());
+                Self { call, prefix: PREFIX, query: None, body, kind: FORM, plain: None }
             }
         })
     }
@@ -79,15 +98,14 @@ impl<'a> Request<'a> {
         Ok(Self { prefix: "", ..Self::new(call)? })
     }
 
-    /// The same for a route beside the API, whose parameters go as JSON; the call's path is its whole path.
-    pub(super) fn beside(call: &'a Call) -> Result<Self> {
-        let mut request = Self::file(call)?;
-        if request.body.is_some() {
-            let params = call.params.iter().map(|(key, value)| (key.to_owned(), value.into()));
-            request.body = Some(serde_json::Value::Object(params.collect()).to_string());
-            request.kind = "application/json";
-        }
-        Ok(request)
+    /// The same for a plain route, with a body in JSON; the call's path is its whole path, and it has no parameters.
+    pub(super) fn plain(call: &'a Call, body: Option<&Value>, plain: Plain) -> Result<Self> {
+        Ok(Self { body: body.map(Value::to_string), kind: "application/json", plain: Some(plain), ..Self::file(call)? })
+    }
+
+    /// How long the answer may take, where that is more than usual.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.plain.as_ref()?.limit
     }
 
     /// The same request with the call's file, in a form of several parts. The server looks at the parts in their order,
@@ -131,6 +149,9 @@ impl<'a> Request<'a> {
         };
         let mut request = reqwest::Request::new(method, url);
         credentials.put_into(request.headers_mut(), self.call.method);
+        if let Some(id) = self.plain.as_ref().and_then(|plain| HeaderValue::from_str(plain.id.as_deref()?).ok()) {
+            request.headers_mut().insert(REQUEST_ID, id);
+        }
         if let Some(body) = &self.body {
             let headers = request.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));

@@ -113,26 +113,32 @@ impl Answer {
         }
     }
 
-    /// Reads the answer of a route beside the API: JSON, or `{"error": …}`.
+    /// Reads what a plain route says: JSON without an envelope, or `{"error": …}`.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
-    pub(super) fn beside<T: DeserializeOwned>(&self, call: &Call, endpoint: &Endpoint) -> Result<T> {
+    /// What was refused, in the host's own words; [`Class::Usage`] where no host of pvectl's answers so.
+    pub(super) fn plain<T: DeserializeOwned>(&self, call: &Call, endpoint: &Endpoint) -> Result<T> {
         #[derive(Deserialize)]
         struct Refusal {
             error: String,
         }
-        match self.status {
-            200..=299 => serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error)),
-            300..=399 => Err(self.redirect(call, endpoint)),
-            status => match serde_json::from_slice::<Refusal>(&self.body) {
-                Ok(refusal) => Err(Error::from_answer(status, &refusal.error, BTreeMap::new())),
-                Err(_) if matches!(status, 404 | 501) => {
-                    let text = format!("{endpoint} is not served by pvectl: there is nothing at {}", call.path);
-                    Err(Error::new(Class::NotFound, text).with_sent(Sent::Answered))
-                }
-                Err(_) => Err(self.complaint(call, endpoint)),
-            },
+        if (300..=399).contains(&self.status) {
+            return Err(self.redirect(call, endpoint));
+        }
+        let refusal = || serde_json::from_slice::<Refusal>(&self.body).ok();
+        match (self.status, refusal()) {
+            (200..=299, _) if self.foreign().is_none() => {
+                serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error))
+            }
+            // Unlike Proxmox VE it says so where there is nothing of a name.
+            (404, Some(Refusal { error })) => Err(Error::not_found(error).with_sent(Sent::Answered)),
+            (_, Some(Refusal { error })) => Err(Error::from_answer(self.status, &error, BTreeMap::new())),
+            (502..=504 | 595..=599, None) => Err(self.complaint(call, endpoint)),
+            _ => Err(Error::usage(format!("{endpoint} is no host that `pvectl serve` serves"))
+                .with_sent(Sent::Answered)
+                .with_hint(Hint::Text(
+                    "a Proxmox VE server has nothing at this path; see `pvectl serve --help`".into(),
+                ))),
         }
     }
 

@@ -3,7 +3,8 @@
 //! Pure: reads no file and asks nobody. The rules:
 //! - A value comes from a flag, else the environment, else the context, else the default.
 //! - Whom to talk to is taken from one layer as a whole: a context named by a flag is never sent to a server that some
-//!   variable names, and a server that is named alone never gets a context's secret.
+//!   variable names, and a server that is named alone never gets a context's secret. What a context trusts its
+//!   certificate by is no secret and holds for the same address, however it is named.
 //! - The sandbox is the default only where nothing at all is configured. Everything half configured is an error.
 
 mod files;
@@ -150,7 +151,9 @@ pub fn resolve(flags: &Flags, env: &Env, file: Option<&File>, credentials: &Cred
         name => {
             context = name.as_ref().map(|name| find(name, file)).transpose()?;
             let input = Input { env, file, credentials, context };
-            Connection::Proxmox(Box::new(input.proxmox(choice.clone())?))
+            let proxmox = input.proxmox(choice.clone())?;
+            warnings.extend(input.other_way(&proxmox));
+            Connection::Proxmox(Box::new(proxmox))
         }
     };
     if let Connection::Proxmox(_) = connection {
@@ -273,57 +276,15 @@ impl Input<'_> {
         let secret = self.secret(choice.servers.as_ref(), client_certificate.as_ref())?;
         Ok(Proxmox {
             context: choice.context,
+            ca_file: self.ca_file(&endpoints.value),
             endpoints,
             fingerprints,
-            ca_file: self.ca_file(),
             client_certificate,
             client_key,
             identity,
             secret,
             node: self.context.and_then(|context| Some(Sourced::new(context.node.clone()?, from(context)))),
         })
-    }
-
-    fn endpoints(&self, servers: Option<&Sourced<String>>) -> Result<(Sourced<Vec<Endpoint>>, Option<Origin>)> {
-        const PINS: &str = "PVECTL_FINGERPRINT";
-        let own: &[Endpoint] = self.context.map_or(&[], |context| &context.endpoints);
-        let mut endpoints = match (servers, self.context) {
-            (Some(servers), _) => {
-                let given = servers.value.split(',').filter(|part| !part.trim().is_empty()).map(Endpoint::new);
-                let mut given = given.collect::<Result<Vec<_>>>().map_err(|error| error.context(&servers.origin))?;
-                for endpoint in &mut given {
-                    // A server of the context's keeps its pinned certificate, however it was named.
-                    if let Some(known) = own.iter().find(|known| known.url() == endpoint.url()) {
-                        *endpoint = known.clone();
-                    }
-                }
-                Sourced::new(given, servers.origin.clone())
-            }
-            (None, Some(context)) => Sourced::new(own.to_vec(), from(context)),
-            (None, None) => Sourced::new(Vec::new(), Origin::Default),
-        };
-        if endpoints.value.is_empty() {
-            return Err(Error::usage(format!("{} names no server", endpoints.origin)));
-        }
-        let mut fingerprints = match self.context {
-            Some(context) if endpoints.value.iter().any(|endpoint| endpoint.fingerprint().is_some()) => {
-                Some(from(context))
-            }
-            _ => None,
-        };
-        if let Some(pins) = self.env.text(PINS)? {
-            let pins: Vec<&str> = pins.split(',').collect();
-            let count = endpoints.value.len();
-            if pins.len() != 1 && pins.len() != count {
-                return Err(Error::usage(format!("{PINS} has {} fingerprints for {count} servers", pins.len()))
-                    .with_hint(Hint::Text("one for all, or one each, in the same order".to_owned())));
-            }
-            for (endpoint, pin) in endpoints.value.iter_mut().zip(pins.iter().cycle()) {
-                *endpoint = endpoint.clone().pinned(pin).map_err(|error| error.context(PINS))?;
-            }
-            fingerprints = Some(Origin::Env(PINS));
-        }
-        Ok((endpoints, fingerprints))
     }
 
     fn identity(&self) -> Option<Sourced<Identity>> {
@@ -388,5 +349,6 @@ fn from(context: &Context) -> Origin {
     Origin::Context(context.name.clone())
 }
 
+mod servers;
 #[cfg(test)]
 mod tests;

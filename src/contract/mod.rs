@@ -34,6 +34,9 @@ pub use schema::{Format, Keys, Kind, Schema};
 
 use crate::model::Call;
 
+/// The release of Proxmox VE whose API the embedded description is of.
+pub const RELEASE: &str = "9.2";
+
 /// What the contract has against a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {

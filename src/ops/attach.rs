@@ -182,8 +182,10 @@ impl Ops {
                 .with_hint(Hint::Text(request.what.instead().into())));
         }
         if request.queue && !capabilities.here {
-            return Err(Error::usage("a Proxmox server has no queue of additions").with_hint(Hint::Text(
-                "leave --queue out: what cannot be live waits for the next start there".into(),
+            return Err(Error::usage("the API of Proxmox VE has no queue of additions").with_hint(Hint::Text(
+                "leave --queue out: what cannot be live waits for the next start there; on a served host itself it is \
+                 `--context local`"
+                    .into(),
             )));
         }
         let (now, to_come) = futures_util::future::try_join(

@@ -5,16 +5,16 @@
 
 use std::{
     collections::BTreeMap,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-use serde::Serialize;
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver, task};
 
-use crate::model::{Class, Error, Result};
+use crate::model::{Class, Error, Ran, Result};
 
 /// How much is kept of what a command says, on each of its outputs.
 const LONGEST: u64 = 256 * 1024;
@@ -33,20 +33,6 @@ const ENVIRONMENT: [(&str, &str); 2] =
 /// The commands, by name.
 #[derive(Debug, Clone, Default)]
 pub struct AllowList(BTreeMap<String, PathBuf>);
-
-/// What became of a command.
-#[derive(Debug, Serialize)]
-pub(super) struct Ran {
-    /// How it ended; nothing if it was killed.
-    pub(super) exit_code: Option<i32>,
-    /// Whether it was killed because it took too long.
-    timed_out: bool,
-    stdout: String,
-    stderr: String,
-    /// Whether there was more of either.
-    truncated: bool,
-    duration_ms: u64,
-}
 
 impl AllowList {
     /// Reads entries as they are given: `NAME=/path`.
@@ -126,8 +112,8 @@ pub(super) async fn run(path: &Path, args: &[String], timeout: Duration) -> Resu
     let status: ExitStatus = child.wait().map_err(|error| failed("cannot wait for", error))?;
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let ((stdout, more_out), (stderr, more_err)) = (collected(stdout).await, collected(stderr).await);
-    let exit_code = if timed_out { None } else { status.code() };
-    Ok(Ran { exit_code, timed_out, stdout, stderr, truncated: more_out || more_err, duration_ms })
+    let (exit_code, signal) = if timed_out { (None, None) } else { (status.code(), status.signal()) };
+    Ok(Ran { exit_code, signal, timed_out, stdout, stderr, truncated: more_out || more_err, duration_ms })
 }
 
 /// The beginning of an output, and whether there was more.
@@ -183,6 +169,8 @@ mod tests {
         assert_eq!((ran.exit_code, ran.stdout.as_str()), (Some(0), "gone\n"));
         let ran = run(Path::new("/bin/sh"), &sh("sleep 1000"), Duration::from_millis(200)).await.unwrap();
         assert_eq!((ran.exit_code, ran.timed_out), (None, true));
+        let ran = run(Path::new("/bin/sh"), &sh("kill -TERM $$"), long).await.unwrap();
+        assert_eq!((ran.exit_code, ran.signal, ran.timed_out), (None, Some(15), false));
         assert!(run(Path::new("/nowhere"), &[], long).await.is_err());
     }
 }

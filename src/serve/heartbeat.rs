@@ -19,11 +19,10 @@ use rustls::{
     sign::{Signer, SigningKey},
 };
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
-use serde::Serialize;
 use url::Url;
 
 use super::plain::Desk;
-use crate::model::{Class, Error, Hint, Result, is_local};
+use crate::model::{Class, Error, Heartbeat, Hint, Result, is_local};
 
 /// The header with the signature of the body: its scheme, `=`, and its bytes in base64.
 const SIGNATURE: &str = "x-pvectl-signature";
@@ -52,27 +51,8 @@ pub struct Heart {
     key: Arc<dyn SigningKey>,
     fingerprint: String,
     client: reqwest::Client,
-    last: Mutex<Option<Beat>>,
+    last: Mutex<Option<Heartbeat>>,
     count: AtomicU64,
-}
-
-/// A heartbeat that was sent.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Beat {
-    /// Where to.
-    to: String,
-    time: String,
-    /// `ok`, or `failed`.
-    status: &'static str,
-    /// What was answered.
-    http_status: Option<u16>,
-    error: Option<String>,
-}
-
-impl Beat {
-    fn is_ok(&self) -> bool {
-        self.status == "ok"
-    }
 }
 
 impl Heart {
@@ -107,13 +87,18 @@ impl Heart {
         Ok(Self { url, every, key, fingerprint: fingerprint.to_owned(), client, last, count })
     }
 
+    /// Where they go.
+    pub(super) fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
     /// The last one that was sent.
-    pub(super) fn last(&self) -> Option<Beat> {
+    pub(super) fn last(&self) -> Option<Heartbeat> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends one now.
-    pub(super) async fn beat(&self, desk: &Desk) -> Beat {
+    pub(super) async fn beat(&self, desk: &Desk) -> Heartbeat {
         let beat = match self.send(desk).await {
             Ok(status) => {
                 self.sent(Some(status), (!(200..300).contains(&status)).then(|| format!("it answered {status}")))
@@ -128,9 +113,9 @@ impl Heart {
         beat
     }
 
-    fn sent(&self, http_status: Option<u16>, error: Option<String>) -> Beat {
-        let status = if error.is_none() { "ok" } else { "failed" };
-        Beat { to: self.url.to_string(), time: Timestamp::now().to_string(), status, http_status, error }
+    fn sent(&self, http_status: Option<u16>, error: Option<String>) -> Heartbeat {
+        let status = if error.is_none() { "ok" } else { "failed" }.to_owned();
+        Heartbeat { to: self.url.to_string(), time: Timestamp::now().to_string(), status, http_status, error }
     }
 
     async fn send(&self, desk: &Desk) -> std::result::Result<u16, String> {

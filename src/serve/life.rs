@@ -11,8 +11,10 @@ use std::{
 
 use super::{Picture, View, record::CONTEXT};
 use crate::{
-    backends::{Backend, QueuedStep},
-    model::{ExitStatus, Guest, GuestKind, GuestRef, NodeName, NullRecorder, Result, Submitted, Upid, Vmid},
+    backends::Backend,
+    model::{
+        ExitStatus, Guest, GuestKind, GuestRef, NodeName, NullRecorder, QueuedStep, Result, Submitted, Upid, Vmid,
+    },
     ops::Ops,
     tasks::{Follower, Limits, NoWatch},
 };

@@ -36,7 +36,7 @@ pub use life::Life;
 pub use metrics::{Metrics, serve_metrics};
 #[cfg(unix)]
 pub use notify::Notify;
-pub use plain::{Desk, Table, openapi};
+pub use plain::{Desk, Look, Table, openapi};
 pub use plans::carry_out;
 pub use view::{OLDEST, Picture, View};
 

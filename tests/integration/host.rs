@@ -64,10 +64,12 @@ fn an_old_vmm_will_do_and_is_told_what_it_lacks() {
 }
 
 #[test]
-fn a_context_that_is_broken_is_no_matter() {
-    let env = with_vmm("v53.0").with("PVECTL_CONTEXT", "nowhere");
-    let facts = env.json("host facts");
+fn the_context_says_which_host_is_meant() {
+    let env = with_vmm("v53.0");
+    let _ = env.run("host facts --context nowhere").exits(3);
+    let facts = env.json("host facts --context local");
     assert_eq!(fact(&facts, "cloud-hypervisor")["status"], "ok");
+    // Without any it is this one.
     assert_eq!(env.run("host facts -o name --field-selector name=cpus").ok().stdout.trim(), "fact/cpus");
 }
 

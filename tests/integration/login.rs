@@ -89,7 +89,7 @@ fn a_password_needs_somebody_to_ask_or_a_command() {
     assert_snapshot!(env.run(&add), @"
     exit 2
     --- stderr
-    error: say how to log in: --token-file FILE, --user USER@REALM or --credential-command COMMAND
+    error: say how to log in: --token-file FILE, --user USER@REALM, --credential-command COMMAND or --client-certificate FILE
     ");
     assert_snapshot!(env.run("vm list --quiet -o name --tag app.db"), @"
     exit 0

@@ -77,6 +77,8 @@ mod partial;
 mod printers;
 mod recorded;
 mod recovery;
+#[cfg(target_os = "linux")]
+mod remote;
 mod rest;
 mod resume;
 mod rules;

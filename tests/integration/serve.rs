@@ -64,6 +64,12 @@ impl Served {
         self.remote.run(&format!("vm get {vm} -o json")).ok().json()
     }
 
+    /// Kills it, as a loss of power would.
+    pub(crate) fn kill(&self) {
+        let id = self.process.0.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    }
+
     /// Waits until it is killed, and gives the host.
     fn killed(mut self) -> Host {
         assert!(!self.process.0.wait().unwrap().success());
@@ -161,4 +167,21 @@ fn it_is_not_served_where_anybody_could_listen() {
     let _ = host.env.run("serve --listen 0.0.0.0:0 --no-tls").exits(2).says(&["not served without TLS"]);
     let _ = host.env.run("serve --listen nonsense").exits(2);
     let _ = host.env.with("PVECTL_READ_ONLY", "1").run("serve --listen 127.0.0.1:0").exits(5);
+}
+
+#[test]
+fn the_first_token_is_not_lost_where_the_port_is_taken() {
+    let host = Host::new(&stand_in());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let _ = host.env.run(&format!("serve --listen 127.0.0.1:{port}")).exits(1).says(&["cannot listen on"]);
+    let _ = host
+        .env
+        .run(&format!("serve --listen 127.0.0.1:0 --metrics-addr 127.0.0.1:{port}"))
+        .exits(1)
+        .says(&["cannot listen on"]);
+    // It is shown by the one that comes to serve.
+    let env = host.env.clone();
+    let served = Served::of(host, &env, "");
+    assert_eq!(served.remote.json("vm list"), json!([]));
 }

@@ -38,7 +38,7 @@ pub(crate) use config::{UnknownFlag, typed, value_of_secret};
 pub(crate) use console::{escape_arg, seat, sit_at};
 pub(crate) use delete::{delete_args, delete_from_file};
 pub(crate) use get::targets_arg;
-pub(crate) use inside::{Sight, listen, show_spice, show_vnc, spice_args, vnc_args};
+pub(crate) use inside::{NOT_FOUND, OURS, Sight, listen, show_spice, show_vnc, spice_args, vnc_args};
 pub(crate) use list::{filter_args, selector_arg};
 pub(crate) use migrate::PARALLEL as MOVES_AT_ONCE;
 pub(crate) use mutate::{carry_out, exit_code, in_turn, mutate, require_somebody_to_confirm, word};

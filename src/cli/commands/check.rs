@@ -1,6 +1,9 @@
-//! `check`: whether this host can run VMs, and what to do where it cannot.
+//! `check`: whether everything holds that the context needs, and what to do where it does not.
 //!
-//! It is about this host alone; no context is looked at and nothing is sent.
+//! Of this host, whether it can run VMs; of a server, whether it can be reached and who one is there. Nothing is changed.
+
+mod privileges;
+mod server;
 
 use std::io::{self, Write};
 
@@ -9,44 +12,70 @@ use clap::ArgMatches;
 
 use super::host;
 use crate::{
-    backends::cloud_hypervisor::host::facts::{Fact, Status, is_ready},
     cli::{
         cx::Cx,
-        print,
+        print::{self, Style},
+        server::Server,
         ui::{style, styled},
         verb::{Entry, Exit},
     },
-    model::Result,
+    model::{Fact, FactStatus, Result},
 };
 
 pub(super) const ENTRY: Entry = Entry {
     name: "check",
-    about: "Check whether this host can run VMs, and say how to mend what is missing",
-    examples: &["pvectl check", "pvectl check -o json", "pvectl check --cloud-hypervisor /opt/ch/cloud-hypervisor"],
+    about: "Check that everything holds that the context needs, and say how to mend what does not",
+    examples: &[
+        "pvectl check",
+        "pvectl check --context lab -o json",
+        "pvectl check --host https://minipc:8006",
+        "pvectl check --context local --cloud-hypervisor /opt/ch/cloud-hypervisor",
+    ],
     args: host::place_args,
     run: |cx, matches| Box::pin(run(cx, matches)),
 };
 
 async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let style = cx.plain_style()?;
-    let facts = host::look(cx, matches).await?;
+    let resolved = cx.resolve()?;
+    let style = cx.style(&resolved)?;
+    if host::is_here(&resolved) {
+        let facts = host::look(cx, matches).await?;
+        return told(cx, &style, &facts, "this host can run VMs", "this host cannot run VMs yet");
+    }
+    for warning in &resolved.warnings {
+        cx.ui.warn(warning);
+    }
+    host::refuse_places(matches)?;
+    let Some(server) = Server::of(cx, &resolved).await? else { return Ok(0) };
+    let facts = server::look(&server).await;
+    let name = match server.context() {
+        Some(context) => format!("context `{context}`"),
+        None => server.name.clone(),
+    };
+    told(cx, &style, &facts, &format!("{name} can be worked with"), &format!("{name} cannot be worked with yet"))
+}
+
+/// Shows what was found out, and gives the code: 1 if something has to be mended first.
+fn told(cx: &Cx, style: &Style, facts: &[Fact], good: &str, bad: &str) -> Result<Exit> {
     let names: Vec<String> = facts.iter().map(host::name).collect();
-    print::data_or(&cx.ui, &style, &facts, &names, |out| lines(out, &facts, style.colours))?;
-    if is_ready(&facts) {
-        cx.ui.say("this host can run VMs");
+    print::data_or(&cx.ui, style, &facts, &names, |out| lines(out, facts, style.colours))?;
+    let missing: Vec<&str> = facts.iter().filter(|fact| fact.status.is_bad()).map(|fact| &*fact.name).collect();
+    if missing.is_empty() {
+        cx.ui.say(good);
         return Ok(0);
     }
-    let missing: Vec<&str> = facts.iter().filter(|fact| fact.status == Status::Missing).map(|fact| fact.name).collect();
-    cx.ui.say(format_args!("this host cannot run VMs yet: see {}", missing.join(", ")));
+    cx.ui.say(format_args!("{bad}: see {}", missing.join(", ")));
     Ok(1)
 }
 
 /// How a status looks with colours, and without.
-fn mark(status: Status) -> (Colour, &'static str, &'static str) {
+fn mark(status: FactStatus) -> (Colour, &'static str, &'static str) {
     match status {
-        Status::Ok => (style::GOOD, "✓", "ok"),
-        Status::Warn => (style::HALF, "!", "warning"),
-        Status::Missing => (style::BAD, "✗", "missing"),
+        FactStatus::Ok => (style::GOOD, "✓", "ok"),
+        FactStatus::Warn => (style::HALF, "!", "warning"),
+        FactStatus::Missing => (style::BAD, "✗", "missing"),
+        FactStatus::Failed => (style::BAD, "✗", "failed"),
+        FactStatus::Skipped => (style::DIM, "-", "skipped"),
     }
 }
 
@@ -67,16 +96,16 @@ fn lines(out: &mut dyn Write, facts: &[Fact], colours: bool) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn fact(name: &'static str, status: Status, mend: Option<&str>) -> Fact {
-        Fact { name, status, seen: "seen".into(), value: serde_json::Value::Null, mend: mend.map(str::to_owned) }
+    fn fact(name: &'static str, status: FactStatus, mend: Option<&str>) -> Fact {
+        Fact { mend: mend.map(str::to_owned), ..Fact::new(name, status, "seen") }
     }
 
     #[test]
     fn signs_with_colours_and_words_without() {
         let facts = [
-            fact("kvm", Status::Ok, None),
-            fact("vmm", Status::Missing, Some("Do `this`.")),
-            fact("nft", Status::Warn, None),
+            fact("kvm", FactStatus::Ok, None),
+            fact("vmm", FactStatus::Missing, Some("Do `this`.")),
+            fact("nft", FactStatus::Warn, None),
         ];
         let shown = |colours| {
             let mut out = Vec::new();

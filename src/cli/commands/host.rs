@@ -1,12 +1,14 @@
 //! `host`: what this host is and has, as far as VMs on it need it, and what they left on it.
 
+mod exec;
+
 use anstyle::Style as Colour;
 use clap::{ArgMatches, Command};
 
 use crate::{
     backends::cloud_hypervisor::{
         Orphan,
-        host::facts::{self, Fact, Look, Status},
+        host::facts::{self, Look},
     },
     cli::{
         base::{in_turn, require_somebody_to_confirm},
@@ -17,19 +19,20 @@ use crate::{
         ui::style,
         verb::{Entry, Exit, run_in_group, value, with_group},
     },
-    model::{Class, Error, Hint, Result, Size},
+    config::{Connection, Resolved},
+    model::{Class, Error, Fact, Hint, Result, Size},
     ops::Plan,
 };
 
 pub(super) const ENTRY: Entry = Entry {
     name: "host",
-    about: "This host, as far as VMs on it need it",
+    about: "This host or a served one, as far as VMs on it need it",
     examples: &[],
     args: |command| with_group(command, GROUP),
     run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
 
-const GROUP: &[Entry] = &[FACTS, GC, START_ALL, STOP_ALL];
+const GROUP: &[Entry] = &[FACTS, exec::ENTRY, GC, START_ALL, STOP_ALL];
 
 const GC: Entry = Entry {
     name: "gc",
@@ -41,8 +44,13 @@ const GC: Entry = Entry {
 
 const FACTS: Entry = Entry {
     name: "facts",
-    about: "List what this host is and has",
-    examples: &["pvectl host facts", "pvectl host facts -o json", "pvectl host facts --field-selector status=warn"],
+    about: "List what this host, or a served one, is and has",
+    examples: &[
+        "pvectl host facts",
+        "pvectl --host https://minipc:8006 host facts",
+        "pvectl host facts -o json",
+        "pvectl host facts --field-selector status=warn",
+    ],
     args: place_args,
     run: |cx, matches| Box::pin(list(cx, matches)),
 };
@@ -63,10 +71,16 @@ const STOP_ALL: Entry = Entry {
     run: |cx, _| Box::pin(stop_all(cx)),
 };
 
+/// The flags that say where to look.
+const PLACES: [&str; 2] = [VMM, FIRMWARE];
+
+const VMM: &str = "cloud-hypervisor";
+const FIRMWARE: &str = "firmware";
+
 /// Where to look for what may lie anywhere.
 pub(super) fn place_args(command: Command) -> Command {
-    command.arg(value("cloud-hypervisor", "FILE", "The VMM, else the first on PATH")).arg(value(
-        "firmware",
+    command.arg(value(VMM, "FILE", "The VMM, else the first on PATH")).arg(value(
+        FIRMWARE,
         "FILE",
         "The firmware CLOUDHV.fd, else the first in the usual places",
     ))
@@ -80,7 +94,7 @@ pub(super) async fn look(cx: &Cx, matches: &ArgMatches) -> Result<Vec<Fact>> {
             .map(|path| std::path::absolute(path).map_err(|error| Error::usage(format!("--{name}: {error}"))))
             .transpose()
     };
-    let at = Look { vmm: file("cloud-hypervisor")?, firmware: file("firmware")?, ..local::look(cx)? };
+    let at = Look { vmm: file(VMM)?, firmware: file(FIRMWARE)?, ..local::look(cx)? };
     // The VMM is asked for its version, and Ctrl-C should be heard meanwhile.
     tokio::task::spawn_blocking(move || facts::look(&at))
         .await
@@ -92,19 +106,11 @@ pub(super) fn name(fact: &Fact) -> String {
     format!("fact/{}", fact.name)
 }
 
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Ok => "ok",
-        Status::Warn => "warn",
-        Status::Missing => "missing",
-    }
-}
-
 fn colour(text: &str) -> Option<Colour> {
     match text {
         "ok" => Some(style::GOOD),
         "warn" => Some(style::HALF),
-        "missing" => Some(style::BAD),
+        "missing" | "failed" => Some(style::BAD),
         _ => None,
     }
 }
@@ -112,8 +118,8 @@ fn colour(text: &str) -> Option<Colour> {
 impl Row for Fact {
     fn columns() -> &'static [Column<Self>] {
         const COLUMNS: &[Column<Fact>] = &[
-            Column::new("NAME", "name", |fact: &Fact| fact.name.to_owned()),
-            Column::new("STATUS", "status", |fact: &Fact| status(fact.status).to_owned()).coloured(colour),
+            Column::new("NAME", "name", |fact: &Fact| fact.name.to_string()),
+            Column::new("STATUS", "status", |fact: &Fact| fact.status.as_str().to_owned()).coloured(colour),
             Column::new("SEEN", "seen", |fact: &Fact| fact.seen.clone()),
             Column::new("MEND", "mend", |fact: &Fact| fact.mend.clone().unwrap_or_default()).wide(),
         ];
@@ -125,11 +131,41 @@ impl Row for Fact {
     }
 }
 
+/// Whether a context is about this host. Who has none yet wants to know about this one: there is no other.
+pub(super) fn is_here(resolved: &Resolved) -> bool {
+    matches!(resolved.connection, Connection::Local | Connection::Sandbox { implicit: true })
+}
+
+/// Refuses the flags that say where to look on this host.
+pub(super) fn refuse_places(matches: &ArgMatches) -> Result<()> {
+    match PLACES.iter().find(|flag| text(matches, flag).is_some()) {
+        Some(flag) => Err(Error::usage(format!("--{flag} is about this host"))
+            .with_hint(Hint::Text("choose it with --context local".into()))),
+        None => Ok(()),
+    }
+}
+
 async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
-    let style = cx.plain_style()?;
-    let mut facts = look(cx, matches).await?;
-    print::list(&cx.ui, &style, &mut facts)?;
+    let resolved = cx.resolve()?;
+    if is_here(&resolved) {
+        let mut facts = look(cx, matches).await?;
+        print::list(&cx.ui, &cx.style(&resolved)?, &mut facts)?;
+        return Ok(0);
+    }
+    refuse_places(matches)?;
+    let session = cx.session(Access::Read).await?;
+    let Some(client) = &session.client else { return Ok(0) };
+    let mut facts = client.served_host().await.map_err(elsewhere)?.facts;
+    print::list(&cx.ui, &session.style, &mut facts)?;
     Ok(0)
+}
+
+/// The same with the way to this host.
+fn elsewhere(error: Error) -> Error {
+    match error.class() {
+        Class::Usage => error.with_hint(Hint::Text("this host is `--context local`".into())),
+        _ => error,
+    }
 }
 
 /// The session of this host.

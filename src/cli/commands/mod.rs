@@ -20,6 +20,7 @@ mod serve;
 mod serve_certificates;
 #[cfg(target_os = "linux")]
 mod serve_people;
+mod status;
 mod verb_first;
 mod version;
 
@@ -45,6 +46,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     enroll::ENROLL,
     enroll::RENEW,
     enroll::UNENROLL,
+    status::ENTRY,
     queue::ENTRY,
     sandbox::ENTRY,
     #[cfg(target_os = "linux")]

@@ -1,22 +1,21 @@
-//! `queue`: changes of VMs of this host that wait for the next command that can do them.
+//! `queue`: changes of VMs of this host, or of a served one, that wait for the next command that can do them.
 
 use clap::{Arg, ArgMatches, value_parser};
 
 use crate::{
-    backends::QueuedStep,
     cli::{
         cx::{Cx, text},
         print::{self, Column, Row, human::ago, table::status_colour},
         session::Access,
         verb::{Entry, Exit, run_in_group, with_group},
     },
-    model::{GuestKind, Result},
+    model::{Class, Error, GuestKind, QueuedStep, Result},
 };
 
 pub(super) const ENTRY: Entry = Entry {
     name: "queue",
     about: "Changes that wait for the next command on their VM (`vm add … --queue`)",
-    examples: &["pvectl --context local queue list", "pvectl --context local queue cancel 3"],
+    examples: &["pvectl --context local queue list", "pvectl --host https://minipc:8006 queue cancel 3"],
     args: |command| with_group(command, GROUP),
     run: |cx, matches| Box::pin(run_in_group(cx, matches, GROUP)),
 };
@@ -32,7 +31,7 @@ impl Row for QueuedStep {
                 let params = row.params.redacted();
                 params.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join("; ")
             }),
-            Column::new("STATUS", "status", |row: &QueuedStep| row.status.to_owned()).coloured(status_colour),
+            Column::new("STATUS", "status", |row: &QueuedStep| row.status.to_string()).coloured(status_colour),
             Column::new("QUEUED", "added", |row: &QueuedStep| ago(row.added)),
             Column::new("ERROR", "error", |row: &QueuedStep| row.error.clone().unwrap_or_default()),
             Column::new("USER", "user", |row: &QueuedStep| row.user.clone()).wide(),
@@ -60,12 +59,24 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         Some(target) => Some(session.ops.find_one(target, GuestKind::Qemu).await?.vmid),
         None => None,
     };
-    let mut rows = session.ops.backend().queue(vmid).await?;
+    let mut rows = match &session.client {
+        Some(client) => client.host_queue().await.map_err(without)?,
+        None => session.ops.backend().queue(vmid).await?,
+    };
+    rows.retain(|row| vmid.is_none_or(|vmid| row.vmid == vmid));
     if rows.is_empty() {
         cx.ui.say("nothing waits");
     }
     print::list(&cx.ui, &session.style, &mut rows)?;
     Ok(0)
+}
+
+/// The same for a server that has none.
+fn without(error: Error) -> Error {
+    match error.class() {
+        Class::Usage => error.context("there is no queue of changes there"),
+        _ => error,
+    }
 }
 
 const CANCEL: Entry = Entry {
@@ -92,7 +103,10 @@ async fn cancel(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         cx.ui.say("nothing was done (--dry-run)");
         return Ok(0);
     }
-    session.ops.backend().cancel_queued(id).await?;
+    match &session.client {
+        Some(client) => client.cancel_queued(id).await.map_err(without)?,
+        None => session.ops.backend().cancel_queued(id).await?,
+    }
     cx.ui.say(format_args!("number {id} is out of the queue"));
     Ok(0)
 }

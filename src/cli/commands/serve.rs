@@ -26,7 +26,7 @@ use tokio::{
 
 use super::serve_people::GROUP;
 use crate::{
-    backends::Backend,
+    backends::{Backend, cloud_hypervisor::host::facts},
     cli::{
         cx::{Cx, flag, parse_duration, text},
         local, print,
@@ -120,25 +120,21 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let names = [node.to_string(), "localhost".into(), address.ip().to_string()];
     let authority = home.join("clients-ca.pem");
     let authority = (!flag(matches, "no-tls")).then(|| serve::Authority::open(&authority)).transpose()?;
-    let tls = match (
-        flag(matches, "no-tls"),
-        matches.get_one::<PathBuf>("tls-cert"),
-        matches.get_one::<PathBuf>("tls-key"),
-    ) {
-        (true, ..) => None,
-        (false, Some(certificate), Some(key)) => Some(Tls::from_pem(&read(certificate)?, &read(key)?)?),
-        _ => Some(own_certificate(&home, &names)?),
-    };
+    // One certificate for the listener and for what signs heartbeats.
+    let is_plain = flag(matches, "no-tls");
+    let certificate = (!is_plain || wanted.reports()).then(|| Certificate::of(matches, &home, &names)).transpose()?;
+    let heart = wanted.heart(certificate.as_ref())?;
+    let tls = certificate.filter(|_| !is_plain).map(|certificate| certificate.tls);
     let tls = match (tls, &authority) {
         (Some(tls), Some(authority)) => Some(tls.with_clients_of(authority.certificate())?),
         (tls, _) => tls,
     };
-    let heart = beside::heart(matches, &home, &names)?;
-    let first = access.is_new().then(|| access.issue(FIRST, None)).transpose()?;
     let cannot =
         |error: std::io::Error| Error::new(Class::Failed, format!("cannot listen on {address}")).with_source(error);
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let metrics = wanted.metrics().await?;
+    // Not before nothing stands in the way any more: a token that nobody is shown is lost.
+    let first = access.is_new().then(|| access.issue(FIRST, None)).transpose()?;
     let url = format!("http{}://{}", if tls.is_some() { "s" } else { "" }, listener.local_addr().map_err(cannot)?);
     let fingerprint = tls.as_ref().map(|tls| tls.fingerprint().to_owned());
     // Said once: it is kept nowhere.
@@ -164,6 +160,8 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let host = Host::new(backend.clone(), node, access)?.with_recorder(beside::recorder(cx, &backend).await?);
     let (view, host) = (host.view(), Arc::new(host));
     let desk = Desk::new(host.clone(), &home.join("plans.db"), wanted.allowed, heart)?;
+    let at = local::look(cx)?;
+    let desk = desk.with_look(Arc::new(move || facts::look(&at)));
     let desk = Arc::new(match (authority, &fingerprint) {
         (Some(authority), Some(fingerprint)) => desk.with_authority(authority, fingerprint.clone()),
         _ => desk,
@@ -307,15 +305,37 @@ fn read(path: &Path) -> Result<String> {
         .map_err(|error| Error::usage(format!("cannot read {}: {error}", path.display())).with_source(error))
 }
 
-/// The certificate of this host: made once, so that whoever trusts it goes on to.
-fn own_certificate(home: &Path, names: &[String]) -> Result<Tls> {
-    let (certificate, key) = (home.join("certificate.pem"), home.join("key.pem"));
-    if certificate.exists() && key.exists() {
-        return Tls::from_pem(&read(&certificate)?, &read(&key)?);
+/// The certificate of this host.
+struct Certificate {
+    tls: Tls,
+    /// Its key, as PEM.
+    key: String,
+}
+
+impl Certificate {
+    /// The one that is given, else its own.
+    fn of(matches: &ArgMatches, home: &Path, names: &[String]) -> Result<Self> {
+        let given = |name: &str| matches.get_one::<PathBuf>(name);
+        match (given("tls-cert"), given("tls-key")) {
+            (Some(certificate), Some(key)) => Self::from_pem(&read(certificate)?, read(key)?),
+            _ => Self::own(home, names),
+        }
     }
-    let (made, its_key) = Tls::generate(names)?;
-    // A key without its certificate is made anew.
-    write_private(&key, &its_key)?;
-    write_private(&certificate, &made)?;
-    Tls::from_pem(&made, &its_key)
+
+    fn from_pem(certificate: &str, key: String) -> Result<Self> {
+        Ok(Self { tls: Tls::from_pem(certificate, &key)?, key })
+    }
+
+    /// Made once, so that whoever trusts it goes on to.
+    fn own(home: &Path, names: &[String]) -> Result<Self> {
+        let (certificate, key) = (home.join("certificate.pem"), home.join("key.pem"));
+        if certificate.exists() && key.exists() {
+            return Self::from_pem(&read(&certificate)?, read(&key)?);
+        }
+        let (made, its_key) = Tls::generate(names)?;
+        // A key without its certificate is made anew.
+        write_private(&key, &its_key)?;
+        write_private(&certificate, &made)?;
+        Self::from_pem(&made, its_key)
+    }
 }

@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use crate::cli::{
-    cx::flag,
-    print,
-    session::Access,
-    verb::{Entry, switch},
+use crate::{
+    cli::{
+        cx::flag,
+        print,
+        session::Access,
+        verb::{Entry, switch},
+    },
+    contract::RELEASE,
 };
 
 pub(super) const ENTRY: Entry = Entry {
@@ -18,8 +21,8 @@ pub(super) const ENTRY: Entry = Entry {
         Box::pin(async move {
             let style = cx.plain_style()?;
             let version = env!("CARGO_PKG_VERSION");
-            let mut data = json!({"client": {"version": version, "contract": "9.2", "output": print::SCHEMA}});
-            let mut lines = vec![format!("pvectl {version} (API description of Proxmox VE 9.2)")];
+            let mut data = json!({"client": {"version": version, "contract": RELEASE, "output": print::SCHEMA}});
+            let mut lines = vec![format!("pvectl {version} (API description of Proxmox VE {RELEASE})")];
             if flag(matches, "server") {
                 let session = cx.session(Access::Read).await?;
                 let version = session.ops.backend().version().await?;

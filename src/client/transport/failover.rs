@@ -28,7 +28,7 @@ impl Wire {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let config = tls::config(&self.endpoint, &options.trust, options.certificate.as_ref())?;
+        let config = tls::config(&self.endpoint, &options.trust, options.certificate.as_ref(), None)?;
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
             .connect_timeout(options.connect_timeout)

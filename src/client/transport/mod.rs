@@ -92,7 +92,8 @@ impl Transport {
     ) -> Result<(T, Answer)> {
         let method = request.call.method;
         // A file takes as long as it takes.
-        let limit = if request.call.file.is_some() { UPLOAD } else { self.options.request_timeout };
+        let usual = if request.call.file.is_some() { UPLOAD } else { self.options.request_timeout };
+        let limit = request.limit().map_or(usual, |limit| limit.max(usual));
         let deadline = Instant::now() + limit;
         let first = self.wires.good();
         let mut attempts = Attempts::new(method, self.wires.len());
@@ -217,6 +218,27 @@ impl Transport {
         sent.extend(&call.secrets());
         sent.clone()
     }
+}
+
+/// Asks a server what everybody may ask, and puts the certificate that it shows where it is seen.
+///
+/// # Errors
+/// As for every call, when it is not trusted or does not answer.
+pub(super) async fn knock(
+    endpoint: &Endpoint,
+    trust: &Trust,
+    certificate: Option<&ClientCertificate>,
+    seen: tls::Seen,
+    patience: Duration,
+) -> Result<()> {
+    let call = Call::new(Method::Get, "/access/domains");
+    let failed = |error| failure::from_reqwest(Phase::Head, error, &call, endpoint).into_error();
+    let config = tls::config(endpoint, trust, certificate, Some(seen))?;
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(config).connect_timeout(patience);
+    let builder = builder.timeout(patience).redirect(reqwest::redirect::Policy::none());
+    let builder = if endpoint.is_local() { builder.no_proxy() } else { builder };
+    let request = Request::new(&call)?.to(endpoint, &Credentials::None);
+    builder.build().map_err(failed)?.execute(request).await.map(drop).map_err(failed)
 }
 
 /// Receives head and body.

@@ -2,7 +2,11 @@
 //!
 //! The handshake is rustls's. There is no way to believe anybody.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
@@ -86,7 +90,11 @@ enum Voucher {
 struct Verifier {
     voucher: Voucher,
     provider: Arc<CryptoProvider>,
+    seen: Option<Seen>,
 }
+
+/// Where the certificate is put that a server shows, whether it is believed or not.
+pub(in crate::client) type Seen = Arc<Mutex<Option<CertificateDer<'static>>>>;
 
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
@@ -98,6 +106,9 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let presented = Fingerprint::of_certificate(end_entity);
+        if let Some(seen) = &self.seen {
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(end_entity.clone().into_owned());
+        }
         let why = match &self.voucher {
             Voucher::Pin(pinned) if pinned.matches(&presented) => return Ok(ServerCertVerified::assertion()),
             Voucher::Pin(pinned) => return Err(Distrust::Other { presented, pinned: *pinned }.into_tls()),
@@ -145,6 +156,7 @@ pub(super) fn config(
     endpoint: &Endpoint,
     trust: &Trust,
     certificate: Option<&ClientCertificate>,
+    seen: Option<Seen>,
 ) -> Result<ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let voucher = match (endpoint.fingerprint, trust) {
@@ -159,15 +171,16 @@ pub(super) fn config(
         }
         (None, Trust::CaPem(pem)) => own_roots(pem, "the CA's PEM text", &provider)?,
     };
-    with_voucher(voucher, provider, certificate)
+    with_voucher(voucher, provider, certificate, seen)
 }
 
 fn with_voucher(
     voucher: Voucher,
     provider: Arc<CryptoProvider>,
     certificate: Option<&ClientCertificate>,
+    seen: Option<Seen>,
 ) -> Result<ClientConfig> {
-    let verifier = Arc::new(Verifier { voucher, provider: Arc::clone(&provider) });
+    let verifier = Arc::new(Verifier { voucher, provider: Arc::clone(&provider), seen });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::new(Class::Failed, "cannot prepare TLS").with_source(error))?
@@ -214,7 +227,7 @@ pub async fn presented_fingerprint(endpoint: &Endpoint) -> Result<Fingerprint> {
         return Err(Error::usage(format!("{endpoint} is not encrypted, so it shows no certificate")));
     }
     let nobody = Voucher::Nothing("it was only looked at");
-    let config = with_voucher(nobody, Arc::new(aws_lc_rs::default_provider()), None)?;
+    let config = with_voucher(nobody, Arc::new(aws_lc_rs::default_provider()), None, None)?;
     let mut builder = reqwest::Client::builder().tls_backend_preconfigured(config).timeout(LOOK).connect_timeout(LOOK);
     if endpoint.is_local() {
         builder = builder.no_proxy();

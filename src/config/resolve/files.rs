@@ -4,18 +4,22 @@
 
 use std::path::PathBuf;
 
-use super::{Env, File, Input, Origin, Sourced, from};
+use super::{Endpoint, Env, File, Input, Origin, Sourced, from};
 use crate::model::{Error, Result};
 
 const CLIENT_VARIABLES: [&str; 2] = ["PVECTL_CLIENT_CERTIFICATE", "PVECTL_CLIENT_KEY"];
 
 impl Input<'_> {
-    pub(super) fn ca_file(&self) -> Option<Sourced<PathBuf>> {
+    pub(super) fn ca_file(&self, endpoints: &[Endpoint]) -> Option<Sourced<PathBuf>> {
         const NAME: &str = "PVECTL_CA_FILE";
         if let Some(path) = self.env.path(NAME) {
             return Some(Sourced::new(path, Origin::Env(NAME)));
         }
-        let context = self.context?;
+        let lends = || match endpoints {
+            [endpoint] => self.known(endpoint).map(|(context, _)| context),
+            _ => None,
+        };
+        let context = self.context.or_else(lends)?;
         let path = beside(context.ca_file.as_deref()?, self.env, self.file)?;
         Some(Sourced::new(path, from(context)))
     }

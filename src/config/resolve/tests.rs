@@ -1,5 +1,7 @@
 //! Whom to talk to, from flags, variables and contexts: which wins, and what is an error.
 
+mod servers;
+
 use std::{fs, path::Path};
 
 use super::*;
@@ -240,23 +242,6 @@ fn a_context_named_by_a_flag_goes_to_its_own_server() {
     let resolved = case.resolve().unwrap();
     assert!(resolved.warnings.iter().any(|warning| warning.contains("`PVECTL_ENDPOINT` is ignored")));
     assert_eq!(urls(&case.proxmox())[0], "https://pve1:8006");
-}
-
-#[test]
-fn a_server_named_alone_gets_no_contexts_secret() {
-    let stored = "contexts: {prod: {password: hush}}\n";
-    let case = case().contexts("prod").write("credentials.yaml", stored).flag("host", "pve9");
-    let proxmox = case.proxmox();
-    assert_eq!(urls(&proxmox), ["https://pve9:8006"]);
-    assert!(matches!(proxmox.secret.value, SecretSource::Ask));
-    assert_eq!(proxmox.ca_file, None);
-
-    // Named together, they belong together; what is pinned stays with its server.
-    let case = case.flag("context", "prod").flag("host", "pve9,pve1");
-    let proxmox = case.proxmox();
-    assert!(matches!(proxmox.secret.value, SecretSource::Stored(_)));
-    assert!(proxmox.endpoints.value[0].fingerprint().is_none());
-    assert!(proxmox.endpoints.value[1].fingerprint().is_some());
 }
 
 #[test]

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::{Answer, Asker, Call, Desk, Trouble, answer::Content};
 use crate::{
-    model::{Intent, Verdict},
+    model::{Fact, Intent, QueuedStep, Ran, Verdict, config_privilege},
     serve::{
-        exec::{self, LONGEST_TIMEOUT, Ran, TIMEOUT},
+        exec::{self, LONGEST_TIMEOUT, TIMEOUT},
+        heartbeat::Heart,
         metrics::TEXT,
         plans::{NewPlan, Stored},
         record::{CONTEXT, Operation},
@@ -85,7 +86,12 @@ impl Desk {
     pub(in crate::serve) async fn run(&self, asker: &Asker, name: &str, how: &Exec) -> Result<Ran, Trouble> {
         self.require(asker, "Sys.Modify")?;
         let path = self.allowed.path(name).ok_or_else(|| {
-            Trouble::new(404, format!("`{name}` is no command that the owner of this host allows (--allow-exec)"))
+            let all: Vec<&str> = self.allowed.names().collect();
+            let others = match all.as_slice() {
+                [] => "it allows none: `pvectl serve` was begun without --allow-exec NAME=/path".to_owned(),
+                all => format!("there are {}", all.join(", ")),
+            };
+            Trouble::new(404, format!("`{name}` is no command that the owner of this host allows; {others}"))
         })?;
         let timeout = how.timeout.unwrap_or(TIMEOUT);
         if !(1..=LONGEST_TIMEOUT).contains(&timeout) {
@@ -110,7 +116,8 @@ impl Desk {
         match &ran {
             Ok(Ran { exit_code: Some(0), .. }) => operation.end(Verdict::Ok, Some("0".to_owned())),
             Ok(Ran { exit_code: Some(code), .. }) => operation.end(Verdict::Failed, Some(format!("exit code {code}"))),
-            Ok(_) => operation.end(Verdict::Failed, Some("it was killed".to_owned())),
+            Ok(Ran { signal: Some(signal), .. }) => operation.end(Verdict::Failed, Some(format!("signal {signal}"))),
+            Ok(_) => operation.end(Verdict::Failed, Some(format!("killed after {timeout} s"))),
             Err(error) => operation.end(Verdict::Failed, Some(error.to_string())),
         }
         Ok(ran?)
@@ -142,10 +149,18 @@ impl Desk {
         }))
     }
 
+    /// What this host is and has, looked at now. It blocks, since a program is asked for its version.
+    async fn facts(&self) -> Result<Vec<Fact>, Trouble> {
+        let Some(look) = self.look.clone() else { return Ok(Vec::new()) };
+        tokio::task::spawn_blocking(move || look()).await.map_err(|error| Trouble::new(500, error.to_string()))
+    }
+
     pub(super) async fn tell_host(&self, asked: Call) -> Result<Answer, Trouble> {
         self.require(&asked.asker, "Sys.Audit")?;
         let mut about = self.about().await?;
-        about["heartbeat"] = self.heart.as_ref().map_or(Value::Null, |heart| json!(heart.last()));
+        about["reports_to"] = json!(self.heart.as_ref().map(Heart::url));
+        about["heartbeat"] = json!(self.heart.as_ref().and_then(Heart::last));
+        about["facts"] = json!(self.facts().await?);
         Answer::of(200, &about)
     }
 
@@ -155,6 +170,36 @@ impl Desk {
         let heart = self.heart.as_ref();
         let heart = heart.ok_or_else(|| Trouble::bad("nobody is told: pvectl serve was begun without --report-to"))?;
         Answer::of(200, &heart.beat(self).await)
+    }
+
+    pub(super) async fn queue(&self, asked: Call) -> Result<Answer, Trouble> {
+        let mut all = self.host.backend.queue(None).await?;
+        all.retain(|step| self.sees(&asked.asker, step));
+        Answer::of(200, &all)
+    }
+
+    /// Whether whoever asks knows of the VM of something that waits.
+    fn sees(&self, asker: &Asker, step: &QueuedStep) -> bool {
+        let path = format!("/vms/{}", step.vmid);
+        self.host.access.ask(Some(&asker.who), |caller| caller.may(&path, &["VM.Audit"]))
+    }
+
+    /// Takes something out of the queue, for whoever put it there or might set the same.
+    pub(super) async fn cancel(&self, asked: Call) -> Result<Answer, Trouble> {
+        asked.no_body()?;
+        let id: i64 = asked.name().parse().map_err(|_| Trouble::bad("what waits has a number"))?;
+        let all = self.host.backend.queue(None).await?;
+        let step = all.into_iter().find(|step| step.id == id && self.sees(&asked.asker, step));
+        let step = step.ok_or_else(|| Trouble::new(404, format!("nothing with number {id} is in the queue")))?;
+        if step.user != asked.asker.who.authid() {
+            let path = format!("/vms/{}", step.vmid);
+            self.host.access.ask(Some(&asked.asker.who), |caller| {
+                let wanted = step.params.iter().map(|(key, value)| config_privilege(key, value));
+                wanted.into_iter().try_for_each(|privilege| caller.require(&path, &[privilege]))
+            })?;
+        }
+        self.host.backend.cancel_queued(id).await?;
+        Ok(Answer::message(format!("number {id} is out of the queue")))
     }
 
     pub(super) async fn metrics(&self, asked: Call) -> Result<Answer, Trouble> {

@@ -42,7 +42,7 @@ pub(super) use self::{
 };
 use super::{AllowList, Host, heartbeat::Heart, plans::Store};
 use crate::{
-    model::Result,
+    model::{Fact, Result},
     server::{Beside, Identity, Kit, Means, Recognised, Way},
 };
 
@@ -57,6 +57,9 @@ const LARGEST_BODY: usize = 512 * 1024;
 /// How long a body may take to come.
 const SLOWEST_BODY: Duration = Duration::from_secs(30);
 
+/// Looks at what the host is and has; it may block.
+pub type Look = Arc<dyn Fn() -> Vec<Fact> + Send + Sync>;
+
 /// What answers the plain routes.
 pub struct Desk {
     pub(super) host: Arc<Host>,
@@ -64,6 +67,7 @@ pub struct Desk {
     pub(super) allowed: AllowList,
     pub(super) heart: Option<Heart>,
     enrolling: Option<Enrolling>,
+    look: Option<Look>,
     making: Mutex<Making>,
     /// There is a new plan.
     pub(super) news: Notify,
@@ -83,10 +87,17 @@ impl Desk {
             allowed,
             heart,
             enrolling: None,
+            look: None,
             making: Mutex::default(),
             news: Notify::new(),
             at_work: Arc::default(),
         })
+    }
+
+    /// The same with a look at the host, for whoever asks what it is and has.
+    #[must_use]
+    pub fn with_look(self, look: Look) -> Self {
+        Self { look: Some(look), ..self }
     }
 
     /// Waits for what is at work; nothing new is begun from now on.

@@ -85,9 +85,9 @@ fn schemas() -> Value {
         },
         "Ran": {
             "type": "object",
-            "required": ["exit_code", "timed_out", "stdout", "stderr", "truncated", "duration_ms"],
+            "required": ["exit_code", "signal", "timed_out", "stdout", "stderr", "truncated", "duration_ms"],
             "properties": {
-                "exit_code": maybe("integer"), "timed_out": {"type": "boolean"}, "stdout": text(), "stderr": text(),
+                "exit_code": maybe("integer"), "signal": maybe("integer"), "timed_out": {"type": "boolean"}, "stdout": text(), "stderr": text(),
                 "truncated": {"type": "boolean"}, "duration_ms": whole(),
             },
         },
@@ -131,14 +131,31 @@ fn schemas() -> Value {
         "Host": {
             "type": "object",
             "required": ["node", "version", "cpus", "memory", "memory_used", "uptime", "storages", "vms", "commands",
-                         "heartbeat"],
+                         "reports_to", "heartbeat", "facts"],
             "properties": {
                 "node": text(), "version": text(), "cpus": maybe("integer"), "memory": maybe("integer"),
                 "memory_used": maybe("integer"), "uptime": maybe("integer"),
                 "storages": {"type": "array", "items": {"type": "object"}},
                 "vms": {"type": "object", "description": "How many VMs are in which state"},
                 "commands": {"type": "array", "items": text()},
+                "reports_to": {"type": ["string", "null"], "description": "Where heartbeats go"},
                 "heartbeat": {"anyOf": [{"$ref": "#/components/schemas/Heartbeat"}, {"type": "null"}]},
+                "facts": {"type": "array", "items": {"$ref": "#/components/schemas/Fact"}},
+            },
+        },
+        "Queue": {"type": "array", "items": {
+            "type": "object",
+            "required": ["id", "vmid", "params", "user", "added", "status", "error", "upid"],
+            "properties": {
+                "id": whole(), "vmid": whole(), "params": {"type": "object"}, "user": text(), "added": text(),
+                "status": {"enum": ["waiting", "applying", "failed"]}, "error": maybe("string"), "upid": text(),
+            },
+        }},
+        "Fact": {
+            "type": "object", "required": ["name", "status", "seen", "value", "mend"],
+            "properties": {
+                "name": text(), "status": {"enum": ["ok", "warn", "missing", "failed", "skipped"]}, "seen": text(),
+                "value": {}, "mend": maybe("string"),
             },
         },
         "Me": {

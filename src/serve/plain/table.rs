@@ -78,6 +78,9 @@ pub(super) const TABLE: &[Route] = routes![
     Get "/plans/{id}" plan: "Tell of a plan and how its actions ended", BODY => &[200], "Plan", &[400, 404, 500];
     Post "/exec/{command}" exec: "Run a command that the owner of the host allows", Some(("Exec", false))
         => &[200], "Ran", ACTION;
+    Get "/queue" queue: "List the changes that wait in queues of VMs", BODY => &[200], "Queue", &[500];
+    Delete "/queue/{id}" cancel: "Take a change out of its queue; what stood behind it goes on", BODY
+        => &[200], "Message", ACTION;
     Get "/host" tell_host: "Tell of the host", BODY => &[200], "Host", &[403, 500];
     Post "/host/heartbeat" beat: "Send a heartbeat now", BODY => &[200], "Heartbeat", &[400, 403, 500];
     Get "/me" me: "Tell who is asking, by what, and until when that is good", BODY => &[200], "Me", &[500];

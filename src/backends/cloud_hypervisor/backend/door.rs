@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{Job, Local, configure::Asked, create::asked_disks};
 use crate::{
     backends::{
-        Action, Backend, Capabilities, Console, GuestWatch, LogReader, LogRequest, QueuedStep, Step, TaskQuery,
+        Action, Backend, Capabilities, Console, GuestWatch, LogReader, LogRequest, Step, TaskQuery,
         cloud_hypervisor::{
             host, mapping,
             state::{Phase, Vm, reconcile::Conclusion},
@@ -20,7 +20,7 @@ use crate::{
     client::Reply,
     model::{
         Call, ConfigView, Error, ExitStatus, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Node, NodeName,
-        Pending, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
+        Pending, QueuedStep, Result, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Upid, Vmid, Volume,
     },
     tasks::TaskSource,
 };

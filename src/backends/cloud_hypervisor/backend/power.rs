@@ -46,7 +46,7 @@ pub(super) struct Launched {
 pub(super) fn explained(error: Error) -> Error {
     // Only a VM with a network card minds about taps, and its VMM says so.
     let matters = |name: &str| name != "taps" || error.message().contains("/dev/net/tun");
-    let doors: Vec<_> = facts::shut_doors().into_iter().filter(|door| matters(door.name)).collect();
+    let doors: Vec<_> = facts::shut_doors().into_iter().filter(|door| matters(&door.name)).collect();
     doors.into_iter().fold(error, |error, door| {
         let mend = door.mend.unwrap_or_default();
         error.with_hint(Hint::Text(format!("{}. {mend}", door.seen)))

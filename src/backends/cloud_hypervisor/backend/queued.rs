@@ -10,13 +10,13 @@ use serde_json::{Map, Value};
 use super::{Job, Local, configure::Asked};
 use crate::{
     backends::{
-        Action, QueuedStep, Step,
+        Action, Step,
         cloud_hypervisor::{
             failpoint::{Point, reach},
             state::{Draft, QueueId, Queued, Verb, Vm, reconcile::Sight},
         },
     },
-    model::{Class, Error, GuestKind, GuestRef, Params, Result, Submitted, Upid, Vmid, is_secret_key},
+    model::{Class, Error, GuestKind, GuestRef, Params, QueuedStep, Result, Submitted, Upid, Vmid, is_secret_key},
 };
 
 /// What waits in the queue: a change of the configuration.
@@ -57,7 +57,7 @@ impl Local {
                 (None, false) => "waiting",
             };
             let Queued { id, vmid, user, added, error, .. } = item;
-            Ok(QueuedStep { id: id.0, vmid, params, user, added, status, error, upid })
+            Ok(QueuedStep { id: id.0, vmid, params, user, added, status: status.into(), error, upid })
         };
         self.state().queue(vmid)?.into_iter().map(row).collect()
     }

@@ -28,10 +28,10 @@ use crate::{
 };
 
 /// What a shell answers where there is no such program, and where it may not be run.
-const NOT_FOUND: Exit = 127;
+pub(crate) const NOT_FOUND: Exit = 127;
 const NOT_RUN: Exit = 126;
 /// Our own failure around a program in a guest, so that it is not taken for the program's.
-const OURS: Exit = 125;
+pub(crate) const OURS: Exit = 125;
 
 /// The most input that is taken: all of it has to be read before the program begins.
 const LARGEST: u64 = 256 << 20;

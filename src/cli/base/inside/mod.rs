@@ -11,6 +11,7 @@ mod ssh;
 
 use clap::ArgMatches;
 
+pub(crate) use exec::{NOT_FOUND, OURS};
 pub(crate) use screen::{Sight, listen, show_spice, show_vnc, spice_args, vnc_args};
 
 use super::mutate::change;

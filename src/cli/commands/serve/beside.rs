@@ -1,17 +1,12 @@
 //! What a host serves and tells beside the API of Proxmox VE, as its flags want it: metrics, commands, heartbeats, and
 //! the record of what is done.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{ArgAction, ArgMatches, Command};
 use tokio::net::TcpListener;
 
-use super::{own_certificate, read};
+use super::Certificate;
 use crate::{
     backends::cloud_hypervisor::Local,
     cli::{
@@ -23,7 +18,6 @@ use crate::{
     model::{Class, Error, Hint, NullRecorder, Recorder, Result},
     ops::Ops,
     serve::{AllowList, Heart},
-    server::Tls,
 };
 
 /// Adds the flags.
@@ -40,12 +34,31 @@ pub(super) fn args(command: Command) -> Command {
 pub(super) struct Wanted {
     pub(super) allowed: AllowList,
     metrics: Option<SocketAddr>,
+    /// Who is told that this host lives, and how often.
+    report: Option<(String, Duration)>,
 }
 
 impl Wanted {
     pub(super) fn of(matches: &ArgMatches) -> Result<Self> {
         let allowed = AllowList::parse(texts(matches, "allow-exec").iter().map(String::as_str))?;
-        Ok(Self { allowed, metrics: text(matches, "metrics-addr").map(metrics_address).transpose()? })
+        let metrics = text(matches, "metrics-addr").map(metrics_address).transpose()?;
+        let every = text(matches, "report-every").map_or(Ok(Duration::from_secs(60)), parse_duration)?;
+        if every < Duration::from_secs(1) {
+            return Err(Error::usage("--report-every takes a second at least"));
+        }
+        let report = text(matches, "report-to").map(|url| (url.to_owned(), every));
+        Ok(Self { allowed, metrics, report })
+    }
+
+    /// Whether somebody is told that this host lives.
+    pub(super) fn reports(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// What tells them; it signs with the key of the certificate.
+    pub(super) fn heart(&self, certificate: Option<&Certificate>) -> Result<Option<Heart>> {
+        let (Some((url, every)), Some(certificate)) = (&self.report, certificate) else { return Ok(None) };
+        Heart::new(url, *every, &certificate.key, certificate.tls.fingerprint()).map(Some)
     }
 
     /// The socket on which metrics are served.
@@ -65,22 +78,6 @@ fn metrics_address(text: &str) -> Result<SocketAddr> {
     }
     let elsewhere = format!("{address} can be reached from elsewhere, and metrics are served without TLS there");
     Err(Error::usage(elsewhere).with_hint(Hint::Text("read them with a token at /api/metrics of the API".into())))
-}
-
-/// Who is told that this host lives, if anybody; what is told is signed with the key of the certificate.
-pub(super) fn heart(matches: &ArgMatches, home: &Path, names: &[String]) -> Result<Option<Heart>> {
-    let Some(url) = text(matches, "report-to") else { return Ok(None) };
-    let every = text(matches, "report-every").map_or(Ok(Duration::from_secs(60)), parse_duration)?;
-    if every < Duration::from_secs(1) {
-        return Err(Error::usage("--report-every takes a second at least"));
-    }
-    let given = |name: &str| matches.get_one::<PathBuf>(name);
-    if let (Some(certificate), Some(key)) = (given("tls-cert"), given("tls-key")) {
-        let key = read(key)?;
-        return Heart::new(url, every, &key, Tls::from_pem(&read(certificate)?, &key)?.fingerprint()).map(Some);
-    }
-    let own = own_certificate(home, names)?;
-    Heart::new(url, every, &read(&home.join("key.pem"))?, own.fingerprint()).map(Some)
 }
 
 /// Where what is done is written down; what an earlier server left open there is looked up first.

@@ -343,6 +343,8 @@ const TICKET: &str = "no API token may do it, and the matrix is gone through wit
 const LOGIN: &str = "makes or ends the login that the matrix is gone through with; its tests are `enroll/`";
 const SITS: &str = "somebody sits at it; what opens it changes nothing";
 const PLANS: &str = "asks the planners of the verbs above for what files say; its test is `manifests/killed.rs`";
+const SERVED: &str = "of this host or of one that pvectl serves; its tests are `remote.rs`";
+const LOOKS: &str = "goes the way to a server, and changes nothing there; its tests are `remote.rs`";
 const PRINTS: &str = "print what is built in";
 
 /// What sends no change to a Proxmox server, and why.
@@ -365,9 +367,13 @@ pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("container ssh", "only asks for an address; the rest is the system's ssh"),
     ("apply", PLANS),
     ("serve", HERE),
-    ("host", HERE),
-    ("check", HERE),
-    ("queue", HERE),
+    ("host gc", HERE),
+    ("host start-all", HERE),
+    ("host stop-all", HERE),
+    ("host facts", SERVED),
+    ("host exec", SERVED),
+    ("queue", SERVED),
+    ("check", LOOKS),
     ("enroll", LOGIN),
     ("renew", LOGIN),
     ("unenroll", LOGIN),

@@ -8,9 +8,6 @@ mod storage;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-use serde_json::Value;
-
 pub use kernel::{can_confine, may_change_network, memory_bytes};
 pub use programs::{
     OLDEST, Version, build, check_virtiofsd, find_firmware, find_nft, find_virtiofsd, find_vmm, keeps_open_files,
@@ -18,59 +15,7 @@ pub use programs::{
 
 use super::Groups;
 use crate::model::Size;
-
-/// Whether something will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It is there and good.
-    Ok,
-    /// VMs run without it, and something else does not work.
-    Warn,
-    /// No VM runs without it.
-    Missing,
-}
-
-/// One thing about this host.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Fact {
-    /// What it is about: one word that does not change.
-    pub name: &'static str,
-    /// Whether it will do.
-    pub status: Status,
-    /// What was seen, for people.
-    pub seen: String,
-    /// The same for programs: sizes in bytes, `null` where there is nothing to say.
-    pub value: Value,
-    /// How to mend it: one sentence with the command; `None` where nothing has to be.
-    pub mend: Option<String>,
-}
-
-impl Fact {
-    fn new(name: &'static str, status: Status, seen: impl Into<String>) -> Self {
-        Self { name, status, seen: seen.into(), value: Value::Null, mend: None }
-    }
-
-    fn ok(name: &'static str, seen: impl Into<String>) -> Self {
-        Self::new(name, Status::Ok, seen)
-    }
-
-    fn warn(name: &'static str, seen: impl Into<String>) -> Self {
-        Self::new(name, Status::Warn, seen)
-    }
-
-    fn missing(name: &'static str, seen: impl Into<String>) -> Self {
-        Self::new(name, Status::Missing, seen)
-    }
-
-    fn value(self, value: impl Into<Value>) -> Self {
-        Self { value: value.into(), ..self }
-    }
-
-    fn mend(self, mend: impl Into<String>) -> Self {
-        Self { mend: Some(mend.into()), ..self }
-    }
-}
+pub use crate::model::{Fact, FactStatus as Status};
 
 /// Where to look.
 #[derive(Debug, Clone, Default)]
@@ -123,7 +68,7 @@ pub fn look(at: &Look) -> Vec<Fact> {
 
 /// Whether VMs can run: nothing is missing that all of them need.
 pub fn is_ready(facts: &[Fact]) -> bool {
-    facts.iter().all(|fact| fact.status != Status::Missing)
+    !facts.iter().any(|fact| fact.status.is_bad())
 }
 
 fn size(bytes: u64) -> String {
@@ -139,7 +84,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let nothing = Look { state: directory.path().join("state"), ..Look::default() };
         let facts = look(&nothing);
-        let names: std::collections::BTreeSet<&str> = facts.iter().map(|fact| fact.name).collect();
+        let names: std::collections::BTreeSet<&str> = facts.iter().map(|fact| &*fact.name).collect();
         assert_eq!(names.len(), facts.len());
         for fact in &facts {
             assert!(!fact.seen.is_empty(), "{fact:?}");

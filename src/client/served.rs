@@ -1,0 +1,86 @@
+//! The plain routes of a host that pvectl serves, beside the API of Proxmox VE: the host itself, its programs.
+//!
+//! Whoever logs in there is let in here. A change is sent once, as everywhere: an answer that is lost leaves it open.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{
+    Client,
+    path::segments,
+    request::{Plain, Request},
+    response::Answer,
+};
+use crate::model::{Call, Class, Heartbeat, Method, QueuedStep, Ran, Result, ServedHost};
+
+/// How much longer an answer may take than what it tells of.
+const ON_ITS_WAY: Duration = Duration::from_secs(30);
+
+impl Client {
+    /// What a served host tells of itself.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; [`Class::Usage`] where the server is none that pvectl serves.
+    pub async fn served_host(&self) -> Result<ServedHost> {
+        self.plain(&Call::new(Method::Get, "/api/host"), None, Plain::default()).await
+    }
+
+    /// The same, and nothing where the server is none that pvectl serves.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn served_host_if_any(&self) -> Result<Option<ServedHost>> {
+        match self.served_host().await {
+            Err(error) if error.class() == Class::Usage => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Has a served host send a heartbeat now, and tells how it went.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host), and where it sends none to anybody.
+    pub async fn send_heartbeat(&self) -> Result<Heartbeat> {
+        self.plain(&Call::new(Method::Post, "/api/host/heartbeat"), None, Plain::default()).await
+    }
+
+    /// Runs a program that the owner of a served host lists by this name, with these arguments, for so many seconds at
+    /// most (the host's own limit without). `id` is what the request is called, in the host's log and journal.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host); [`Class::NotFound`] for a name that is not listed. When the answer is lost
+    /// the program may have run: [`Error::may_have_happened`](crate::Error::may_have_happened).
+    pub async fn run_on_host(&self, name: &str, args: &[String], seconds: Option<u64>, id: &str) -> Result<Ran> {
+        let mut body = json!({"args": args});
+        if let Some(seconds) = seconds {
+            body["timeout"] = seconds.into();
+        }
+        let limit = seconds.map(|seconds| Duration::from_secs(seconds) + ON_ITS_WAY);
+        let call = Call::new(Method::Post, segments(&["api", "exec", name]));
+        self.plain(&call, Some(&body), Plain { id: Some(id.to_owned()), limit }).await
+    }
+
+    /// What waits in the queues of a served host's VMs, as far as one may see them, in the order in which it will be done.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host).
+    pub async fn host_queue(&self) -> Result<Vec<QueuedStep>> {
+        self.plain(&Call::new(Method::Get, "/api/queue"), None, Plain::default()).await
+    }
+
+    /// Takes something out of a queue, by its number.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host); [`Class::NotFound`] if it is not there (any more).
+    pub async fn cancel_queued(&self, id: i64) -> Result<()> {
+        let call = Call::new(Method::Delete, segments(&["api", "queue", &id.to_string()]));
+        self.plain::<Value>(&call, None, Plain::default()).await.map(drop)
+    }
+
+    /// Asks a plain route.
+    pub(super) async fn plain<T: DeserializeOwned>(&self, call: &Call, body: Option<&Value>, plain: Plain) -> Result<T> {
+        Ok(self.answered(&Request::plain(call, body, plain)?, Answer::plain).await?.0)
+    }
+}
