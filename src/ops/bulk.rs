@@ -18,9 +18,14 @@ pub struct Together {
 
 /// How many of these are how far.
 pub fn tally_of<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Tally {
+    tally_by(outcomes.into_iter().map(|outcome| outcome.status))
+}
+
+/// The same by how each stands.
+pub(super) fn tally_by(statuses: impl IntoIterator<Item = Status>) -> Tally {
     let mut tally = Tally::default();
-    for outcome in outcomes {
-        let count = match outcome.status {
+    for status in statuses {
+        let count = match status {
             Status::Ok => &mut tally.ok,
             Status::Warning => &mut tally.warning,
             Status::Failed => &mut tally.failed,

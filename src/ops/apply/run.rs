@@ -12,9 +12,9 @@ use super::{ApplyPlan, ApplyRequest, Deed, Stage, View, Work, known::Known};
 use crate::{
     model::{
         Applied, Bulk, BulkGuest, Error, Guest, GuestKind, GuestRef, Intent, NodeName, OperationId, Pending, Result,
-        Tally, Upid, Vmid,
+        Upid, Vmid,
     },
-    ops::{Interrupt, Observer, Ops, Outcome, Plan, Power, RunOptions, Status},
+    ops::{Interrupt, Observer, Ops, Outcome, Plan, Power, RunOptions, Status, bulk::tally_by},
 };
 
 /// How often more is looked for, once a guest was changed.
@@ -167,7 +167,7 @@ impl Ops {
         drop(at_work);
         self.backend.leave().await;
         let made: Vec<Made> = made.into_iter().flatten().collect();
-        if let (Some(whole), Some(ended)) = (whole, tally(&made).ended())
+        if let (Some(whole), Some(ended)) = (whole, tally_by(made.iter().map(|made| made.status)).ended())
             && let Err(error) = self.recorder.event(whole, &ended)
         {
             observer.warning(&format!("the journal did not take an event: {error}"));
@@ -341,21 +341,4 @@ impl Ops {
         rest.left.clone_from(&work.left);
         Ok(rest)
     }
-}
-
-/// How many of these are how far.
-fn tally(made: &[Made]) -> Tally {
-    let mut tally = Tally::default();
-    for made in made {
-        let count = match made.status {
-            Status::Ok => &mut tally.ok,
-            Status::Warning => &mut tally.warning,
-            Status::Failed => &mut tally.failed,
-            Status::Running => &mut tally.running,
-            Status::Unknown => &mut tally.unknown,
-            Status::Cancelled => &mut tally.left,
-        };
-        *count += 1;
-    }
-    tally
 }
