@@ -5,11 +5,15 @@
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
-use super::{Client, request::Plain};
-use crate::model::{Call, Method, Result};
+use super::{
+    Client,
+    request::{Plain, Request},
+    response::Answer,
+};
+use crate::model::{Call, Method, Params, Result};
 
 /// Who one is on a served host.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -58,9 +62,10 @@ impl Client {
     /// Who one is on a served host.
     ///
     /// # Errors
-    /// As [`served_host`](Self::served_host).
+    /// [`Class::Usage`](crate::model::Class::Usage) where the server is none that `pvectl serve` runs; otherwise as
+    /// [`send`](Self::send).
     pub async fn me(&self) -> Result<Me> {
-        self.plain(&Call::new(Method::Get, "/api/me"), None, Plain::default()).await
+        self.beside(Call::new(Method::Get, "/api/me")).await
     }
 
     /// Gets a client certificate for a one-time token and the key of a request (PKCS #10, PEM). The token is used up.
@@ -68,8 +73,8 @@ impl Client {
     /// # Errors
     /// As [`me`](Self::me). With [`Sent::Maybe`](crate::model::Sent::Maybe) the token may be used up.
     pub async fn enroll(&self, token: &SecretString, request: &str) -> Result<Enrolled> {
-        let body = json!({"token": token.expose_secret().trim(), "csr": request});
-        self.plain(&Call::new(Method::Post, "/api/enroll"), Some(&body), Plain::default()).await
+        let params = Params::new().with("token", token.expose_secret().trim()).with("csr", request);
+        self.beside(Call::new(Method::Post, "/api/enroll").with_params(params)).await
     }
 
     /// Gets a new certificate, for another key, in place of the client's own. The old one holds until the new one is used, or
@@ -78,7 +83,8 @@ impl Client {
     /// # Errors
     /// As [`me`](Self::me).
     pub async fn renew(&self, request: &str) -> Result<Enrolled> {
-        self.plain(&Call::new(Method::Post, "/api/renew"), Some(&json!({"csr": request})), Plain::default()).await
+        let params = Params::new().with("csr", request);
+        self.beside(Call::new(Method::Post, "/api/renew").with_params(params)).await
     }
 
     /// Has the client's own certificate revoked.
@@ -86,7 +92,15 @@ impl Client {
     /// # Errors
     /// As [`me`](Self::me); [`Class::Unauthenticated`](crate::model::Class::Unauthenticated) where it does not hold any more.
     pub async fn unenroll(&self) -> Result<()> {
-        self.plain::<Value>(&Call::new(Method::Post, "/api/unenroll"), None, Plain::default()).await.map(drop)
+        self.beside::<Value>(Call::new(Method::Post, "/api/unenroll")).await.map(drop)
+    }
+
+    /// Asks a plain route, whose parameters go as JSON; as parameters of the call those that are secrets are known as such.
+    async fn beside<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
+        let params: Map<String, Value> =
+            call.params.iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        let body = Some(Value::Object(params)).filter(|_| !call.params.is_empty());
+        Ok(self.answered(&Request::plain(&call, body.as_ref(), Plain::default())?, Answer::plain).await?.0)
     }
 }
 

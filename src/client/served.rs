@@ -79,8 +79,7 @@ impl Client {
         self.plain::<Value>(&call, None, Plain::default()).await.map(drop)
     }
 
-    /// Asks a plain route.
-    pub(super) async fn plain<T: DeserializeOwned>(&self, call: &Call, body: Option<&Value>, plain: Plain) -> Result<T> {
+    async fn plain<T: DeserializeOwned>(&self, call: &Call, body: Option<&Value>, plain: Plain) -> Result<T> {
         Ok(self.answered(&Request::plain(call, body, plain)?, Answer::plain).await?.0)
     }
 }

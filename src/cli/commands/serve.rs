@@ -118,13 +118,13 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let node = backend.nodes().await?.remove(0).node;
     let access = Arc::new(serve::Access::open(&home.join("tokens.db"))?);
     let names = [node.to_string(), "localhost".into(), address.ip().to_string()];
-    let authority = home.join("clients-ca.pem");
-    let authority = (!flag(matches, "no-tls")).then(|| serve::Authority::open(&authority)).transpose()?;
     // One certificate for the listener and for what signs heartbeats.
     let is_plain = flag(matches, "no-tls");
     let certificate = (!is_plain || wanted.reports()).then(|| Certificate::of(matches, &home, &names)).transpose()?;
     let heart = wanted.heart(certificate.as_ref())?;
     let tls = certificate.filter(|_| !is_plain).map(|certificate| certificate.tls);
+    let authority = home.join("clients-ca.pem");
+    let authority = (!is_plain).then(|| serve::Authority::open(&authority)).transpose()?;
     let tls = match (tls, &authority) {
         (Some(tls), Some(authority)) => Some(tls.with_clients_of(authority.certificate())?),
         (tls, _) => tls,

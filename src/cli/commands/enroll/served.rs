@@ -35,7 +35,7 @@ pub(super) async fn enroll(cx: &Cx, style: &Style, wanted: &Wanted, token: &Secr
                  `pvectl serve enrollment list` on the host tells; ask for another token"
             }
             (_, Class::Unauthenticated) => "ask for another one: `pvectl serve enrollment create USER` on the host",
-            (_, Class::NotFound) => "on Proxmox VE, log in once with --user USER@REALM",
+            (_, Class::Usage) => "on Proxmox VE, log in once with --user USER@REALM",
             _ => return error,
         };
         error.with_hint(Hint::Text(hint.to_owned()))
