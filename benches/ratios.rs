@@ -52,6 +52,7 @@ const PARTS: &[(&str, Part, bool)] = &[
     ("journal", journal, false),
     ("sandbox", sandbox, false),
     ("bulk", bulk, false),
+    ("apply", plans, false),
     ("local", local_vms, false),
     ("reflink", reflink, true),
     ("history", history, true),
@@ -205,6 +206,25 @@ fn memory(report: &mut Report) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// What it takes to find out that 1,000 guests are as their files say, and what is to be done where they are not.
+fn plans(report: &mut Report) -> Result<()> {
+    let home = Home::with_guests(1_000)?;
+    let server = Server::start(&home, false)?;
+    let manifests = server.pvectl(&home, &["export", "--all", "-o", "yaml"]).stdout(Stdio::piped()).output()?;
+    let file = home.path("guests.yaml");
+    fs::write(&file, &manifests.stdout)?;
+    let other = String::from_utf8(manifests.stdout)?.replace("cores: 1", "cores: 2");
+    let changed = home.path("changed.yaml");
+    fs::write(&changed, other)?;
+    let [file, changed] = [&file, &changed].map(|path| path.display().to_string());
+    let mut commands =
+        [server.pvectl(&home, &["diff", "-f", &file]), server.pvectl(&home, &["apply", "-f", &changed, "--dry-run"])];
+    let [same, changes] = taking_turns(5, &mut commands)?;
+    report.row("`diff` of 1000 guests that are as they should be", "-", true, &same.told());
+    report.row("`apply --dry-run` of 1000 guests that are to have another number of cores", "-", true, &changes.told());
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     client::{Certificate, Client, ClientCertificate, Endpoint, Trust, Version, path::segments},
-    config::{Cache, Connection, Identity, Proxmox, Resolved, SecretSource},
+    config::{Cache, Connection, File, Identity, Proxmox, Resolved, SecretSource},
     model::{Call, Method, Result, ServedHost, is_local},
     sandbox,
 };
@@ -101,6 +101,17 @@ impl<'a> Server<'a> {
         Certificate::from_pem(&chain).ok()
     }
 
+    /// Until when the API token is good that was got by enrolling on a Proxmox server.
+    fn token_ends(&self) -> Option<Timestamp> {
+        let context = self.proxmox?.context.as_ref()?;
+        File::open(&self.cx.paths().ok()?).ok()?.context(&context.value).ok()?.token_expires
+    }
+
+    /// Whether the login was got by enrolling.
+    pub(super) fn is_enrolled(&self) -> bool {
+        self.enrolled().is_some() || self.token_ends().is_some()
+    }
+
     /// Why names and connections are nothing that this machine could look at by itself.
     pub(super) fn proxy(&self) -> Option<&'static str> {
         let is_far = self.endpoints.iter().any(|endpoint| !is_local(&endpoint.url));
@@ -178,7 +189,7 @@ pub(super) async fn expiry(server: &Server<'_>, client: &Client) -> Expiry {
             None | Some(0) => Expiry::Never,
             Some(at) => Timestamp::from_second(at).map_or(Expiry::Never, Expiry::At),
         },
-        Err(_) => Expiry::Untold,
+        Err(_) => server.token_ends().map_or(Expiry::Untold, Expiry::At),
     }
 }
 

@@ -217,7 +217,7 @@ impl Host {
 }
 
 /// How many seconds the processors of this host were busy, and idle; nothing where the system does not tell.
-fn processor_time() -> Option<[f64; 2]> {
+pub(super) fn processor_time() -> Option<[f64; 2]> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let [busy, idle] = of_stat(&text)?;

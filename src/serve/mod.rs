@@ -12,6 +12,7 @@ mod heartbeat;
 mod life;
 mod look;
 mod metrics;
+mod node;
 #[cfg(unix)]
 mod notify;
 mod plain;
@@ -59,6 +60,7 @@ pub struct Host {
     recorder: Arc<dyn Recorder>,
     metrics: Arc<Metrics>,
     ends: Ends,
+    load: node::Load,
 }
 
 impl Host {
@@ -71,6 +73,7 @@ impl Host {
             view: Arc::new(View::new(backend.clone(), node.clone())?),
             follower: Follower::new(backend.clone()),
             ends: Ends::default(),
+            load: node::Load::default(),
             backend,
             node,
             access,

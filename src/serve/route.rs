@@ -33,6 +33,7 @@ const TABLE: &[(Method, &str, Route)] = routes![
     (Get, "/cluster/tasks", cluster_tasks),
     (Get, "/nodes", nodes),
     (Get, "/nodes/{node}/version", version),
+    (Get, "/nodes/{node}/status", node_status),
     (Get, "/nodes/{node}/time", time),
     (Get, "/nodes/{node}/lxc", no_containers),
     (Get, "/nodes/{node}/qemu", guests),

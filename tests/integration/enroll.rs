@@ -100,6 +100,13 @@ fn whoever_is_enrolled_is_its_user() {
         "{rows}"
     );
 
+    let status = env.json("status");
+    assert_eq!((&status["enrolled"], &status["method"]), (&true.into(), &"certificate".into()), "{status}");
+    assert_eq!((&status["user"], &status["kind"]), (&"ann@pve".into(), &"served".into()), "{status}");
+    let facts = env.run("check -o json").json();
+    let login = facts.as_array().unwrap().iter().find(|fact| fact["name"] == "login").unwrap();
+    assert_eq!(login["status"], "ok", "{facts}");
+
     // Programs of others.
     if let Some(answer) = curl(&env, served.said("url"), "/api/me") {
         let me = answer.ok().json();

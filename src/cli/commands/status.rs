@@ -110,7 +110,7 @@ async fn of_server(cx: &Cx, resolved: &Resolved, server: &Server<'_>) -> Result<
         endpoints: server.urls(),
         user: server.identity().map(ToString::to_string),
         method: server.method(None),
-        enrolled: server.enrolled().is_some(),
+        enrolled: server.is_enrolled(),
         last_contact: before.map(|at| at.to_string()),
         ..Status::default()
     };
@@ -152,10 +152,13 @@ async fn of_user(status: &mut Status, server: &Server<'_>, client: &Client) -> R
     status.last_contact = Some(Timestamp::now().to_string());
     status.clock_ahead = told.ahead.map(|ahead| ahead.as_secs());
     status.version = Some(told.version.version);
-    if let Some(host) = served(client).await {
+    // Everybody may ask that; how the host is, not everybody.
+    if let Ok(me) = client.me().await {
         status.kind = Some("served");
-        status.version = Some(format!("pvectl {}", host.version));
-        status.node = Some(host.node);
+        status.version = Some(format!("pvectl {}", me.server.version));
+        status.node = Some(me.server.name);
+    }
+    if let Some(host) = served(client).await {
         status.reports_to = host.reports_to;
         status.heartbeat = host.heartbeat;
     }

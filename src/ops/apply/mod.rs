@@ -17,7 +17,7 @@ mod run;
 mod thing;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::work::{Stage, in_order};
 pub use self::{
@@ -31,13 +31,17 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Ops;
 use crate::{
+    backends::TaskQuery,
     manifest::{Document, Spec},
-    model::{Applied, Error, Guest, GuestKind, Hint, NodeName, Result},
+    model::{Applied, Error, Guest, GuestKind, Hint, NodeName, Result, Upid},
     select::LabelSelector,
 };
 
 /// How many guests are looked at at once.
 const LOOKING: usize = 8;
+
+/// How many running tasks are looked at.
+const AT_WORK: u64 = 500;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +87,24 @@ impl View<'_> {
 }
 
 impl Ops {
+    /// The tasks that are at work on guests of these documents, such as those of an apply that was cut off: what they do is
+    /// not to be asked for again, so they are waited for before anything is planned.
+    ///
+    /// # Errors
+    /// Whatever the server says.
+    pub async fn at_work(&self, request: &ApplyRequest) -> Result<Vec<Upid>> {
+        let guests = self.guests().await?;
+        let names = request.documents.iter().filter(|document| document.guest().is_some());
+        let names: Vec<_> = names.map(|document| &document.metadata).collect();
+        let is_meant = |guest: &&Guest| {
+            names.iter().any(|meta| meta.vmid == Some(guest.vmid) || guest.name.as_ref() == Some(&meta.name))
+        };
+        let meant: BTreeSet<String> = guests.iter().filter(is_meant).map(|guest| guest.vmid.to_string()).collect();
+        let (tasks, _) =
+            self.backend.tasks_there(&TaskQuery { running: true, limit: AT_WORK, ..TaskQuery::default() }).await?;
+        Ok(tasks.into_iter().map(|task| task.upid).filter(|upid| meant.contains(&upid.id)).collect())
+    }
+
     /// Plans to make documents so. What stands in the way of one is among its refusals, and nothing is sent.
     ///
     /// # Errors

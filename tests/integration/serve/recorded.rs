@@ -55,6 +55,7 @@ const CASES: &[Case] = &[
     ("/nodes/pve1/storage/dir1/content", "/nodes/{node}/storage/local/content", &[".parent"]),
     ("/nodes/pve1/storage/dir1/status", "/nodes/{node}/storage/local/status", &[]),
     ("/nodes/pve1/tasks", "/nodes/{node}/tasks", &[".tokenid"]),
+    ("/nodes/pve1/status", "/nodes/{node}/status", &[]),
     ("/nodes/pve1/time", "/nodes/{node}/time", &[]),
     // It is no file of a cluster.
     ("/storage", "/storage", &[".digest", ".path", ".prune-backups"]),

@@ -12,7 +12,7 @@ use crate::{
         error::words,
         server::{Expiry, Server, Told, days_until, expiry, greet, served},
     },
-    client::{Certificate, Client, addresses, connect, handshake},
+    client::{Certificate, Client, Me, addresses, connect, handshake},
     contract::RELEASE,
     model::{Class, Error, Fact, FactStatus, ServedHost},
 };
@@ -36,6 +36,8 @@ struct Way<'a> {
     told: Option<Told>,
     /// If it is one that pvectl serves.
     host: Option<ServedHost>,
+    /// Who one is there, where it is a host that pvectl serves.
+    me: Option<Me>,
 }
 
 /// A step: what it is called, and how it is taken. It says nothing where it does not apply.
@@ -60,7 +62,8 @@ const STEPS: &[Step] = &[
 
 /// Looks at everything. What comes after something that has to be mended is left out, and said to be.
 pub(super) async fn look(server: &Server<'_>) -> Vec<Fact> {
-    let mut way = Way { server, addresses: Vec::new(), certificates: Vec::new(), client: None, told: None, host: None };
+    let (addresses, certificates) = (Vec::new(), Vec::new());
+    let mut way = Way { server, addresses, certificates, client: None, told: None, host: None, me: None };
     let mut facts: Vec<Fact> = vec![context(server)];
     let mut broken = None;
     for step in STEPS {
@@ -241,6 +244,7 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
             let user = client.user().to_owned();
             let method = way.server.method(Some(&user)).unwrap_or_default();
             way.server.note(&user, &told.version.version);
+            way.me = client.me().await.ok();
             way.host = served(&client).await;
             (way.client, way.told) = (Some(client), Some(told));
             let whose = if user.is_empty() { "whom the server takes one for" } else { &user };
@@ -253,8 +257,8 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
 
 fn version(way: &mut Way<'_>) -> Option<Fact> {
     let version = &way.told.as_ref()?.version;
-    if let Some(host) = &way.host {
-        return Some(of_pvectl(&host.version));
+    if let Some(me) = &way.me {
+        return Some(of_pvectl(&me.server.version));
     }
     let value = json!({"version": version.version, "release": version.release, "known": RELEASE});
     let fact = match (number(&version.release), number(RELEASE)) {

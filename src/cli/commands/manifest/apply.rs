@@ -19,6 +19,7 @@ use crate::{
     },
     model::{Class, Error, Hint, NodeName, Result},
     ops::{ApplyPlan, ApplyRequest, Deed, Made, Plan, Pruning, RunOptions, Status},
+    tasks::NoWatch,
 };
 
 pub(in crate::cli::commands) const ENTRY: Entry = Entry {
@@ -65,8 +66,27 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         return watch::watch(cx, &session, matches).await;
     }
     let request = placed(request, &session, cx)?;
+    if !cx.switches.dry_run && !wait_for_others(cx, &session, &request).await? {
+        cx.ui.say("nothing was sent");
+        return Ok(Class::Interrupted.exit_code());
+    }
     let plan = session.ops.plan_apply(&request).await?;
     carry_out(cx, &session, plan, &request, &typed).await
+}
+
+/// Waits for what is at work on the guests; whether nobody interrupted that.
+async fn wait_for_others(cx: &Cx, session: &Session, request: &ApplyRequest) -> Result<bool> {
+    let _mind = cx.interrupt.mind();
+    for upid in session.ops.at_work(request).await? {
+        cx.ui.say(format_args!("waiting for what is at work: {upid}"));
+        let mut watch = NoWatch;
+        tokio::select! {
+            // What it has done is seen in what is planned.
+            ended = session.ops.follower().wait(&upid, &session.options.limits, &mut watch) => drop(ended?),
+            () = cx.interrupt.raised() => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// What is asked for, as far as the command line says it.
