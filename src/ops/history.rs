@@ -32,7 +32,7 @@ const OWNED: [&str; 13] = [
 ];
 
 /// Why a key is not set again, if it is not.
-fn kept_as_it_is(key: &str, disks: bool) -> Option<&'static str> {
+pub(super) fn kept_as_it_is(key: &str, disks: bool) -> Option<&'static str> {
     match key {
         "template" => Some("a template stays one"),
         _ if OWNED.contains(&key) || key.starts_with("unused") => Some("the server's own"),

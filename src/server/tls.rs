@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    crypto::aws_lc_rs,
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -106,11 +106,10 @@ impl Tls {
         }
         let strict = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
         let clients = strict.build().map_err(|error| unusable(error.into()))?;
-        let asking = Asking { names: clients.root_hint_subjects().to_vec(), provider: provider.clone() };
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(error.into()))?
-            .with_client_cert_verifier(Arc::new(asking))
+            .with_client_cert_verifier(Arc::new(Asking(clients.clone())))
             .with_cert_resolver(self.config.cert_resolver.clone());
         Ok(Self { config: Arc::new(config), clients: Some(clients), ..self })
     }
@@ -152,12 +151,9 @@ impl Tls {
 }
 
 /// Asks for a certificate and lets everybody through who has its key: what a handshake refuses is told in no words that a
-/// person could use, and what to think of the certificate is seen afterwards.
+/// person could use, and what to think of the certificate is seen afterwards. The rest is as the strict one has it.
 #[derive(Debug)]
-struct Asking {
-    names: Vec<DistinguishedName>,
-    provider: Arc<CryptoProvider>,
-}
+struct Asking(Arc<dyn ClientCertVerifier>);
 
 impl ClientCertVerifier for Asking {
     fn client_auth_mandatory(&self) -> bool {
@@ -165,7 +161,7 @@ impl ClientCertVerifier for Asking {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.names
+        self.0.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -183,7 +179,7 @@ impl ClientCertVerifier for Asking {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        self.0.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -192,11 +188,11 @@ impl ClientCertVerifier for Asking {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        self.0.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.0.supported_verify_schemes()
     }
 }
 

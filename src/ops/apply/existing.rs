@@ -12,7 +12,7 @@ use super::{
 use crate::{
     manifest::{Document, GuestSpec, State},
     model::{Error, Guest, GuestConfig, GuestKind, Hint, Method, Params, Pending, Result, is_disk_key},
-    ops::{Beyond, Growth, Ops, Plan, Resolved, ResourcePlan, UPDATE, UpdateRequest, power_verb, resource},
+    ops::{Growth, Ops, Plan, Resolved, ResourcePlan, UPDATE, UpdateRequest, power_verb, resource},
 };
 
 impl Ops {
@@ -275,9 +275,4 @@ pub(super) fn merged(plans: Vec<Plan>, found: &Resolved) -> Plan {
         whole.config_before = whole.config_before.or(plan.config_before);
     }
     whole
-}
-
-/// Nothing beyond what the contract knows.
-pub(super) const fn nothing_beyond() -> Beyond {
-    Beyond { forced: Params::new(), described: None }
 }

@@ -11,29 +11,10 @@ use super::{
     fields::{self, TOLD_ONLY, by_key},
 };
 use crate::{
-    contract::embedded,
     manifest::{API_VERSION, CLOUD_INIT, kind_of_noun},
     model::{Guest, GuestConfig, GuestKind, Method, Result, is_disk_key, is_numbered, is_secret_at, is_secret_key},
-    ops::{Ops, Resource, plain},
+    ops::{Ops, Resource, history::kept_as_it_is, plain},
 };
-
-/// Keys that are the server's, or another guest's could not be.
-const LEFT_OUT: [&str; 14] = [
-    "digest",
-    "lock",
-    "meta",
-    "parent",
-    "smbios1",
-    "snaptime",
-    "snapstate",
-    "template",
-    "vmgenid",
-    "vmstate",
-    "runningmachine",
-    "runningcpu",
-    "running-nets-host-mtu",
-    "lxc",
-];
 
 impl Ops {
     /// The document of a guest as it is, or will be at its next start.
@@ -51,11 +32,10 @@ impl Ops {
     /// As [`resource`](Self::resource).
     pub async fn export_thing(&self, of: &'static Resource, name: &str) -> Result<Value> {
         let thing = self.resource(of, name).await?;
-        let endpoint = |method| embedded().endpoint(method, if method == Method::Post { of.made } else { of.one });
         let takes = |key: &str| {
             [Method::Post, Method::Put]
                 .into_iter()
-                .filter_map(endpoint)
+                .filter_map(|method| of.endpoint(method))
                 .any(|endpoint| endpoint.parameters.get(key).is_some())
         };
         let wanted = |key: &str| takes(key) && !of.keys.contains(&key) && key != "digest" && !is_secret_at(of.one, key);
@@ -112,8 +92,9 @@ fn document(guest: &Guest, config: &GuestConfig) -> Value {
     }
     let (mut disks, mut nets, mut options) = (Map::new(), Map::new(), Map::new());
     for (key, said) in by_key(&fields) {
-        let own = LEFT_OUT.contains(&key) || key.starts_with("unused") || is_secret_key(key) || key.starts_with("lxc.");
-        if own {
+        // What is the server's own, or another guest could not have.
+        let own = kept_as_it_is(key, true).is_some() || ["lxc", "smbios1"].contains(&key);
+        if own || is_secret_key(key) {
             continue;
         }
         if is_disk_key(key) {

@@ -88,11 +88,12 @@ fn words(document: &Document) -> BTreeSet<String> {
     words
 }
 
-/// The places in the order in which they are begun: each behind what it needs, else as they are.
+/// The places in the order in which they are begun: each behind what it needs, else as they are. Those of a circle, and what
+/// needs them, are not among them.
 pub(super) fn order(needs: &[Vec<usize>]) -> Vec<usize> {
     let mut order: Vec<usize> = Vec::with_capacity(needs.len());
     let mut is_out = vec![false; needs.len()];
-    while order.len() < needs.len() {
+    loop {
         let before = order.len();
         for at in 0..needs.len() {
             if !is_out[at] && needs[at].iter().all(|need| is_out[*need]) {
@@ -101,24 +102,16 @@ pub(super) fn order(needs: &[Vec<usize>]) -> Vec<usize> {
             }
         }
         if order.len() == before {
-            // A circle: that there is none was looked at.
-            order.extend((0..needs.len()).filter(|at| !is_out[*at]));
+            return order;
         }
     }
-    order
 }
 
 /// Whether some need one another, directly or over others: the places of these.
 pub(super) fn circle(needs: &[Vec<usize>]) -> Option<Vec<usize>> {
-    let mut left: BTreeSet<usize> = (0..needs.len()).collect();
-    loop {
-        let free: Vec<usize> =
-            left.iter().filter(|at| !needs[**at].iter().any(|need| left.contains(need))).copied().collect();
-        if free.is_empty() {
-            return (!left.is_empty()).then(|| left.into_iter().collect());
-        }
-        left.retain(|at| !free.contains(at));
-    }
+    let order = order(needs);
+    let stuck: Vec<usize> = (0..needs.len()).filter(|at| !order.contains(at)).collect();
+    (!stuck.is_empty()).then_some(stuck)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{diff::Fields, fields::spelt};
 use crate::{
     manifest::{Document, Spec},
-    model::{Applied, Recorder, Result, Vmid},
+    model::{Applied, Result, Vmid},
     ops::Ops,
 };
 
@@ -86,12 +86,8 @@ fn wanted(document: &Document) -> Fields {
 impl Ops {
     /// What is remembered in this context, by sort and name.
     pub(super) fn known_here(&self) -> Result<std::collections::HashMap<(String, String), Applied>> {
-        let all = self.recorder().applied(&self.context)?;
+        let all = self.recorder.applied(&self.context)?;
         Ok(all.into_iter().map(|known| ((known.kind.clone(), known.name.clone()), known)).collect())
-    }
-
-    fn recorder(&self) -> &dyn Recorder {
-        &*self.recorder
     }
 
     fn applied(&self, noun: &str, name: &str, vmid: Option<u32>) -> Applied {
@@ -104,7 +100,7 @@ impl Ops {
         let left: Vec<String> = work.left.iter().chain(&work.doomed).cloned().collect();
         let (done, trying) = (work.known.done.clone(), Some(work.known.now(&left)));
         let applied = self.applied(work.noun, &work.name, work.vmid.map(Vmid::get));
-        self.recorder().remember(&Applied { done, trying, ..applied })
+        self.recorder.remember(&Applied { done, trying, ..applied })
     }
 
     /// Remembers that it is so, unless that is what is remembered.
@@ -114,11 +110,11 @@ impl Ops {
             return Ok(());
         }
         let applied = self.applied(work.noun, &work.name, vmid.map(Vmid::get));
-        self.recorder().remember(&Applied { done: Some(now), ..applied })
+        self.recorder.remember(&Applied { done: Some(now), ..applied })
     }
 
     /// Forgets what is gone.
     pub(super) fn note_gone(&self, work: &super::Work) -> Result<()> {
-        self.recorder().forget(&self.context, work.noun, &work.name)
+        self.recorder.forget(&self.context, work.noun, &work.name)
     }
 }

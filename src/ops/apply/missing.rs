@@ -6,7 +6,7 @@ use super::{
     Deed, FieldChange, Stage, View, Work,
     diff::{Difference, Fields},
     effect::Effect,
-    existing::{nothing_beyond, only_here},
+    existing::only_here,
     fields::{self, by_key},
     is_of_one,
     known::Known,
@@ -33,18 +33,17 @@ impl Ops {
         &self,
         view: &mut View<'_>,
         missing: &[usize],
+        needs: &[Vec<usize>],
         works: &mut [Option<Work>],
     ) -> Result<()> {
         let documents = &view.request.documents;
         let mut taken = BTreeSet::new();
         taken.extend(documents.iter().filter_map(|document| document.metadata.vmid));
         let mut next = None;
-        let is_template = |at: &usize| spec_of(&documents[*at]).is_some_and(|spec| spec.state == Some(State::Template));
+        let is_template =
+            |document: &&Document| spec_of(document).is_some_and(|spec| spec.state == Some(State::Template));
         // What becomes a template with this is one by the time others are made from it.
-        for document in documents
-            .iter()
-            .filter(|document| spec_of(document).is_some_and(|spec| spec.state == Some(State::Template)))
-        {
+        for document in documents.iter().filter(is_template) {
             let Ok(Some(there)) = document.guest().map_or(Ok(None), |kind| self.find_guest(view, kind, document))
             else {
                 continue;
@@ -52,10 +51,10 @@ impl Ops {
             view.guests.iter_mut().filter(|guest| guest.vmid == there.vmid).for_each(|guest| guest.template = true);
         }
         // One that is made from another is planned after it.
-        let needs = super::graph::needs(documents);
         let mut left: Vec<usize> = missing.to_vec();
         while !left.is_empty() {
-            let is_free = |at: &usize| !needs[*at].iter().any(|need| left.contains(need) && is_template(need));
+            let is_free =
+                |at: &usize| !needs[*at].iter().any(|need| left.contains(need) && is_template(&&documents[*need]));
             let (free, rest): (Vec<usize>, Vec<usize>) = left.iter().partition(|at| is_free(at));
             if free.is_empty() {
                 break;
@@ -75,7 +74,7 @@ impl Ops {
                         taken.insert(vmid);
                         if let (Some(node), Some(kind)) = (&work.node, document.guest()) {
                             let reference = crate::model::GuestRef { kind, vmid, node: node.clone() };
-                            let (name, template) = (Some(work.name.clone()), is_template(&at));
+                            let (name, template) = (Some(work.name.clone()), is_template(&&documents[at]));
                             view.guests.push(Guest { name, template, ..Guest::new(reference) });
                         }
                         work
@@ -156,7 +155,6 @@ impl Ops {
     ) -> Result<CreateRequest> {
         let here = self.backend().capabilities().here;
         let mut request = CreateRequest::new(kind);
-        request.beyond = nothing_beyond();
         request.check = !view.request.no_checks;
         request.template.clone_from(&spec.from.template);
         request.full = spec.from.full;

@@ -148,15 +148,19 @@ impl Ops {
         let planned: Vec<(usize, Option<Work>)> =
             stream::iter(there).map(look).buffer_unordered(LOOKING).try_collect().await?;
         planned.into_iter().for_each(|(at, work)| works[at] = work);
-        for at in things {
-            let document = &documents[at];
-            works[at] = Some(match self.plan_thing(&view, document).await {
-                Err(error) if is_of_one(&error) => refused(&view, document, error),
-                planned => planned?,
-            });
-        }
+        let look = |at: usize| {
+            let (view, document) = (&view, &documents[at]);
+            async move {
+                match self.plan_thing(view, document).await {
+                    Err(error) if is_of_one(&error) => Ok((at, refused(view, document, error))),
+                    planned => Ok::<_, Error>((at, planned?)),
+                }
+            }
+        };
+        let planned: Vec<(usize, Work)> = stream::iter(things).map(look).buffered(LOOKING).try_collect().await?;
+        planned.into_iter().for_each(|(at, work)| works[at] = Some(work));
         let missing: Vec<usize> = missing.into_iter().map(|(at, _)| at).collect();
-        self.plan_missing(&mut view, &missing, &mut works).await?;
+        self.plan_missing(&mut view, &missing, &needs, &mut works).await?;
         let mut works: Vec<Work> = works.into_iter().flatten().collect();
         for (work, needs) in works.iter_mut().zip(needs) {
             work.needs = needs;

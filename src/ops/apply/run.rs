@@ -59,6 +59,10 @@ fn word<S: Serializer>(deed: &Deed, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Made {
+    fn fail(&mut self, error: Error) {
+        (self.status, self.error) = (Status::Failed, Some(error));
+    }
+
     fn of(work: &Work, context: &str) -> Self {
         Self {
             kind: work.noun,
@@ -209,8 +213,7 @@ impl Ops {
     async fn run_work(&self, index: usize, work: &Work, course: &Course<'_>) -> Made {
         let mut made = Made::of(work, self.context());
         if let Some(refusal) = work.refusals.first() {
-            made.status = Status::Failed;
-            made.error = Some(Error::new(refusal.class(), refusal.message().to_owned()));
+            made.fail(Error::new(refusal.class(), refusal.message().to_owned()));
             return made;
         }
         let acts = !work.stages.is_empty();
@@ -218,7 +221,7 @@ impl Ops {
             && work.deed != Deed::Delete
             && let Err(error) = self.note_trying(work)
         {
-            (made.status, made.error) = (Status::Failed, Some(error));
+            made.fail(error);
             return made;
         }
         let mut operation = None;
@@ -294,13 +297,12 @@ impl Ops {
             let rest = match self.rest_of(work, made, course).await {
                 Ok(rest) => rest,
                 Err(error) => {
-                    (made.status, made.error) = (Status::Failed, Some(error));
+                    made.fail(error);
                     return;
                 }
             };
             if let Some(refusal) = rest.refusals.first() {
-                made.status = Status::Failed;
-                made.error = Some(Error::new(refusal.class(), refusal.message().to_owned()));
+                made.fail(Error::new(refusal.class(), refusal.message().to_owned()));
                 return;
             }
             if rest.stages.is_empty() {

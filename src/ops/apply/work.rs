@@ -7,7 +7,7 @@ use super::{diff::Difference, effect::Effect, graph, known::Known};
 use crate::{
     backends::Backend,
     manifest::Document,
-    model::{Error, NodeName, Result, Vmid},
+    model::{Call, Error, NodeName, Result, Vmid},
     ops::{Plan, ResourcePlan},
 };
 
@@ -137,15 +137,19 @@ impl Work {
     /// # Errors
     /// When the backend cannot do a step.
     pub fn calls(&self, backend: &dyn Backend) -> Result<Vec<String>> {
+        self.each_call(backend, ToString::to_string)
+    }
+
+    fn each_call<T>(&self, backend: &dyn Backend, show: impl Fn(&Call) -> T) -> Result<Vec<T>> {
         let mut calls = Vec::new();
         for stage in &self.stages {
             match stage {
                 Stage::Guest(plan) => {
                     for step in &plan.steps {
-                        calls.push(backend.call(step)?.to_string());
+                        calls.push(show(&backend.call(step)?));
                     }
                 }
-                Stage::Thing(plan) => calls.extend(plan.call.iter().map(|plan| plan.call.to_string())),
+                Stage::Thing(plan) => calls.extend(plan.call.iter().map(|plan| show(&plan.call))),
             }
         }
         Ok(calls)
@@ -156,13 +160,7 @@ impl Work {
     /// # Errors
     /// When the backend cannot do a step.
     pub fn to_json(&self, backend: &dyn Backend) -> Result<Value> {
-        let mut calls = Vec::new();
-        for stage in &self.stages {
-            match stage {
-                Stage::Guest(plan) => calls.extend(plan.calls(backend)?),
-                Stage::Thing(plan) => calls.extend(plan.call.iter().map(|plan| plan.call.to_json())),
-            }
-        }
+        let calls = self.each_call(backend, Call::to_json)?;
         Ok(json!({
             "kind": self.noun,
             "name": self.name,

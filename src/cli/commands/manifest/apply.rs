@@ -63,7 +63,7 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         session.options.parallel = *parallel as usize;
     }
     if flag(matches, "watch") {
-        return watch::watch(cx, &session, matches).await;
+        return watch::watch(cx, &session, matches, (request, typed)).await;
     }
     let request = placed(request, &session, cx)?;
     if !cx.switches.dry_run && !wait_for_others(cx, &session, &request).await? {

@@ -50,14 +50,13 @@ pub(super) fn works(cx: &Cx, session: &Session, plan: &ApplyPlan, with_calls: bo
     let backend = session.ops.backend();
     let told: Vec<&Work> = plan.works.iter().filter(|work| is_told(work)).collect();
     let data = told.iter().map(|work| work.to_json(backend)).collect::<Result<Vec<Value>>>()?;
-    let calls = told.iter().map(|work| work.calls(backend)).collect::<Result<Vec<_>>>()?;
+    let listed = told.iter().filter(|_| with_calls).map(|work| work.calls(backend));
+    let calls = listed.collect::<Result<Vec<_>>>()?;
     let names: Vec<String> = told.iter().map(|work| work.label()).collect();
     let people = |out: &mut dyn Write, places: &[usize]| {
         for place in places {
             write_work(out, told[*place])?;
-            if with_calls {
-                calls[*place].iter().try_for_each(|call| writeln!(out, "  {call}"))?;
-            }
+            calls.get(*place).into_iter().flatten().try_for_each(|call| writeln!(out, "  {call}"))?;
         }
         Ok(())
     };

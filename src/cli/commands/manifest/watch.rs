@@ -18,7 +18,7 @@ use crate::{
         verb::Exit,
     },
     model::{Class, Error, Hint, Result},
-    ops::{ApplyPlan, Deed, Plan},
+    ops::{ApplyPlan, ApplyRequest, Deed, Plan},
 };
 
 /// The pause after a change; each look that finds nothing, or goes wrong, makes it longer.
@@ -26,12 +26,16 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 /// And the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-pub(super) async fn watch(cx: &Cx, session: &Session, matches: &ArgMatches) -> Result<Exit> {
+pub(super) async fn watch(
+    cx: &Cx,
+    session: &Session,
+    matches: &ArgMatches,
+    (first, typed): (ApplyRequest, String),
+) -> Result<Exit> {
     if cx.switches.dry_run {
         return Err(Error::usage("--watch changes things, and --dry-run does not")
             .with_hint(Hint::Text("`pvectl diff -f` says what differs".into())));
     }
-    let (first, typed) = request(matches)?;
     if (first.prune.is_some() || first.prune_disks) && !cx.switches.confirm {
         let error = Error::usage("nobody is asked while this watches, and --prune and --prune-disks ask");
         return Err(error.with_hint(Hint::Text("give --confirm to go ahead each time".into())));
@@ -87,7 +91,7 @@ async fn once(
     cx: &Cx,
     session: &Session,
     mut plan: ApplyPlan,
-    request: &crate::ops::ApplyRequest,
+    request: &ApplyRequest,
     typed: &str,
     told: &mut String,
 ) -> Result<bool> {
