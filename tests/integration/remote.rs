@@ -236,7 +236,7 @@ fn whoever_does_not_wait_is_told_what_goes_on() {
 
 #[test]
 fn an_answer_that_is_lost_leaves_it_open() {
-    let served = with_program("");
+    let mut served = with_program("");
     let running = served.remote.spawn("host exec say sleep");
     eventually("the program runs there", || {
         let rows = served.host.env.json("operation list --verb exec");

@@ -65,9 +65,8 @@ impl Served {
     }
 
     /// Kills it, as a loss of power would.
-    pub(crate) fn kill(&self) {
-        let id = self.process.0.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// Waits until it is killed, and gives the host.

@@ -83,8 +83,7 @@ impl Server {
 
     /// Kills it, as a loss of power would.
     pub(crate) fn kill(&mut self) {
-        self.process.0.kill().unwrap();
-        self.process.0.wait().unwrap();
+        self.process.kill();
     }
 
     /// Serves again at the same address.
@@ -120,6 +119,12 @@ pub(crate) fn begin(home: &Env, line: &str) -> (Process, Value) {
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
+    /// Kills it, and waits until it is dead.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn end(mut self) {
         let pid = self.0.id().to_string();

@@ -1,7 +1,7 @@
 //! Documents that nobody thought of, on what others left: one apply makes them so, a second does nothing, and what is
 //! exported then changes nothing.
 
-use std::{fmt::Write as _, time::SystemTime};
+use std::fmt::Write as _;
 
 use crate::harness::{Chance, Env, number};
 
@@ -9,10 +9,6 @@ use crate::harness::{Chance, Env, number};
 const WORLDS: u64 = 6;
 /// How often the documents of each are others.
 const CHANGES: usize = 3;
-
-fn pick<'a>(chance: &mut Chance, from: &[&'a str]) -> &'a str {
-    from[chance.below(from.len() as u32) as usize]
-}
 
 /// A document of a guest. Disks never become smaller: their size is that of the round.
 fn guest(chance: &mut Chance, name: usize, round: usize) -> String {
@@ -23,7 +19,7 @@ fn guest(chance: &mut Chance, name: usize, round: usize) -> String {
     let label = if some(3) { ", labels: { app: shop, spare: }" } else { "" };
     let _ = writeln!(text, "metadata: {{ name: g-{name}{pool}{label} }}\nspec:");
     if some(4) {
-        let _ = writeln!(text, "  state: {}", pick(chance, &["running", "stopped"]));
+        let _ = writeln!(text, "  state: {}", chance.pick(&["running", "stopped"]));
     }
     let template = !vm || name.is_multiple_of(2);
     if template {
@@ -44,26 +40,23 @@ fn guest(chance: &mut Chance, name: usize, round: usize) -> String {
     } else {
         String::new()
     };
-    let part = if vm { pick(chance, &["", ", ssd: true", ", discard: 'on'"]) } else { "" };
+    let part = if vm { chance.pick(&["", ", ssd: true", ", discard: 'on'"]) } else { "" };
     let _ = writeln!(
         text,
         "  disks: {{ {}: {{ storage: local-lvm, size: {size}GiB{part} }}{more} }}",
         if vm { "scsi0" } else { "rootfs" }
     );
-    let _ = writeln!(
-        text,
-        "  nets: {{ net0: {{ bridge: vmbr0{} }} }}",
-        pick(chance, &["", ", tag: 7", ", firewall: true"])
-    );
+    let _ =
+        writeln!(text, "  nets: {{ net0: {{ bridge: vmbr0{} }} }}", chance.pick(&["", ", tag: 7", ", firewall: true"]));
     if vm && chance.below(2) == 0 {
         let _ = writeln!(
             text,
             "  cloudInit: {{ user: {}, sshKeys: [ssh-ed25519 AAAA {name}], ip: {} }}",
-            pick(chance, &["a", "b"]),
-            pick(chance, &["dhcp", "192.0.2.7/24"])
+            chance.pick(&["a", "b"]),
+            chance.pick(&["dhcp", "192.0.2.7/24"])
         );
     }
-    let options = pick(chance, &["", "onboot: 1", "onboot: 1, protection: 0", "description: 'two, words'"]);
+    let options = chance.pick(&["", "onboot: 1", "onboot: 1, protection: 0", "description: 'two, words'"]);
     let _ = writeln!(text, "  options: {{ {options} }}");
     text
 }
@@ -91,16 +84,13 @@ fn meddle(env: &Env, chance: &mut Chance) {
     ];
     for _ in 0..3 {
         // Some of them are not there.
-        let _ = env.run(&format!("{} --quiet", pick(chance, &lines)));
+        let _ = env.run(&format!("{} --quiet", chance.pick(&lines)));
     }
 }
 
 #[test]
 fn any_documents_converge_and_stay() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let seed = number("PVECTL_TEST_SEED").unwrap_or(u64::from(now.subsec_nanos()));
-    eprintln!("PVECTL_TEST_SEED={seed}");
-    let mut chance = Chance(seed | 1);
+    let mut chance = Chance::any();
     for world in 0..number("PVECTL_TEST_WORLDS").unwrap_or(WORLDS) {
         let env = Env::new();
         let mut story = String::new();

@@ -59,13 +59,7 @@ impl Asker {
         Self { url: text("url"), token: text("token"), runtime, client, described }
     }
 
-    pub(in crate::serve) fn raw(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<String>,
-    ) -> Answer {
+    pub(super) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<String>) -> Answer {
         self.runtime.block_on(self.send(method, path, headers, body.into()))
     }
 

@@ -93,10 +93,6 @@ fn ask(asker: &Asker, method: &str, path: &str, body: &str) -> (u16, Value) {
     (answer.status, serde_json::from_str(&answer.text).unwrap_or_default())
 }
 
-fn node(asker: &Asker) -> String {
-    ask(asker, "GET", "/nodes", "").1["data"][0]["node"].as_str().unwrap().to_owned()
-}
-
 #[test]
 fn answers_have_the_recorded_fields() {
     let served = Served::start();
@@ -105,14 +101,14 @@ fn answers_have_the_recorded_fields() {
     let _ = served.host.env.run("vm snapshot create web before").ok();
     let _ = served.host.env.run("vm update web --memory 512").ok();
     let asker = Asker::of(&served);
-    let node = node(&asker);
+    let node = served.said("node");
     let recorded: Vec<Value> = serde_json::from_str(GET).unwrap();
     let mut problems = Vec::new();
     for (theirs_at, ours_at, without) in CASES {
         let (mut theirs, mut ours) = (BTreeMap::new(), BTreeMap::new());
         let entry = recorded.iter().find(|entry| entry["path"] == *theirs_at);
         types(&entry.unwrap_or_else(|| panic!("{theirs_at} is not recorded"))["body"]["data"], "", &mut theirs);
-        let (status, body) = ask(&asker, "GET", &ours_at.replace("{node}", &node), "");
+        let (status, body) = ask(&asker, "GET", &ours_at.replace("{node}", node), "");
         assert_eq!(status, 200, "{ours_at}: {body}");
         types(&body["data"], "", &mut ours);
         let missing = theirs
@@ -137,7 +133,7 @@ fn refusals_have_the_recorded_words() {
     let served = Served::start();
     let _ = served.host.env.run("vm create --name web --memory 256 --kernel kernel --start").ok();
     let asker = Asker::of(&served);
-    let node = node(&asker);
+    let node = served.said("node");
     let recorded: Vec<Value> = serde_json::from_str(CALLS).unwrap();
     let unknown = "/nodes/{node}/tasks/UPID:pve1:00000001:00000001:6B000000:qmstart:100:root@pam:/status";
     for (title, method, path, body) in [
@@ -156,8 +152,8 @@ fn refusals_have_the_recorded_words() {
         ("bad storage", "PUT", "/nodes/{node}/qemu/100/config", "scsi1=nostore:1"),
     ] {
         let entry = recorded.iter().find(|entry| entry["title"] == title).unwrap();
-        let (status, said) = ask(&asker, method, &path.replace("{node}", &node), body);
-        let wanted = entry["body"].to_string().replace("pve1", &node);
+        let (status, said) = ask(&asker, method, &path.replace("{node}", node), body);
+        let wanted = entry["body"].to_string().replace("pve1", node);
         let wanted: Value = serde_json::from_str(&wanted).unwrap();
         assert_eq!((u64::from(status), &said), (entry["status"].as_u64().unwrap(), &wanted), "{title}");
     }
