@@ -18,6 +18,7 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 
+use super::book::random_bytes;
 use crate::{
     model::{Class, Error, Hint, Result},
     server::{fingerprint, random},
@@ -116,8 +117,7 @@ impl Authority {
         if !KEYS.contains(&request.public_key.algorithm()) {
             return Err(unusable("its key has to be ECDSA (P-256 or P-384) or Ed25519"));
         }
-        let mut number =
-            random::bytes::<16>().ok_or_else(|| Error::new(Class::Failed, "this machine has no random numbers"))?;
+        let mut number = random_bytes::<16>()?;
         // A positive number of full length.
         number[0] = number[0] & 0x7f | 0x40;
         let mut params = CertificateParams::default();

@@ -62,7 +62,7 @@ pub(super) fn is_hash_of(hash: Option<&str>, secret: &str) -> bool {
 }
 
 /// Random bytes.
-fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     random::bytes().ok_or_else(|| Error::new(Class::Failed, "this machine has no random numbers"))
 }
 

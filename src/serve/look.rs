@@ -224,15 +224,15 @@ impl Host {
         Ok(Reply::data(wanted.map(|storage| storage_of_node(&storage)).collect::<Result<Vec<Value>, Fault>>()?))
     }
 
-    /// The storage in the path.
-    async fn storage(&self, request: &Request) -> Result<Storage, Fault> {
+    /// The storage in the path, if it is there.
+    async fn storage(&self, request: &Request) -> Result<Option<Storage>, Fault> {
         let name = request.need("storage")?;
-        let found = self.backend.storages(&self.node).await?.into_iter().find(|storage| storage.storage == name);
-        found.ok_or_else(|| Fault::die(format!("storage '{name}' does not exist")))
+        Ok(self.backend.storages(&self.node).await?.into_iter().find(|storage| storage.storage == name))
     }
 
     pub(super) async fn storage_status(&self, request: &Request) -> Answer {
-        let storage = self.storage(request).await.map_err(|_| Fault::parameter("storage", "No such storage."))?;
+        let storage = self.storage(request).await?;
+        let storage = storage.ok_or_else(|| Fault::parameter("storage", "No such storage."))?;
         let mut row = storage_of_node(&storage)?;
         if let Some(row) = row.as_object_mut() {
             // What was asked for is not told again.
@@ -251,7 +251,10 @@ impl Host {
     }
 
     pub(super) async fn defined_storage(&self, request: &Request) -> Answer {
-        Ok(Reply::data(defined(&self.storage(request).await?)))
+        let storage = self.storage(request).await?;
+        let missing =
+            || Fault::die(format!("storage '{}' does not exist", request.params.get("storage").unwrap_or_default()));
+        Ok(Reply::data(defined(&storage.ok_or_else(missing)?)))
     }
 
     pub(super) async fn volumes(&self, request: &Request) -> Answer {

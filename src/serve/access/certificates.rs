@@ -3,7 +3,7 @@
 //! What is in it holds: who may ask is judged by others, and nothing is signed here.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -134,19 +134,20 @@ impl Access {
     /// # Errors
     /// [`Class::NotFound`] where there is no such user; when the file cannot be written.
     pub fn invite(&self, user: &str, now: Timestamp, expires: Timestamp, lifetime: i64) -> Result<Invitation> {
-        if !self.newest(|book| book.0.users.has(user))? {
-            return Err(Error::not_found(format!("no such user ('{user}')")));
-        }
-        let id = random::bytes::<4>().ok_or_else(|| Error::new(Class::Failed, "this machine has no random numbers"))?;
-        let id = random::hex(&id);
+        let id = random::hex(&book::random_bytes::<4>()?);
         let secret = book::new_secret()?;
         let hash = book::hash(&secret)?;
         let made = Enrollment { id, user: user.to_owned(), created: now, expires, serial: None, lifetime };
-        self.in_book(|book| {
+        let count = self.in_book(|book| {
             book.execute("DELETE FROM enrollment WHERE expires < ?1", [now.as_second() - REMEMBERED])?;
             let row = params![made.id, hash, user, lifetime, now.as_second(), expires.as_second()];
-            book.execute("INSERT INTO enrollment VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL)", row)
+            // Whoever takes a user away takes these too, and so has to be before or after this.
+            let there = "EXISTS (SELECT 1 FROM person WHERE kind = 'users' AND key = ?3)";
+            book.execute(&format!("INSERT INTO enrollment SELECT ?1, ?2, ?3, ?4, ?5, ?6, NULL WHERE {there}"), row)
         })?;
+        if count == 0 {
+            return Err(Error::not_found(format!("no such user ('{user}')")));
+        }
         let token = format!("{}.{secret}", made.id).into();
         Ok(Invitation { enrollment: made, token })
     }
@@ -200,11 +201,11 @@ impl Access {
     /// What a one-time token is good for; `None` where it is none of this host's. Takes its time.
     pub(in crate::serve) fn check_enrollment(&self, token: &str, now: Timestamp) -> Option<Result<Enrollment>> {
         let (id, secret) = token.split_once('.').unwrap_or_default();
-        let kept = |book: &Transaction<'_>| {
+        let kept = |book: &Connection| {
             let mut query = book.prepare_cached("SELECT * FROM enrollment WHERE id = ?1")?;
             query.query_row([id], |row| Ok((row.get::<_, String>("hash")?, enrollment(row)?))).optional()
         };
-        let found = match self.in_book(kept) {
+        let found = match self.look(kept) {
             Ok(found) => found,
             Err(error) => return Some(Err(error)),
         };
@@ -259,7 +260,7 @@ impl Access {
 
     /// How long a certificate was made to hold, in seconds.
     pub(in crate::serve) fn lifetime_of(&self, serial: &str) -> Result<i64> {
-        self.in_book(|book| {
+        self.look(|book| {
             book.query_row("SELECT lifetime FROM certificate WHERE serial = ?1", [serial], |row| row.get(0))
         })
     }
@@ -269,7 +270,7 @@ impl Access {
     /// # Errors
     /// Why it does not hold.
     pub(in crate::serve) fn certified(&self, fingerprint: &str, now: Timestamp) -> Result<Certified, String> {
-        let look = |file: &rusqlite::Connection| {
+        let look = |file: &Connection| {
             let mut query = file.prepare_cached("SELECT * FROM certificate WHERE fingerprint = ?1")?;
             query.query_row([fingerprint], |row| Ok((certificate(row)?, row.get("replaces")?))).optional()
         };
@@ -312,7 +313,12 @@ impl Access {
     }
 
     fn rows<T>(&self, query: &str, read: fn(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
-        self.in_book(|book| book.prepare(query)?.query_map([], read)?.collect())
+        self.look(|book| book.prepare(query)?.query_map([], read)?.collect())
+    }
+
+    /// Looks into the book.
+    fn look<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.inside().file).map_err(unusable)
     }
 
     /// Works on the book as the only one who does.

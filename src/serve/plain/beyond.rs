@@ -15,6 +15,7 @@ use crate::{
         plans::{NewPlan, Stored},
         record::{CONTEXT, Operation},
     },
+    server::access::Caller,
 };
 
 /// How many plans are listed.
@@ -31,16 +32,26 @@ pub(in crate::serve) struct Exec {
     pub(in crate::serve) timeout: Option<u64>,
 }
 
+/// Whether somebody knows of the VM of something that waits.
+fn sees(caller: &Caller<'_>, step: &QueuedStep) -> bool {
+    caller.may(&format!("/vms/{}", step.vmid), &["VM.Audit"])
+}
+
 impl Desk {
+    /// Looks at what whoever asks may do.
+    fn caller<T>(&self, asker: &Asker, look: impl FnOnce(&Caller<'_>) -> T) -> T {
+        self.host.access.ask(Some(&asker.who), look)
+    }
+
     /// Whether whoever asks has a privilege on the node.
     fn has(&self, asker: &Asker, privilege: &str) -> bool {
         let path = format!("/nodes/{}", self.host.node);
-        self.host.access.ask(Some(&asker.who), |caller| caller.may(&path, &[privilege]))
+        self.caller(asker, |caller| caller.may(&path, &[privilege]))
     }
 
     fn require(&self, asker: &Asker, privilege: &str) -> Result<(), Trouble> {
         let path = format!("/nodes/{}", self.host.node);
-        Ok(self.host.access.ask(Some(&asker.who), |caller| caller.require(&path, &[privilege]))?)
+        Ok(self.caller(asker, |caller| caller.require(&path, &[privilege]))?)
     }
 
     pub(super) async fn plans(&self, asked: Call) -> Result<Answer, Trouble> {
@@ -174,14 +185,8 @@ impl Desk {
 
     pub(super) async fn queue(&self, asked: Call) -> Result<Answer, Trouble> {
         let mut all = self.host.backend.queue(None).await?;
-        all.retain(|step| self.sees(&asked.asker, step));
+        self.caller(&asked.asker, |caller| all.retain(|step| sees(caller, step)));
         Answer::of(200, &all)
-    }
-
-    /// Whether whoever asks knows of the VM of something that waits.
-    fn sees(&self, asker: &Asker, step: &QueuedStep) -> bool {
-        let path = format!("/vms/{}", step.vmid);
-        self.host.access.ask(Some(&asker.who), |caller| caller.may(&path, &["VM.Audit"]))
     }
 
     /// Takes something out of the queue, for whoever put it there or might set the same.
@@ -189,13 +194,14 @@ impl Desk {
         asked.no_body()?;
         let id: i64 = asked.name().parse().map_err(|_| Trouble::bad("what waits has a number"))?;
         let all = self.host.backend.queue(None).await?;
-        let step = all.into_iter().find(|step| step.id == id && self.sees(&asked.asker, step));
+        let step = all.into_iter().find(|step| step.id == id);
+        let step = step.filter(|step| self.caller(&asked.asker, |caller| sees(caller, step)));
         let step = step.ok_or_else(|| Trouble::new(404, format!("nothing with number {id} is in the queue")))?;
         if step.user != asked.asker.who.authid() {
             let path = format!("/vms/{}", step.vmid);
-            self.host.access.ask(Some(&asked.asker.who), |caller| {
-                let wanted = step.params.iter().map(|(key, value)| config_privilege(key, value));
-                wanted.into_iter().try_for_each(|privilege| caller.require(&path, &[privilege]))
+            self.caller(&asked.asker, |caller| {
+                let mut wanted = step.params.iter().map(|(key, value)| config_privilege(key, value));
+                wanted.try_for_each(|privilege| caller.require(&path, &[privilege]))
             })?;
         }
         self.host.backend.cancel_queued(id).await?;

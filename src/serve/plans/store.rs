@@ -132,7 +132,7 @@ impl Store {
     pub(in crate::serve) fn plan(&self, id: i64) -> Result<Option<Plan>> {
         let file = self.file();
         let read = || {
-            let sql = format!("SELECT id, key, {AUTHID}, {PLAN} FROM plan WHERE id = ?1");
+            let sql = select("WHERE id = ?1");
             let head = file.prepare_cached(&sql)?.query_row([id], plan_of).optional()?;
             head.map(|head| with_actions(&file, head)).transpose()
         };
@@ -143,9 +143,7 @@ impl Store {
     pub(in crate::serve) fn plans(&self, whose: Option<&str>, limit: u32) -> Result<Vec<Plan>> {
         let file = self.file();
         let read = || {
-            let sql = format!(
-                "SELECT id, key, {AUTHID}, {PLAN} FROM plan WHERE ?1 IS NULL OR ?1 = {AUTHID} ORDER BY id DESC LIMIT ?2"
-            );
+            let sql = select(&format!("WHERE ?1 IS NULL OR ?1 = {AUTHID} ORDER BY id DESC LIMIT ?2"));
             let mut statement = file.prepare_cached(&sql)?;
             let heads = statement.query_map(params![whose, limit], plan_of)?;
             heads.map(|head| with_actions(&file, head?)).collect::<rusqlite::Result<Vec<_>>>()
@@ -253,8 +251,11 @@ impl Store {
 }
 
 const AUTHID: &str = "iif(token IS NULL, user, user || '!' || token)";
-/// What a plan is told by, beside whose it is.
-const PLAN: &str = "request, on_error, status, created, ended";
+
+/// A query for what [`plan_of`] reads.
+fn select(rest: &str) -> String {
+    format!("SELECT id, key, {AUTHID}, request, on_error, status, created, ended FROM plan {rest}")
+}
 
 fn plan_of(row: &Row<'_>) -> rusqlite::Result<Plan> {
     Ok(Plan {
