@@ -159,6 +159,12 @@ impl Cx {
         Session::open(self, access).await
     }
 
+    /// Whether data is asked for here: a context's habit must not turn a program's output into something else.
+    pub(crate) fn asks_for_data(&self, style: &Style) -> bool {
+        let asks = self.switches.json || ["output", "jq"].iter().any(|flag| self.flags.get(flag).is_some());
+        asks && !style.format.is_table()
+    }
+
     /// How output looks, by flag and environment alone: for commands that read no configuration.
     pub(crate) fn plain_style(&self) -> Result<Style> {
         self.style_of(self.flags.get("output").or_else(|| self.env.get("PVECTL_OUTPUT")))

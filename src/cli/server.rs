@@ -12,7 +12,7 @@ use super::{
     session::{certificate, client, endpoint_of, name_of, sandbox_client, trust},
 };
 use crate::{
-    client::{Certificate, Client, ClientCertificate, Endpoint, Trust, Version, path::segments},
+    client::{Certificate, Client, ClientCertificate, Endpoint, Me, Trust, Version, path::segments},
     config::{Cache, Connection, File, Identity, Proxmox, Resolved, SecretSource},
     model::{Call, Method, Result, ServedHost, is_local},
     sandbox,
@@ -96,9 +96,8 @@ impl<'a> Server<'a> {
 
     /// The certificate by which one is let in, where it was got by enrolling.
     pub(super) fn enrolled(&self) -> Option<Certificate> {
-        let proxmox = self.proxmox.filter(|proxmox| matches!(proxmox.secret.value, SecretSource::Certificate))?;
-        let (chain, _) = proxmox.client_certificate().ok()??;
-        Certificate::from_pem(&chain).ok()
+        let is_login = matches!(self.proxmox?.secret.value, SecretSource::Certificate);
+        self.certificate.as_ref().filter(|_| is_login)?.read()
     }
 
     /// Until when the API token is good that was got by enrolling on a Proxmox server.
@@ -131,8 +130,7 @@ impl<'a> Server<'a> {
 
     /// Where it is kept when this server was last talked to.
     pub(super) fn contacts(&self) -> Result<Contacts> {
-        let urls = self.endpoints.iter().map(ToString::to_string).filter(|_| self.sandbox.is_none());
-        let urls = urls.collect::<Vec<_>>().join(",");
+        let urls = self.urls().join(",");
         Ok(Contacts(Cache::new(&self.cx.paths()?, &["contact", &self.name, &urls])))
     }
 }
@@ -193,9 +191,11 @@ pub(super) async fn expiry(server: &Server<'_>, client: &Client) -> Expiry {
     }
 }
 
-/// What a host that pvectl serves says of itself; nothing for other servers, and where one may not ask.
-pub(super) async fn served(client: &Client) -> Option<ServedHost> {
-    client.served_host_if_any().await.ok().flatten()
+/// Who one is on a host that pvectl serves, which everybody may ask, and how the host is, which not everybody may. Nothing
+/// for other servers.
+pub(super) async fn served(client: &Client) -> Option<(Me, Option<ServedHost>)> {
+    let me = client.me().await.ok()?;
+    Some((me, client.served_host().await.ok()))
 }
 
 /// Whole days from now on; below zero when it is over.

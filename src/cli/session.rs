@@ -239,16 +239,19 @@ pub(super) fn sandbox_client(served: &sandbox::Session) -> Result<Client> {
         .build()
 }
 
-/// A client of a server, without whom to be there.
-pub(crate) fn builder(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<ClientBuilder> {
+/// The way to a server: where it is, whom to trust, and what is shown.
+pub(super) fn way_to(server: &crate::config::Proxmox) -> Result<ClientBuilder> {
     let mut builder = Client::builder();
     for endpoint in &server.endpoints.value {
         builder = builder.endpoint(endpoint_of(endpoint)?);
     }
     builder = builder.trust(trust(server)?);
-    if let Some(certificate) = certificate(server)? {
-        builder = builder.client_certificate(certificate);
-    }
+    Ok(certificate(server)?.into_iter().fold(builder, ClientBuilder::client_certificate))
+}
+
+/// A client of a server, without whom to be there.
+pub(crate) fn builder(cx: &Cx, resolved: &Resolved, server: &crate::config::Proxmox) -> Result<ClientBuilder> {
+    let mut builder = way_to(server)?;
     if let Some(timeout) = resolved.setting("timeout").map(super::cx::parse_duration).transpose()? {
         // Only connecting gets shorter: a change that the server takes its time over must not become "perhaps".
         builder = builder.connect_timeout(timeout.clamp(Duration::from_secs(1), Duration::from_secs(10)));

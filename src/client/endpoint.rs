@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::Certificate;
 use crate::model::{Error, Result, is_local};
 
 /// The port on which Proxmox VE serves its API.
@@ -187,6 +188,11 @@ impl ClientCertificate {
 
     pub(super) fn certified(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.0)
+    }
+
+    /// What it says of itself; nothing where it is none that can be read.
+    pub fn read(&self) -> Option<Certificate> {
+        Certificate::parse(self.0.cert.first()?).ok()
     }
 
     /// What somebody else may know of it: the SHA-256 of the certificate.

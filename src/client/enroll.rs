@@ -8,11 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use super::{
-    Client,
-    request::{Plain, Request},
-    response::Answer,
-};
+use super::{Client, request::Plain};
 use crate::model::{Call, Method, Params, Result};
 
 /// Who one is on a served host.
@@ -100,7 +96,7 @@ impl Client {
         let params: Map<String, Value> =
             call.params.iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
         let body = Some(Value::Object(params)).filter(|_| !call.params.is_empty());
-        Ok(self.answered(&Request::plain(&call, body.as_ref(), Plain::default())?, Answer::plain).await?.0)
+        self.plain(&call, body.as_ref(), Plain::default()).await
     }
 }
 

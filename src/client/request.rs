@@ -26,6 +26,7 @@ use crate::model::{Call, Error, Method, Result};
 const PREFIX: &str = "/api2/json";
 
 const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
 
 /// The name of a request to a plain route.
 const REQUEST_ID: &str = "x-request-id";
@@ -47,9 +48,7 @@ pub(super) struct Request<'a> {
     prefix: &'static str,
     query: Option<String>,
     body: Option<String>,
-    /// What the body is.
-    kind: &'static str,
-    /// What it is beside the API of Proxmox VE, if it is.
+    /// What it is beside the API of Proxmox VE, if it is; its body is JSON then, and else a form.
     plain: Option<Plain>,
 }
 
@@ -81,16 +80,11 @@ impl<'a> Request<'a> {
             return Err(Error::usage(format!("`{path}` is not a path of the API")));
         }
         let form = path::form(call.params.iter());
-        Ok(match call.method {
-            Method::Get | Method::Delete => {
-                let query = Some(form).filter(|form| !form.is_empty());
-                Self { call, prefix: PREFIX, query, body: None, kind: FORM, plain: None }
-            }
-            Method::Post | Method::Put => {
-                let body = Some(form).filter(|_| call.file.is_none());
-                Self { call, prefix: PREFIX, query: None, body, kind: FORM, plain: None }
-            }
-        })
+        let (query, body) = match call.method {
+            Method::Get | Method::Delete => (Some(form).filter(|form| !form.is_empty()), None),
+            Method::Post | Method::Put => (None, Some(form).filter(|_| call.file.is_none())),
+        };
+        Ok(Self { call, prefix: PREFIX, query, body, plain: None })
     }
 
     /// The same for a file that lies beside the API; the call's path is its whole path.
@@ -100,7 +94,7 @@ impl<'a> Request<'a> {
 
     /// The same for a plain route, with a body in JSON; the call's path is its whole path, and it has no parameters.
     pub(super) fn plain(call: &'a Call, body: Option<&Value>, plain: Plain) -> Result<Self> {
-        Ok(Self { body: body.map(Value::to_string), kind: "application/json", plain: Some(plain), ..Self::file(call)? })
+        Ok(Self { body: body.map(Value::to_string), plain: Some(plain), ..Self::file(call)? })
     }
 
     /// How long the answer may take, where that is more than usual.
@@ -154,7 +148,8 @@ impl<'a> Request<'a> {
         }
         if let Some(body) = &self.body {
             let headers = request.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
+            let kind = if self.plain.is_some() { JSON } else { FORM };
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             *request.body_mut() = Some(body.clone().into());
         }

@@ -125,11 +125,10 @@ impl Answer {
         if (300..=399).contains(&self.status) {
             return Err(self.redirect(call, endpoint));
         }
-        let refusal = || serde_json::from_slice::<Refusal>(&self.body).ok();
-        match (self.status, refusal()) {
-            (200..=299, _) if self.foreign().is_none() => {
-                serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error))
-            }
+        if (200..=299).contains(&self.status) && self.foreign().is_none() {
+            return serde_json::from_slice(&self.body).map_err(|error| self.unreadable(call, endpoint, error));
+        }
+        match (self.status, serde_json::from_slice::<Refusal>(&self.body).ok()) {
             // Unlike Proxmox VE it says so where there is nothing of a name.
             (404, Some(Refusal { error })) => Err(Error::not_found(error).with_sent(Sent::Answered)),
             (_, Some(Refusal { error })) => Err(Error::from_answer(self.status, &error, BTreeMap::new())),

@@ -13,7 +13,7 @@ use super::{
     request::{Plain, Request},
     response::Answer,
 };
-use crate::model::{Call, Class, Heartbeat, Method, QueuedStep, Ran, Result, ServedHost};
+use crate::model::{Call, Heartbeat, Method, QueuedStep, Ran, Result, ServedHost};
 
 /// How much longer an answer may take than what it tells of.
 const ON_ITS_WAY: Duration = Duration::from_secs(30);
@@ -25,17 +25,6 @@ impl Client {
     /// As [`Client::send`]; [`Class::Usage`] where the server is none that pvectl serves.
     pub async fn served_host(&self) -> Result<ServedHost> {
         self.plain(&Call::new(Method::Get, "/api/host"), None, Plain::default()).await
-    }
-
-    /// The same, and nothing where the server is none that pvectl serves.
-    ///
-    /// # Errors
-    /// As [`Client::send`].
-    pub async fn served_host_if_any(&self) -> Result<Option<ServedHost>> {
-        match self.served_host().await {
-            Err(error) if error.class() == Class::Usage => Ok(None),
-            other => other.map(Some),
-        }
     }
 
     /// Has a served host send a heartbeat now, and tells how it went.
@@ -79,7 +68,12 @@ impl Client {
         self.plain::<Value>(&call, None, Plain::default()).await.map(drop)
     }
 
-    async fn plain<T: DeserializeOwned>(&self, call: &Call, body: Option<&Value>, plain: Plain) -> Result<T> {
+    pub(super) async fn plain<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        body: Option<&Value>,
+        plain: Plain,
+    ) -> Result<T> {
         Ok(self.answered(&Request::plain(call, body, plain)?, Answer::plain).await?.0)
     }
 }

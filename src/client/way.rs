@@ -5,7 +5,6 @@
 use std::{fmt::Display, net::SocketAddr, sync::PoisonError, time::Duration};
 
 use jiff::Timestamp;
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::{net, time::timeout};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _, time::ASN1Time};
 
@@ -34,15 +33,6 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads the first one in a PEM text.
-    ///
-    /// # Errors
-    /// As [`parse`](Self::parse).
-    pub fn from_pem(pem: &str) -> Result<Self> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes());
-        Self::parse(&der.map_err(|error| Error::new(Class::Failed, format!("there is no certificate: {error}")))?)
-    }
-
     /// Reads one in DER.
     ///
     /// # Errors

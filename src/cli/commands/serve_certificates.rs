@@ -121,9 +121,12 @@ impl Row for ClientCertificate {
             Column::new("SERIAL", "serial", |row: &ClientCertificate| row.serial.clone()),
             Column::new("USER", "user", |row: &ClientCertificate| row.user.clone()),
             Column::new("STATUS", "status", |row: &ClientCertificate| {
-                let is_over = row.expires <= Timestamp::now();
-                let state = if row.revoked.is_some() { "revoked" } else { "valid" };
-                if is_over && row.revoked.is_none() { "expired" } else { state }.to_owned()
+                let state = match row.revoked {
+                    Some(_) => "revoked",
+                    None if row.expires <= Timestamp::now() => "expired",
+                    None => "valid",
+                };
+                state.to_owned()
             })
             .coloured(status_colour),
             Column::new("ISSUED", "issued", |row: &ClientCertificate| ago(row.issued)),

@@ -152,15 +152,11 @@ async fn of_user(status: &mut Status, server: &Server<'_>, client: &Client) -> R
     status.last_contact = Some(Timestamp::now().to_string());
     status.clock_ahead = told.ahead.map(|ahead| ahead.as_secs());
     status.version = Some(told.version.version);
-    // Everybody may ask that; how the host is, not everybody.
-    if let Ok(me) = client.me().await {
+    if let Some((me, host)) = served(client).await {
         status.kind = Some("served");
         status.version = Some(format!("pvectl {}", me.server.version));
         status.node = Some(me.server.name);
-    }
-    if let Some(host) = served(client).await {
-        status.reports_to = host.reports_to;
-        status.heartbeat = host.heartbeat;
+        (status.reports_to, status.heartbeat) = host.map_or((None, None), |host| (host.reports_to, host.heartbeat));
     }
     status.kind = status.kind.or(Some("proxmox"));
     Ok(())

@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use crate::{
-    cli::session::{TicketFiles, endpoint_of},
-    client::{Auth, Client, ClientCertificate, Endpoint, Trust},
+    cli::session::{TicketFiles, way_to},
+    client::{Auth, Client, Endpoint},
     config::{
         Cache, Connection, Credentials, Env, File, Flags, Identity, Login, Paths, SecretSource, Tickets, resolve,
     },
@@ -175,16 +175,7 @@ fn way(env: &Env, flags: &Flags, paths: &Paths) -> Result<Option<(Way, Cache)>> 
         },
     };
     let cache = cache(paths, &resolved.connection, auth.user());
-    let mut builder = Client::builder().ticket_store(Arc::new(TicketFiles(Tickets::new(paths)))).auth(auth);
-    for endpoint in &server.endpoints.value {
-        builder = builder.endpoint(endpoint_of(endpoint)?);
-    }
-    if let Some(pem) = server.ca_pem()? {
-        builder = builder.trust(Trust::CaPem(pem.into_bytes()));
-    }
-    if let Some((chain, key)) = server.client_certificate()? {
-        builder = builder.client_certificate(ClientCertificate::from_pem(&chain, &key)?);
-    }
+    let builder = way_to(server)?.ticket_store(Arc::new(TicketFiles(Tickets::new(paths)))).auth(auth);
     Ok(Some((Way::Server(builder.build()?), cache)))
 }
 

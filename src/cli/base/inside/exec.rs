@@ -114,9 +114,7 @@ impl Exec {
         let [plan] = plans;
         let show = Show::new(cx.ui.clone(), 1);
         let executed = session.ops.exec(plan, &session.options, &show, &cx.interrupt).await?;
-        // Only who asks for data here gets it: a context's habit must not turn a program's output into something else.
-        let wants_data = cx.switches.json || ["output", "jq"].iter().any(|flag| cx.flags.get(flag).is_some());
-        if wants_data && !session.style.format.is_table() {
+        if cx.asks_for_data(&session.style) {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let data = json!({
                 "vmid": found.guest.vmid, "name": found.guest.name, "node": found.guest.node, "pid": executed.pid,

@@ -244,8 +244,7 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
             let user = client.user().to_owned();
             let method = way.server.method(Some(&user)).unwrap_or_default();
             way.server.note(&user, &told.version.version);
-            way.me = client.me().await.ok();
-            way.host = served(&client).await;
+            (way.me, way.host) = served(&client).await.map_or((None, None), |(me, host)| (Some(me), host));
             (way.client, way.told) = (Some(client), Some(told));
             let whose = if user.is_empty() { "whom the server takes one for" } else { &user };
             let shown = format!("{whose}, by {method}");

@@ -70,9 +70,7 @@ async fn execute(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let show = Show::new(cx.ui.clone(), 1);
     let ran = session.ops.run_on_host(client, &program, &session.options, &show, &cx.interrupt).await?;
     let code = code(&ran);
-    // Only who asks for data here gets it: a context's habit must not turn a program's output into something else.
-    let wants_data = cx.switches.json || ["output", "jq"].iter().any(|flag| cx.flags.get(flag).is_some());
-    if wants_data && !session.style.format.is_table() {
+    if cx.asks_for_data(&session.style) {
         let data = json!({
             "command": name, "exit_code": ran.exit_code, "signal": ran.signal, "timed_out": ran.timed_out, "code": code,
             "stdout": ran.stdout, "stderr": ran.stderr, "truncated": ran.truncated, "duration_ms": ran.duration_ms,
