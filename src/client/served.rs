@@ -22,7 +22,7 @@ impl Client {
     /// What a served host tells of itself.
     ///
     /// # Errors
-    /// As [`Client::send`]; [`Class::Usage`] where the server is none that pvectl serves.
+    /// As [`Client::send`]; [`Class::Usage`](crate::model::Class::Usage) where the server is none that pvectl serves.
     pub async fn served_host(&self) -> Result<ServedHost> {
         self.plain(&Call::new(Method::Get, "/api/host"), None, Plain::default()).await
     }
@@ -39,7 +39,7 @@ impl Client {
     /// most (the host's own limit without). `id` is what the request is called, in the host's log and journal.
     ///
     /// # Errors
-    /// As [`served_host`](Self::served_host); [`Class::NotFound`] for a name that is not listed. When the answer is lost
+    /// As [`served_host`](Self::served_host); [`Class::NotFound`](crate::model::Class::NotFound) for a name that is not listed. When the answer is lost
     /// the program may have run: [`Error::may_have_happened`](crate::Error::may_have_happened).
     pub async fn run_on_host(&self, name: &str, args: &[String], seconds: Option<u64>, id: &str) -> Result<Ran> {
         let mut body = json!({"args": args});
@@ -62,7 +62,7 @@ impl Client {
     /// Takes something out of a queue, by its number.
     ///
     /// # Errors
-    /// As [`served_host`](Self::served_host); [`Class::NotFound`] if it is not there (any more).
+    /// As [`served_host`](Self::served_host); [`Class::NotFound`](crate::model::Class::NotFound) if it is not there (any more).
     pub async fn cancel_queued(&self, id: i64) -> Result<()> {
         let call = Call::new(Method::Delete, segments(&["api", "queue", &id.to_string()]));
         self.plain::<Value>(&call, None, Plain::default()).await.map(drop)
