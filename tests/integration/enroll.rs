@@ -1,6 +1,7 @@
 //! Enrollment: a login of one's own that is got once, renewed, and given back, on a served host and on Proxmox VE.
 
 mod broken;
+mod killed;
 mod proxmox;
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
