@@ -117,10 +117,10 @@ impl<'a> Server<'a> {
         (self.cx.env.is_set("HTTPS_PROXY") && is_far).then_some("left to the proxy of HTTPS_PROXY")
     }
 
-    /// Writes down that it was talked to just now, and what it said.
-    pub(super) fn note(&self, user: &str, version: &str) {
+    /// Writes down that it was talked to just now.
+    pub(super) fn note(&self) {
         // Only `status` would miss it.
-        let _ = self.contacts().map(|contacts| contacts.note(&serde_json::json!({"user": user, "version": version})));
+        let _ = self.contacts().map(|contacts| contacts.note());
     }
 
     /// Whether changes are refused here.
@@ -210,16 +210,16 @@ pub(super) struct Contacts(Cache);
 const LAST: &str = "last";
 
 impl Contacts {
-    /// Now, and it said this.
-    pub(super) fn note(&self, told: &Value) {
-        self.0.save(LAST, told, Timestamp::now());
+    /// Now.
+    pub(super) fn note(&self) {
+        self.0.save(LAST, &Value::Bool(true), Timestamp::now());
     }
 
-    /// When it was, and what it said.
-    pub(super) fn last(&self) -> Option<(Timestamp, Value)> {
+    /// When it was.
+    pub(super) fn last(&self) -> Option<Timestamp> {
         let now = Timestamp::now();
-        let (told, age) = self.0.load(LAST, now)?;
+        let (_, age) = self.0.load(LAST, now)?;
         let age = SignedDuration::try_from(age.min(Duration::from_secs(u64::from(u32::MAX)))).ok()?;
-        Some((now.checked_sub(age).ok()?, told))
+        now.checked_sub(age).ok()
     }
 }

@@ -96,14 +96,15 @@ pub(super) async fn recognise(
         None => by_certificate(kit, method, headers, connection).ok_or(NO_TICKET)?,
         Some(Credentials::Token(text)) => by_token(kit, &text, connection).await,
         Some(Credentials::Ticket(text)) => {
-            let user = ticket::verify(kit, &text).filter(|user| kit.service().is_active(user)).ok_or(FAILED)?;
+            let known = ticket::verify(kit, &text).filter(|(user, _)| kit.service().is_active(user));
+            let (user, end) = known.ok_or(FAILED)?;
             if method != Method::Get {
                 let token = headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if !ticket::verify_csrf(kit, token, &user) {
                     return Err(BAD_CSRF.into());
                 }
             }
-            let by = Means::Ticket { expires: ticket::end(&text) };
+            let by = Means::Ticket { expires: Some(end) };
             Ok(Recognised { who: Identity { user, token: None }, by })
         }
     }

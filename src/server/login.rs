@@ -30,7 +30,7 @@ pub(super) async fn log_in(kit: &Kit, params: &Params, source: Option<Source>) -
             (is_ours && service.check_second_factor(&user, password).await).then(Vec::new)
         };
         kit.guard().attempt(source, &user, || kit.now(), is_right, Vec::is_empty).await.ok_or_else(refused)?
-    } else if ticket::verify(kit, password).is_some_and(|known| known == user && service.is_active(&user)) {
+    } else if ticket::verify(kit, password).is_some_and(|(known, _)| known == user && service.is_active(&user)) {
         Vec::new()
     } else {
         let check = service.check_password(&user, password);

@@ -24,17 +24,11 @@ pub(super) fn mint(kit: &Kit, user: &str) -> Option<String> {
     sign(kit, &format!("PVE:{user}:{:08X}", kit.now().as_second()), "")
 }
 
-/// The user of a ticket that is ours and not too old.
-pub(super) fn verify(kit: &Kit, ticket: &str) -> Option<String> {
-    let user = verified(kit, ticket, "")?;
-    (!user.starts_with(CHALLENGE)).then(|| user.to_owned())
-}
-
-/// When a ticket that is ours is over.
-pub(super) fn end(ticket: &str) -> Option<Timestamp> {
-    let (plain, _) = ticket.rsplit_once("::")?;
-    let begun = i64::from_str_radix(plain.rsplit_once(':')?.1, 16).ok()?;
-    Timestamp::from_second(begun + LIFETIME).ok()
+/// The user of a ticket that is ours and not too old, and when it is over.
+pub(super) fn verify(kit: &Kit, ticket: &str) -> Option<(String, Timestamp)> {
+    let (user, begun) = verified(kit, ticket, "")?;
+    let end = Timestamp::from_second(begun + LIFETIME).ok()?;
+    (!user.starts_with(CHALLENGE)).then(|| (user.to_owned(), end))
 }
 
 /// The ticket of somebody who has yet to show a second factor of one of these kinds.
@@ -47,7 +41,7 @@ pub(super) fn mint_challenge(kit: &Kit, user: &str, kinds: &[&str]) -> Option<St
 
 /// Whether this is a challenge that was given to this user.
 pub(super) fn verify_challenge(kit: &Kit, ticket: &str, user: &str) -> bool {
-    verified(kit, ticket, user).is_some_and(|subject| subject.starts_with(CHALLENGE))
+    verified(kit, ticket, user).is_some_and(|(subject, _)| subject.starts_with(CHALLENGE))
 }
 
 /// The token that writes need beside the user's ticket: `HEXTIME:SIGNATURE`.
@@ -60,24 +54,27 @@ pub(super) fn mint_csrf(kit: &Kit, user: &str) -> Option<String> {
 /// Whether this is a CSRF token that was given to this user.
 pub(super) fn verify_csrf(kit: &Kit, token: &str, user: &str) -> bool {
     token.split_once(':').is_some_and(|(time, given)| {
-        is_fresh(kit, time) && same(given, signature(kit, &format!("CSRF:{time}:{user}"), ""))
+        begun(kit, time).is_some() && same(given, signature(kit, &format!("CSRF:{time}:{user}"), ""))
     })
 }
 
-/// The text between `PVE:` and the time, of what is signed by us for this subject and is not too old.
-fn verified<'a>(kit: &Kit, ticket: &'a str, bound_to: &str) -> Option<&'a str> {
+/// The text between `PVE:` and the time, and the time, of what is signed by us for this subject and is not too old.
+fn verified<'a>(kit: &Kit, ticket: &'a str, bound_to: &str) -> Option<(&'a str, i64)> {
     let (plain, given) = ticket.rsplit_once("::")?;
     let (subject, time) = plain.strip_prefix("PVE:")?.rsplit_once(':')?;
-    (is_fresh(kit, time) && same(given, signature(kit, plain, bound_to))).then_some(subject)
+    let begun = begun(kit, time)?;
+    same(given, signature(kit, plain, bound_to)).then_some((subject, begun))
 }
 
 fn sign(kit: &Kit, plain: &str, bound_to: &str) -> Option<String> {
     Some(format!("{plain}::{}", signature(kit, plain, bound_to)?))
 }
 
-fn is_fresh(kit: &Kit, time: &str) -> bool {
-    let age = i64::from_str_radix(time, 16).map(|time| kit.now().as_second() - time);
-    age.is_ok_and(|age| (-SKEW..=LIFETIME).contains(&age))
+/// When what is not too old was made, in seconds since 1970.
+fn begun(kit: &Kit, time: &str) -> Option<i64> {
+    let begun = i64::from_str_radix(time, 16).ok()?;
+    let age = kit.now().as_second().checked_sub(begun)?;
+    (-SKEW..=LIFETIME).contains(&age).then_some(begun)
 }
 
 fn signature(kit: &Kit, plain: &str, bound_to: &str) -> Option<String> {

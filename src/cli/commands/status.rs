@@ -5,7 +5,6 @@
 use clap::ArgMatches;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
     cli::{
@@ -143,7 +142,7 @@ async fn of_server(cx: &Cx, resolved: &Resolved, server: &Server<'_>) -> Result<
 async fn of_user(status: &mut Status, server: &Server<'_>, client: &Client) -> Result<()> {
     let told = greet(client).await?;
     let user = client.user();
-    server.note(user, &told.version.version);
+    server.note();
     let until = expiry(server, client).await.at();
     status.method = server.method(Some(user));
     status.user = Some(user.to_owned()).filter(|user| !user.is_empty()).or(status.user.take());
@@ -164,7 +163,7 @@ async fn of_user(status: &mut Status, server: &Server<'_>, client: &Client) -> R
 
 /// When a command last had an answer: of `status` and `check` that is kept, of changes the journal knows it.
 fn last_contact(cx: &Cx, server: &Server<'_>) -> Result<Option<Timestamp>> {
-    let looked = server.contacts()?.last().map(|(at, _): (Timestamp, Value)| at);
+    let looked = server.contacts()?.last();
     let filter = |status| Filter {
         context: Some(server.name.clone()),
         status: Some(status),

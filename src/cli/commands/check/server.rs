@@ -243,7 +243,7 @@ async fn login(way: &mut Way<'_>) -> Option<Fact> {
         Ok((client, told)) => {
             let user = client.user().to_owned();
             let method = way.server.method(Some(&user)).unwrap_or_default();
-            way.server.note(&user, &told.version.version);
+            way.server.note();
             (way.me, way.host) = served(&client).await.map_or((None, None), |(me, host)| (Some(me), host));
             (way.client, way.told) = (Some(client), Some(told));
             let whose = if user.is_empty() { "whom the server takes one for" } else { &user };
