@@ -145,9 +145,12 @@ pub trait Backend: TaskSource {
         Err(no_queue())
     }
 
-    /// What waits in the queue of a guest or of all, in order. Nothing where there is no queue.
+    /// What waits in the queue of a guest or of all, in order.
+    ///
+    /// # Errors
+    /// [`Class::Usage`](crate::model::Class::Usage) where there is no queue.
     async fn queue(&self, _: Option<Vmid>) -> Result<Vec<QueuedStep>> {
-        Ok(Vec::new())
+        Err(no_queue())
     }
 
     /// Takes a step out of the queue.

@@ -12,8 +12,8 @@ use crate::{
     client::{Client, Reply, TaskFilter, TaskList, path},
     model::{
         Away, Call, Class, ConfigView, Error, Guest, GuestConfig, GuestKind, GuestRef, Hint, LogPage, Method, Node,
-        NodeName, Pending, Result, Sent, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe, Upid, Vmid,
-        Volume, node_status,
+        NodeName, Pending, QueuedStep, Result, Sent, Snapshot, Storage, Submitted, TaskEntry, TaskStatus, Timeframe,
+        Upid, Vmid, Volume, node_status,
     },
     tasks::TaskSource,
 };
@@ -133,6 +133,24 @@ impl Backend for Proxmox {
             }
             submitted => Ok(submitted),
         }
+    }
+
+    /// Only where pvectl serves this API: Proxmox VE has no queue.
+    async fn enqueue(&self, step: &Step) -> Result<Submitted> {
+        if !matches!(step.action, Action::Configure | Action::ConfigureInTask) {
+            return Err(Error::usage("only changes of a configuration can be queued"));
+        }
+        self.client.enqueue(step.guest.vmid, &step.params).await.map(Submitted::Task)
+    }
+
+    async fn queue(&self, vmid: Option<Vmid>) -> Result<Vec<QueuedStep>> {
+        let mut all = self.client.host_queue().await?;
+        all.retain(|step| vmid.is_none_or(|vmid| step.vmid == vmid));
+        Ok(all)
+    }
+
+    async fn cancel_queued(&self, id: i64) -> Result<()> {
+        self.client.cancel_queued(id).await
     }
 
     async fn send(&self, call: &Call) -> Result<Reply> {

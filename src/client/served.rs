@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Client,
@@ -13,7 +13,7 @@ use super::{
     request::{Plain, Request},
     response::Answer,
 };
-use crate::model::{Call, Heartbeat, Method, QueuedStep, Ran, Result, ServedHost};
+use crate::model::{Call, Heartbeat, Method, Params, QueuedStep, Ran, Result, ServedHost, Upid, Vmid};
 
 /// How much longer an answer may take than what it tells of.
 const ON_ITS_WAY: Duration = Duration::from_secs(30);
@@ -57,6 +57,24 @@ impl Client {
     /// As [`served_host`](Self::served_host).
     pub async fn host_queue(&self) -> Result<Vec<QueuedStep>> {
         self.plain(&Call::new(Method::Get, "/api/queue"), None, Plain::default()).await
+    }
+
+    /// Puts a change of a VM's configuration into its queue on a served host, with the parameters of `PUT …/config`. The
+    /// task that is given back ends when the change was made, failed or was cancelled.
+    ///
+    /// # Errors
+    /// As [`served_host`](Self::served_host); what the change itself would be refused with. It is sent once: when the
+    /// answer is lost it may wait there ([`Error::may_have_happened`](crate::Error::may_have_happened)), see
+    /// [`host_queue`](Self::host_queue).
+    pub async fn enqueue(&self, vmid: Vmid, params: &Params) -> Result<Upid> {
+        #[derive(serde::Deserialize)]
+        struct Queued {
+            upid: Upid,
+        }
+        let params: Map<String, Value> = params.iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+        let body = json!({"vmid": vmid, "params": params});
+        let call = Call::new(Method::Post, "/api/queue");
+        self.plain(&call, Some(&body), Plain::default()).await.map(|Queued { upid }| upid)
     }
 
     /// Takes something out of a queue, by its number.

@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     backends::{Action, Step},
-    model::{ConfigView, Error, GuestConfig, GuestKind, Hint, Params, PropertyString, Result, closest, is_disk_key},
+    model::{
+        Class, ConfigView, Error, GuestConfig, GuestKind, Hint, Params, PropertyString, Result, closest, is_disk_key,
+    },
 };
 
 /// How the key begins that has what is noted of a device; the device's follows.
@@ -167,6 +169,18 @@ impl Addition {
     }
 }
 
+/// The same for a server that has no queue.
+fn without_queue(error: Error) -> Error {
+    match error.class() {
+        Class::Usage => Error::usage("the API of Proxmox VE has no queue of additions").with_hint(Hint::Text(
+            "leave --queue out: what cannot be live waits for the next start there; a host that `pvectl serve` serves has \
+             one"
+                .into(),
+        )),
+        _ => error,
+    }
+}
+
 impl Ops {
     /// Plans the addition of a device: the lowest number of its family that is free, and its name.
     ///
@@ -176,24 +190,21 @@ impl Ops {
     pub async fn plan_add(&self, found: &Resolved, request: &AddRequest) -> Result<Plan> {
         let guest = found.guest.reference();
         let capabilities = self.backend().capabilities();
+        // A served host has one beside that API; a VM of its own can have what only such VMs have.
+        let waiting = match capabilities.here || request.queue {
+            true => self.backend().queue(Some(guest.vmid)).await.map_err(without_queue)?,
+            false => Vec::new(),
+        };
         let only_here = request.what.only_here().or_else(|| request.id.as_ref().map(|_| "a name for a device"));
-        if let Some(what) = only_here.filter(|_| !capabilities.here) {
+        if let Some(what) = only_here.filter(|_| !(capabilities.here || request.queue)) {
             return Err(Error::usage(format!("{what} is for VMs of the host that pvectl runs on"))
                 .with_hint(Hint::Text(request.what.instead().into())));
-        }
-        if request.queue && !capabilities.here {
-            return Err(Error::usage("the API of Proxmox VE has no queue of additions").with_hint(Hint::Text(
-                "leave --queue out: what cannot be live waits for the next start there; on a served host itself it is \
-                 `--context local`"
-                    .into(),
-            )));
         }
         let (now, to_come) = futures_util::future::try_join(
             self.backend().guest_config(&guest, ConfigView::Current),
             self.backend().guest_config(&guest, ConfigView::Pending),
         )
         .await?;
-        let waiting = self.backend().queue(Some(guest.vmid)).await?;
         let mut ids = ids(&to_come);
         for item in &waiting {
             ids.extend(item.params.iter().filter_map(|(key, value)| id_of(key, value)));

@@ -1,6 +1,6 @@
 //! Changes of guests: the backends' table of actions, read from the API's side.
 
-use super::{Host, scope::NOT_KEYS};
+use super::{Host, record::When, scope::NOT_KEYS};
 use crate::{
     backends::{ACTIONS, Action, ActionSpec, Step, Support},
     model::{GuestKind, GuestRef, Params, Submitted, Upid},
@@ -22,6 +22,11 @@ fn action(request: &Request) -> Option<&'static ActionSpec> {
     Some(if restores { Action::Restore.spec() } else { found })
 }
 
+/// Whether a parameter changes something of a configuration.
+fn is_change((key, _): (&str, &str)) -> bool {
+    ["delete", "revert"].contains(&key) || !NOT_KEYS.contains(&key)
+}
+
 impl Host {
     /// Does what a request asks of a guest; everything that nobody answers is refused in a node's words.
     pub(super) async fn change(&self, request: &Request) -> Result<Reply, Fault> {
@@ -35,8 +40,7 @@ impl Host {
         }
         let step = Step { action: spec.action, guest: self.guest(request)?, params: self.params_of(spec, request) };
         self.may_do(&step, request).await?;
-        let changes = |(key, _): (&str, &str)| ["delete", "revert"].contains(&key) || !NOT_KEYS.contains(&key);
-        if spec.action == Action::Configure && !step.params.iter().any(changes) {
+        if spec.action == Action::Configure && !step.params.iter().any(is_change) {
             return Err(Fault::die("no options specified"));
         }
         if spec.action == Action::Create && self.is_taken(&step.guest).await? {
@@ -46,7 +50,7 @@ impl Host {
         if spec.action == Action::Destroy && self.runs(&step.guest).await? {
             return Err(Fault::die(format!("VM {} is running - destroy failed", step.guest.vmid)));
         }
-        match self.submit(request, &step).await? {
+        match self.submit(request, &step, When::Now).await? {
             Submitted::Task(upid) if spec.action == Action::Configure => {
                 // A change that takes a task here is answered at once by a node.
                 self.done(&upid).await.map(|()| Reply::null())
@@ -54,6 +58,23 @@ impl Host {
             Submitted::Task(upid) => Ok(Reply::data(upid.to_string())),
             Submitted::Done(data) => Ok(Reply::data(data)),
         }
+    }
+
+    /// Puts a change of a configuration into its guest's queue, with the checks of the change itself. `own` are keys that
+    /// Proxmox has no words for (`x-…`): what they name is the host's, and so they are root's.
+    pub(super) async fn enqueue(&self, request: &Request, own: &Params) -> Result<Submitted, Fault> {
+        let params = self.params_of(Action::Configure.spec(), request);
+        let mut step = Step { action: Action::Configure, guest: self.guest(request)?, params };
+        let of_root = |(key, _): (&str, &str)| Fault::die(format!("only root can set '{key}' config"));
+        if let Some(first) = own.iter().next().filter(|_| !self.caller(request, |caller| caller.is_root())) {
+            return Err(of_root(first));
+        }
+        self.may_do(&step, request).await?;
+        step.params.extend(own.iter());
+        if !step.params.iter().any(is_change) {
+            return Err(Fault::die("no options specified"));
+        }
+        Ok(self.submit(request, &step, When::Queued).await?)
     }
 
     /// What is no part of the path and does not make the call this action.

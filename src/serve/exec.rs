@@ -129,14 +129,14 @@ async fn read(pipe: std::os::fd::OwnedFd) -> Said {
 }
 
 /// What was read of an output. Somebody who left the group may hold it open, and is not waited for.
-async fn collected(reader: Option<task::JoinHandle<Said>>) -> (String, bool) {
-    let Some(mut reader) = reader else { return (String::new(), false) };
+async fn collected(reader: Option<task::JoinHandle<Said>>) -> (Vec<u8>, bool) {
+    let Some(mut reader) = reader else { return (Vec::new(), false) };
     match tokio::time::timeout(GRACE, &mut reader).await {
-        Ok(Ok(Ok((bytes, more)))) => (String::from_utf8_lossy(&bytes).into_owned(), more),
-        Ok(_) => (String::new(), false),
+        Ok(Ok(Ok(said))) => said,
+        Ok(_) => (Vec::new(), false),
         Err(_) => {
             reader.abort();
-            (String::new(), true)
+            (Vec::new(), true)
         }
     }
 }
@@ -161,12 +161,18 @@ mod tests {
         let sh = |script: &str| vec!["-c".to_owned(), script.to_owned()];
         let long = Duration::from_secs(60);
         let ran = run(Path::new("/bin/sh"), &sh("echo \"$0 $HOME\"; echo no >&2; exit 3"), long).await.unwrap();
-        assert_eq!((ran.exit_code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(3), "/bin/sh \n", "no\n"));
+        assert_eq!(
+            (ran.exit_code, ran.stdout.as_slice(), ran.stderr.as_slice()),
+            (Some(3), &b"/bin/sh \n"[..], &b"no\n"[..])
+        );
+        // Byte for byte.
+        let ran = run(Path::new("/bin/sh"), &sh(r"printf '\377\000\n'; printf '\200' >&2"), long).await.unwrap();
+        assert_eq!((ran.stdout.as_slice(), ran.stderr.as_slice()), (&b"\xff\0\n"[..], &b"\x80"[..]));
         let ran = run(Path::new("/bin/sh"), &sh("head -c 300000 /dev/zero"), long).await.unwrap();
         assert_eq!((ran.stdout.len() as u64, ran.truncated), (LONGEST, true));
         // It goes, and what it left in the background does too.
         let ran = run(Path::new("/bin/sh"), &sh("sleep 1000 & echo gone"), long).await.unwrap();
-        assert_eq!((ran.exit_code, ran.stdout.as_str()), (Some(0), "gone\n"));
+        assert_eq!((ran.exit_code, ran.stdout.as_slice()), (Some(0), &b"gone\n"[..]));
         let ran = run(Path::new("/bin/sh"), &sh("sleep 1000"), Duration::from_millis(200)).await.unwrap();
         assert_eq!((ran.exit_code, ran.timed_out), (None, true));
         let ran = run(Path::new("/bin/sh"), &sh("kill -TERM $$"), long).await.unwrap();

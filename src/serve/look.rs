@@ -9,12 +9,16 @@ use super::{
 };
 use crate::{
     backends::TaskQuery,
-    model::{Class, ConfigView, Guest, GuestKind, GuestRef, Node, NodeName, Storage, TaskEntry, Upid, Vmid},
+    model::{Class, ConfigView, Guest, GuestKind, GuestRef, Node, NodeName, Storage, TaskEntry, Upid, Vmid, Volume},
     server::{Fault, Reply, Request, access::Caller},
 };
 
 /// How many rows or lines come when nobody says: a node's own number.
 const LIMIT: u64 = 50;
+
+/// What a volume may be looked at with, on its guest and on its storage.
+const SEE_DISK: &[&str] = &["VM.Audit", "VM.Config.Disk"];
+const SEE_VOLUME: &[&str] = &["Datastore.Audit", "Datastore.Allocate"];
 
 type Answer = Result<Reply, Fault>;
 
@@ -29,6 +33,16 @@ fn rows<T: Serialize>(of: impl IntoIterator<Item = T>) -> Answer {
 
 fn number(request: &Request, key: &str) -> Option<u64> {
     request.params.get(key)?.parse().ok()
+}
+
+/// The word for an answer to those who see these guests and storages of a picture.
+fn audience(answer: String, picture: &Picture, guests: &[&Guest], storages: &[&Storage]) -> String {
+    let mut word = answer;
+    if (guests.len(), storages.len()) != (picture.guests.len(), picture.storages.len()) {
+        guests.iter().for_each(|guest| word += &format!(" guest/{}", guest.vmid));
+        storages.iter().for_each(|storage| word += &format!(" storage/{}", storage.storage));
+    }
+    word
 }
 
 impl Host {
@@ -71,11 +85,8 @@ impl Host {
         let (guests, storages) = self.seen(request, &picture);
         let kind = request.params.get("type");
         let audits = self.audits(request);
-        let mut audience = format!("resources {} {audits}", kind.unwrap_or_default());
-        if (guests.len(), storages.len()) != (picture.guests.len(), picture.storages.len()) {
-            guests.iter().for_each(|guest| audience += &format!(" guest/{}", guest.vmid));
-            storages.iter().for_each(|storage| audience += &format!(" storage/{}", storage.storage));
-        }
+        let answer = format!("resources {} {audits}", kind.unwrap_or_default());
+        let audience = audience(answer, &picture, &guests, &storages);
         let made = self.view.prepared(&picture, &audience, || {
             let wants = |wanted: &str| kind.is_none_or(|kind| wanted == kind);
             let mut all = Vec::new();
@@ -151,6 +162,7 @@ impl Host {
         Ok(Reply::data(Vec::<Value>::new()))
     }
 
+    /// From the view, as [`resources`](Self::resources).
     pub(super) async fn guests(&self, request: &Request) -> Answer {
         let row = |guest: &Guest| {
             let mut row = value(guest)?;
@@ -163,8 +175,10 @@ impl Host {
             Ok(row)
         };
         let picture = self.view.picture().await?;
-        let rows = self.seen(request, &picture).0.into_iter().map(row);
-        Ok(Reply::data(rows.collect::<Result<Vec<Value>, Fault>>()?))
+        let (guests, storages) = self.seen(request, &picture);
+        let audience = audience("guests".to_owned(), &picture, &guests, &storages);
+        let make = || Ok(guests.into_iter().map(row).collect::<Result<Vec<Value>, Fault>>()?.into());
+        Ok(Reply::prepared(self.view.prepared(&picture, &audience, make)?))
     }
 
     pub(super) async fn guest_status(&self, request: &Request) -> Answer {
@@ -261,11 +275,33 @@ impl Host {
         let (storage, content) = (request.need("storage")?, request.params.get("content"));
         let volumes = self.backend.volumes(&self.node, storage, content).await?;
         let of = number(request, "vmid");
-        rows(
-            volumes
-                .into_iter()
-                .filter(|volume| of.is_none_or(|of| volume.vmid.map(|vmid| u64::from(vmid.get())) == Some(of))),
-        )
+        let wanted = |volume: &Volume| of.is_none_or(|of| volume.vmid.map(|vmid| u64::from(vmid.get())) == Some(of));
+        rows(volumes.into_iter().filter(wanted).map(|mut volume| {
+            // Where it is stands in what is told of one alone.
+            volume.other.remove("path");
+            volume
+        }))
+    }
+
+    /// One volume, by its whole name or by what follows the storage in it.
+    pub(super) async fn volume(&self, request: &Request) -> Answer {
+        let (storage, name) = (request.need("storage")?, request.need("volume")?);
+        let volid = if name.contains(':') { name.to_owned() } else { format!("{storage}:{name}") };
+        let volumes = self.backend.volumes(&self.node, storage, None).await?;
+        let found = volumes.into_iter().find(|volume| volume.volid == volid);
+        let volume = found.ok_or_else(|| Fault::die(format!("volume '{volid}' does not exist")))?;
+        self.caller(request, |caller| {
+            let of_guest = volume.vmid.map(|vmid| format!("/vms/{vmid}"));
+            match of_guest.is_some_and(|path| caller.may(&path, SEE_DISK)) {
+                true => Ok(()),
+                false => caller.require(&format!("/storage/{storage}"), SEE_VOLUME),
+            }
+        })?;
+        let mut told = Map::from_iter([("size".to_owned(), value(volume.size)?)]);
+        for key in ["path", "format", "used"] {
+            told.extend(volume.other.get(key).map(|have| (key.to_owned(), have.clone())));
+        }
+        Ok(Reply::data(told))
     }
 
     /// The task in the path.

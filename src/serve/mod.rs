@@ -60,7 +60,6 @@ pub struct Host {
     recorder: Arc<dyn Recorder>,
     metrics: Arc<Metrics>,
     ends: Ends,
-    load: node::Load,
 }
 
 impl Host {
@@ -73,7 +72,6 @@ impl Host {
             view: Arc::new(View::new(backend.clone(), node.clone())?),
             follower: Follower::new(backend.clone()),
             ends: Ends::default(),
-            load: node::Load::default(),
             backend,
             node,
             access,

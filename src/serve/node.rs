@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     fs,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -13,19 +14,38 @@ use serde_json::{Value, json};
 use super::{Host, metrics::processor_time};
 use crate::server::{Fault, Reply, Request};
 
+/// Over how long the load is told at least: the kernel counts in hundredths of a second.
+const SHORTEST: Duration = Duration::from_millis(500);
+
 /// How busy the processors were between two looks.
 #[derive(Default)]
-pub(super) struct Load(Mutex<Option<[f64; 2]>>);
+pub(super) struct Load(Mutex<Option<Looked>>);
+
+/// A look: when it was, the seconds of work and of idleness until then, and the share that was told.
+struct Looked {
+    at: Instant,
+    time: [f64; 2],
+    share: f64,
+}
 
 impl Load {
-    /// The share, 0 to 1, of the time since somebody asked before; nought for who asks first.
-    fn since_before(&self) -> f64 {
-        let Some(now) = processor_time() else { return 0.0 };
-        let before = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
-        let Some(before) = before else { return 0.0 };
-        let [busy, idle] = [now[0] - before[0], now[1] - before[1]];
-        if busy + idle > 0.0 { (busy / (busy + idle)).clamp(0.0, 1.0) } else { 0.0 }
+    /// The share, 0 to 1, of the time since the look before, or what was told then if that was just now; nought at first.
+    pub(super) fn share(&self) -> f64 {
+        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = looked.as_ref().filter(|last| last.at.elapsed() < SHORTEST) {
+            return last.share;
+        }
+        let Some(time) = processor_time() else { return 0.0 };
+        let share = looked.as_ref().map_or(0.0, |last| share(last.time, time));
+        *looked = Some(Looked { at: Instant::now(), time, share });
+        share
     }
+}
+
+/// The share of work, 0 to 1, between two moments.
+fn share(before: [f64; 2], now: [f64; 2]) -> f64 {
+    let [busy, idle] = [now[0] - before[0], now[1] - before[1]];
+    if busy + idle > 0.0 { (busy / (busy + idle)).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 fn read(path: &str) -> String {
@@ -93,7 +113,7 @@ impl Host {
             ["ostype", "osrelease", "version"].map(|name| read(&format!("/proc/sys/kernel/{name}")));
         let mode = if fs::exists("/sys/firmware/efi").unwrap_or_default() { "efi" } else { "legacy-bios" };
         Ok(Reply::data(json!({
-            "cpu": self.load.since_before(),
+            "cpu": node.cpu.unwrap_or_default(),
             "wait": 0,
             "idle": 0,
             "uptime": node.uptime,
@@ -131,7 +151,14 @@ mod tests {
     #[test]
     fn who_asks_first_hears_nothing_of_the_load() {
         let load = Load::default();
-        assert_eq!(load.since_before(), 0.0);
-        assert!((0.0..=1.0).contains(&load.since_before()));
+        assert_eq!(load.share(), 0.0);
+        assert!((0.0..=1.0).contains(&load.share()));
+    }
+
+    #[test]
+    fn the_load_is_the_share_of_the_work_between_two_looks() {
+        assert_eq!(share([10.0, 10.0], [11.0, 13.0]), 0.25);
+        assert_eq!(share([10.0, 10.0], [10.0, 10.0]), 0.0, "no time has gone by");
+        assert_eq!(share([10.0, 10.0], [11.0, 9.0]), 0.0, "a clock that went back");
     }
 }

@@ -79,6 +79,15 @@ impl Operation {
     }
 }
 
+/// When a step is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// At once.
+    Now,
+    /// When its guest can, after what waits before it.
+    Queued,
+}
+
 /// What an action is called on the command line, and so in the journal.
 fn verb(action: Action) -> &'static str {
     let power = verbs::POWER_VERBS.iter().find(|verb| verb.action == action);
@@ -97,8 +106,8 @@ fn verb(action: Action) -> &'static str {
 }
 
 impl Host {
-    /// Has the backend do a step, and keeps the record of it.
-    pub(super) async fn submit(&self, request: &Request, step: &Step) -> Result<Submitted> {
+    /// Has the backend do a step or put it into a queue, and keeps the record of it.
+    pub(super) async fn submit(&self, request: &Request, step: &Step, when: When) -> Result<Submitted> {
         let call = self.backend.call(step)?;
         let (config, name) = self.before(step).await;
         let intent = Intent {
@@ -117,9 +126,18 @@ impl Host {
         };
         let operation = Operation::begin(self, &intent)?;
         let acting = request.identity.as_ref().and_then(|who| self.backend.acting_for(&who.authid()));
-        match acting.as_ref().unwrap_or(&self.backend).submit(step).await {
+        let backend = acting.as_ref().unwrap_or(&self.backend);
+        let submitted = match when {
+            When::Now => backend.submit(step).await,
+            When::Queued => backend.enqueue(step).await,
+        };
+        match submitted {
             Ok(Submitted::Task(upid)) => {
                 operation.note(&[Event::Upid { step: 1, upid: upid.clone() }]);
+                // What waits is nothing to wait for: its end is found by the task's name.
+                if when == When::Queued {
+                    return Ok(Submitted::Task(upid));
+                }
                 let (follower, followed) = (self.follower.clone(), upid.clone());
                 self.ends.add(async move {
                     match follower.wait(&followed, &Limits::default(), &mut NoWatch).await {

@@ -44,6 +44,7 @@ const TABLE: &[(Method, &str, Route)] = routes![
     (Get, "/nodes/{node}/qemu/{vmid}/snapshot/{snapname}/config", snapshot_config),
     (Get, "/nodes/{node}/storage", storages),
     (Get, "/nodes/{node}/storage/{storage}/content", volumes),
+    (Get, "/nodes/{node}/storage/{storage}/content/{volume}", volume),
     (Get, "/nodes/{node}/storage/{storage}/status", storage_status),
     (Get, "/nodes/{node}/tasks", tasks),
     (Get, "/nodes/{node}/tasks/{upid}/status", task_status),

@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use super::node::Load;
 use crate::{
     backends::{Backend, GuestWatch, Sighting},
     model::{Guest, GuestRef, Node, NodeName, Result, Storage, Vmid},
@@ -51,6 +52,7 @@ pub struct View {
     backend: Arc<dyn Backend>,
     watch: Option<Arc<dyn GuestWatch>>,
     node: NodeName,
+    load: Load,
     kept: Mutex<Kept>,
 }
 
@@ -71,7 +73,10 @@ impl View {
     /// When the backend cannot keep them in sight.
     pub fn new(backend: Arc<dyn Backend>, node: NodeName) -> Result<Self> {
         let watch = backend.watch()?;
-        Ok(Self { backend, watch, node, kept: Mutex::default() })
+        let load = Load::default();
+        // What is told first is about the time since now.
+        load.share();
+        Ok(Self { backend, watch, node, load, kept: Mutex::default() })
     }
 
     /// What there is now.
@@ -196,7 +201,8 @@ impl View {
             Some(sighting) => (sighting.guests.clone(), sighting.left.clone()),
             None => (self.backend.guests().await?, Vec::new()),
         };
-        let nodes = self.backend.nodes().await?;
+        let mut nodes = self.backend.nodes().await?;
+        nodes.iter_mut().filter(|node| node.node == self.node).for_each(|node| node.cpu = Some(self.load.share()));
         let storages = self.backend.storages(&self.node).await?;
         let mut kept = self.kept();
         kept.generation += 1;

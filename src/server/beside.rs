@@ -10,7 +10,7 @@ use axum::{
     http::{self, HeaderMap, HeaderName, HeaderValue, Response, request::Parts},
 };
 
-use super::{Fault, Identity, Kit, Recognised, Reply, auth, call, listen::Connection, random};
+use super::{Fault, Identity, Kit, Recognised, Reply, Request, auth, call, listen::Connection, random};
 use crate::model::{Call, Method};
 
 /// What a request is called: told with it by whoever sends it, or made up, and told with its answer.
@@ -74,6 +74,15 @@ impl Kit {
     /// As over the wire.
     pub async fn call(&self, who: &Identity, call: Call, id: &str) -> Result<Reply, Fault> {
         call::inside(self, who, call, id).await
+    }
+
+    /// The request that such a call is, once permissions and parameters are checked, for whoever does it in another way.
+    /// Nothing is done by this.
+    ///
+    /// # Errors
+    /// What the call itself would be refused with before it reaches the service.
+    pub fn checked(&self, who: &Identity, call: Call, id: &str) -> Result<Request, Fault> {
+        call::checked_inside(self, who, call, id)
     }
 }
 

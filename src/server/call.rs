@@ -18,21 +18,54 @@ pub(super) type Place<'p> = Option<&'p mut Option<Box<dyn Peer>>>;
 
 /// A call of somebody who is known and did not come over the wire by it.
 pub(super) async fn inside(kit: &Kit, who: &Identity, call_of: Call, id: &str) -> Result<Reply, Fault> {
-    let Call { method, path, params, .. } = call_of;
-    let Some(found) = contract::embedded().find_decoded(method, &path) else {
-        return Err(Fault { status: 501, ..Fault::die(format!("Method '{method} {path}' not implemented")) });
-    };
+    let (found, params) = find(call_of)?;
     call(kit, found, (params, None), (Some(who.clone()), who.token.is_some()), (None, id, None, None)).await
+}
+
+/// The same, as far as its checks go: nothing is done, and the request is what the service would be handed.
+pub(super) fn checked_inside(kit: &Kit, who: &Identity, call_of: Call, id: &str) -> Result<Request, Fault> {
+    let (found, params) = find(call_of)?;
+    check(kit, found, (params, None), (Some(who.clone()), who.token.is_some()), (None, id))
+}
+
+/// The method of a call, and what is given to it.
+fn find(call_of: Call) -> Result<(Found<'static>, Params), Fault> {
+    let Call { method, path, params, .. } = call_of;
+    let missing = || Fault { status: 501, ..Fault::die(format!("Method '{method} {path}' not implemented")) };
+    let found = contract::embedded().find_decoded(method, &path).ok_or_else(missing)?;
+    Ok((found, params))
 }
 
 /// The API proper: permissions, node, parameters, and then the service.
 pub(super) async fn call(
     kit: &Kit,
     found: Found<'static>,
-    (given, upload): (Params, Option<Upload>),
-    (identity, has_token): (Option<Identity>, bool),
+    given: (Params, Option<Upload>),
+    who: (Option<Identity>, bool),
     (task_ends, id, peer, source): (Option<String>, &str, Place<'_>, Option<Source>),
 ) -> Result<Reply, Fault> {
+    let request = check(kit, found, given, who, (task_ends, id))?;
+    match (request.method, request.template) {
+        (Method::Post, "/access/ticket") => login::log_in(kit, &request.params, source).await,
+        (Method::Get, "/access/ticket") => Ok(Reply::null()),
+        _ => {
+            let reply = kit.service().handle(&request).await?;
+            if let Some(peer) = peer {
+                *peer = Some(kit.service().websocket(&request)?);
+            }
+            Ok(reply)
+        }
+    }
+}
+
+/// Permissions, node, parameters.
+fn check(
+    kit: &Kit,
+    found: Found<'static>,
+    (given, upload): (Params, Option<Upload>),
+    (identity, has_token): (Option<Identity>, bool),
+    (task_ends, id): (Option<String>, &str),
+) -> Result<Request, Fault> {
     let endpoint = found.endpoint;
     let mut params = found.path_params;
     for (name, value) in given.iter() {
@@ -53,18 +86,8 @@ pub(super) async fn call(
     find_node(kit, endpoint, &mut params)?;
     endpoint.check(&params).map_err(Fault::parameters)?;
     let params = join_lists(endpoint, params);
-    match (endpoint.method, endpoint.path.as_str()) {
-        (Method::Post, "/access/ticket") => login::log_in(kit, &params, source).await,
-        (Method::Get, "/access/ticket") => Ok(Reply::null()),
-        (method, template) => {
-            let request = Request { method, template, params, identity, upload, task_ends, id: id.to_owned() };
-            let reply = kit.service().handle(&request).await?;
-            if let Some(peer) = peer {
-                *peer = Some(kit.service().websocket(&request)?);
-            }
-            Ok(reply)
-        }
-    }
+    let (method, template) = (endpoint.method, endpoint.path.as_str());
+    Ok(Request { method, template, params, identity, upload, task_ends, id: id.to_owned() })
 }
 
 /// Looks up the node that a method runs on; `localhost` is the one that answers.

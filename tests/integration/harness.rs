@@ -166,6 +166,11 @@ impl Env {
         self.run_with(line, "")
     }
 
+    /// Runs a command line, and tells what it wrote to stdout byte for byte.
+    pub(crate) fn stdout_of(&self, line: &str) -> Vec<u8> {
+        assert_cmd::Command::from_std(self.command(line)).timeout(PATIENCE).output().unwrap().stdout
+    }
+
     /// Runs a command line with something on stdin, which is never a terminal.
     pub(crate) fn run_with(&self, line: &str, stdin: &str) -> Output {
         let mut command = assert_cmd::Command::from_std(self.command(line));

@@ -164,7 +164,8 @@ fn the_status_is_told_also_of_a_server_that_is_away() {
 /// A served host with a program that somebody may run.
 fn with_program(flags: &str) -> Served {
     let host = Host::new(&stand_in());
-    let script = "#!/bin/sh\necho \"said $1\"; echo complained >&2; [ \"$1\" = sleep ] && sleep 600; exit ${2:-0}\n";
+    let script = "#!/bin/sh\necho \"said $1\"; echo complained >&2; [ \"$1\" = sleep ] && sleep 600; \
+                  [ \"$1\" = bytes ] && printf '\\377\\000\\200'; exit ${2:-0}\n";
     let script = host.env.write("say.sh", script);
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let env = host.env.clone();
@@ -201,6 +202,19 @@ fn a_program_of_a_served_host_is_run_from_elsewhere() {
     let _ = served.host.env.run("host exec say --context local").exits(2).says(&["run them yourself"]);
     let _ = Env::new().run("host exec say").exits(2).says(&["no host that `pvectl serve` serves"]);
     assert_eq!(served.host.env.json("operation list --verb exec").as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn what_a_program_says_survives_byte_for_byte() {
+    let served = with_program("");
+    assert_eq!(served.remote.stdout_of("host exec say bytes"), b"said bytes\n\xff\0\x80");
+    let data = served.remote.run("host exec say bytes 7 -o json").exits(7).json();
+    assert_eq!(
+        (&data["stdout"], &data["stdout_base64"]),
+        (&json!("said bytes\n\u{fffd}\0\u{fffd}"), &json!("c2FpZCBieXRlcwr/AIA="),)
+    );
+    assert_eq!((&data["stderr"], &data["stderr_base64"]), (&json!("complained\n"), &Value::Null), "text is enough");
+    assert_eq!((&data["exit_code"], data["duration_ms"].is_u64()), (&json!(7), true));
 }
 
 #[test]
@@ -318,6 +332,59 @@ fn the_queue_of_a_served_host_is_looked_at_and_taken_from() {
     let _ = eyes.run("queue cancel 1").exits(5).says(&["VM.Config.Disk"]);
     let _ = remote.run("queue cancel 1").ok();
     let _ = remote.run("queue list").ok().says(&["nothing waits"]);
-    let _ = remote.run("vm add disk web --size 1G --queue").exits(2).says(&["--context local"]);
     let _ = Env::new().run("queue list").exits(2).says(&["no queue", "no host that `pvectl serve` serves"]);
+}
+
+#[test]
+fn a_change_is_put_into_the_queue_of_a_served_host_and_done_once() {
+    let served = Served::start_with("");
+    let (env, remote) = (&served.host.env, &served.remote);
+    let _ = env.run("vm create --name web --memory 256 --kernel kernel").ok();
+    let _ = remote.run("vm add disk web --size 1G --queue --dry-run").ok();
+    assert_eq!(remote.json("queue list"), json!([]));
+    let config = || env.json("vm get web")["config"].clone();
+    let queued = remote.run("vm add disk web --size 1G --queue -o json").ok().says(&["queued"]).json();
+    assert_eq!(queued["status"], "running", "{queued}");
+    eventually("it is done", || config()["virtio0"].is_string().then_some(()));
+    let _ = remote.run(&format!("task watch {}", queued["upid"].as_str().unwrap())).ok();
+    let _ = remote.run("vm add disk web --volume local:1 --bus scsi --queue").ok();
+    eventually("the other too", || config()["scsi0"].is_string().then_some(()));
+    assert_eq!((remote.json("queue list"), &config()["virtio1"]), (json!([]), &Value::Null), "once");
+    // What it is for stands in both journals, and for whom.
+    let rows = env.json("operation list --verb update");
+    assert!(rows.as_array().unwrap().iter().all(|row| row["user"] == remote.json("status")["user"]), "{rows}");
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+
+    // What the change would be refused with is said before anything waits.
+    let token = remote.run("token create root@pam eyes -o json").ok().json();
+    let eyes = remote.with("PVECTL_TOKEN", &format!("root@pam!eyes={}", token["value"].as_str().unwrap()));
+    let _ = remote.run("acl add /vms/100 --token root@pam!eyes --role PVEAuditor").ok();
+    let _ = eyes.run("vm add net web --bridge vmbr0 --queue").exits(5).says(&["VM.Config.Network"]);
+    let path = env.path("d.raw");
+    fs::write(&path, vec![0; 1 << 20]).unwrap();
+    let add = format!("vm add disk web --path {} --queue", path.display());
+    let separated = remote.run("token create root@pam all --no-privsep -o json").ok().json();
+    let all = remote.with("PVECTL_TOKEN", &format!("root@pam!all={}", separated["value"].as_str().unwrap()));
+    let _ = all.run(&add).exits(5).says(&["Only root"]);
+    let _ = all.run("vm add disk web --size 1G --id a --queue").exits(5).says(&["only root can set 'x-virtio1'"]);
+    let _ = remote.run("vm add disk web --path d.raw --queue").exits(2).says(&["no whole path"]);
+    let _ = remote.run("vm add disk web --volume nostore:1 --queue").exits(3).says(&["nostore"]);
+    let _ = remote.run("vm add net web --bridge vmbr9 --queue").exits(3).says(&["bridge `vmbr9` does not exist"]);
+    assert_eq!(remote.json("queue list"), json!([]));
+    // Root itself names files of the host, and gives names.
+    let _ = env.run_with("serve password --password -", "correct horse").ok();
+    let root = Env::bare();
+    root.write("password", "correct horse");
+    let context = format!(
+        "config add-context minipc --endpoint {} --fingerprint {} --user root@pam --credential-command 'cat password'",
+        served.said("url"),
+        served.said("fingerprint")
+    );
+    let _ = root.run(&context).ok();
+    let _ = root.run(&format!("{add} --id data")).ok();
+    eventually("root's is done", || config()["virtio1"].is_string().then_some(()));
+    assert_eq!(config()["x-virtio1"], "id=data");
+    let _ = root.run(&format!("{add} --id data")).exits(6).says(&["`data` is that of virtio1"]);
+    // A server without a queue says so.
+    let _ = Env::new().run("vm add disk 100 --volume local-lvm:1 --queue").exits(2).says(&["no queue of additions"]);
 }

@@ -205,6 +205,20 @@ fn absolute(path: &str) -> Result<String> {
     whole.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("`{path}` is no text")))
 }
 
+/// Refuses a path that would be one of this machine's where it is to be one of the served host's.
+fn paths_are_whole(matches: &ArgMatches) -> Result<()> {
+    // The address of a device is no path, and has no directory.
+    let is_address = |path: &str| matches.try_contains_id("mapping").is_ok() && !path.contains('/');
+    for flag in ["path", "source", "socket"] {
+        if let Ok(Some(path)) = matches.try_get_one::<String>(flag)
+            && !is_address(path)
+        {
+            absolute_on_node(flag, path)?;
+        }
+    }
+    Ok(())
+}
+
 #[async_trait(?Send)]
 impl Verb for Add {
     fn name(&self) -> &'static str {
@@ -227,7 +241,7 @@ impl Verb for Add {
             let command = match kind.guest() {
                 GuestKind::Qemu => command
                     .arg(value("id", "ID", "A name by which `remove` finds it; only on this host"))
-                    .arg(switch("queue", "Not now: by the next command on the VM that can; only on this host")),
+                    .arg(switch("queue", "Not now: when the VM can; only on this host, and on one that pvectl serves")),
                 GuestKind::Lxc => command,
             };
             group.subcommand(with_examples(command, &lines))
@@ -246,6 +260,9 @@ impl Verb for Add {
         };
         let targets = Target::parse_all(&[text(matches, "target").unwrap_or_default()])?;
         let session = cx.session(Access::Write).await?;
+        if request.queue && session.client.is_some() {
+            paths_are_whole(matches)?;
+        }
         let found = session.ops.find(&targets, kind.guest()).await?;
         let touched = Touched::default();
         let plan = async |found: &_| {

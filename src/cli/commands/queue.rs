@@ -59,11 +59,7 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         Some(target) => Some(session.ops.find_one(target, GuestKind::Qemu).await?.vmid),
         None => None,
     };
-    let mut rows = match &session.client {
-        Some(client) => client.host_queue().await.map_err(without)?,
-        None => session.ops.backend().queue(vmid).await?,
-    };
-    rows.retain(|row| vmid.is_none_or(|vmid| row.vmid == vmid));
+    let mut rows = session.ops.backend().queue(vmid).await.map_err(without)?;
     if rows.is_empty() {
         cx.ui.say("nothing waits");
     }
@@ -103,10 +99,7 @@ async fn cancel(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         cx.ui.say("nothing was done (--dry-run)");
         return Ok(0);
     }
-    match &session.client {
-        Some(client) => client.cancel_queued(id).await.map_err(without)?,
-        None => session.ops.backend().cancel_queued(id).await?,
-    }
+    session.ops.backend().cancel_queued(id).await.map_err(without)?;
     cx.ui.say(format_args!("number {id} is out of the queue"));
     Ok(0)
 }

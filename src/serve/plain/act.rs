@@ -92,18 +92,22 @@ pub(super) struct Copy {
     start: Option<bool>,
 }
 
+/// A value of Proxmox's, as it goes over the wire there; `of` is what it stands in.
+pub(super) fn word(of: &str, key: &str, value: &Value) -> Result<String, Trouble> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Bool(set) => Ok(u8::from(*set).to_string()),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(Trouble::bad(format!("{of}.{key}: text, a number or true/false is expected"))),
+    }
+}
+
 impl NewVm {
     /// Its configuration, in Proxmox's keys.
     pub(in crate::serve) fn params(&self) -> Result<Params, Trouble> {
         let mut params = Params::new();
         for (key, value) in &self.config {
-            let text = match value {
-                Value::String(text) => text.clone(),
-                Value::Bool(set) => u8::from(*set).to_string(),
-                Value::Number(number) => number.to_string(),
-                _ => return Err(Trouble::bad(format!("config.{key}: text, a number or true/false is expected"))),
-            };
-            params.set(key, text);
+            params.set(key, word("config", key, value)?);
         }
         for (key, value) in [("cores", self.cpus), ("memory", self.memory_mb)] {
             if let Some(value) = value {

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Answer, Asker, Call, Desk, Trouble, answer::Content};
+use super::{Answer, Asker, Call, Desk, Trouble, act::word, answer::Content};
 use crate::{
-    model::{Fact, Intent, QueuedStep, Ran, Verdict, config_privilege},
+    backends::{Action, Step},
+    model::{Fact, Intent, Params, QueuedStep, Ran, Submitted, Verdict, Vmid, config_privilege},
     serve::{
         exec::{self, LONGEST_TIMEOUT, TIMEOUT},
         heartbeat::Heart,
@@ -31,6 +32,18 @@ pub(in crate::serve) struct Exec {
     #[serde(default)]
     pub(in crate::serve) timeout: Option<u64>,
 }
+
+/// A change that is to wait for its turn.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewQueued {
+    vmid: Vmid,
+    /// As for `PUT …/config`.
+    params: Map<String, Value>,
+}
+
+/// How keys begin that Proxmox has no words for.
+const OWN: &str = "x-";
 
 /// Whether somebody knows of the VM of something that waits.
 fn sees(caller: &Caller<'_>, step: &QueuedStep) -> bool {
@@ -187,6 +200,23 @@ impl Desk {
         let mut all = self.host.backend.queue(None).await?;
         self.caller(&asked.asker, |caller| all.retain(|step| sees(caller, step)));
         Answer::of(200, &all)
+    }
+
+    /// Puts a change into the queue of its VM, for whoever might make it at once.
+    pub(super) async fn enqueue(&self, asked: Call) -> Result<Answer, Trouble> {
+        let NewQueued { vmid, params } = asked.body()?;
+        let (mut known, mut own) = (Params::new(), Params::new());
+        for (key, value) in &params {
+            let to = if key.starts_with(OWN) { &mut own } else { &mut known };
+            to.set(key, word("params", key, value)?);
+        }
+        let step = Step::new(Action::Configure, self.guest(vmid)).with_params(known);
+        let Asker { kit, who, id } = &asked.asker;
+        let request = kit.checked(who, step.call(), id)?;
+        match self.host.enqueue(&request, &own).await? {
+            Submitted::Task(upid) => Answer::of(201, &json!({"upid": upid})),
+            Submitted::Done(_) => Err(Trouble::new(500, "it has no task that tells how it ends")),
+        }
     }
 
     /// Takes something out of the queue, for whoever put it there or might set the same.

@@ -36,6 +36,7 @@ fn schemas() -> Value {
     let text = || json!({"type": "string"});
     let maybe = |kind: &str| json!({"type": [kind, "null"]});
     let whole = || json!({"type": "integer"});
+    let bytes = || json!({"type": ["string", "null"], "contentEncoding": "base64", "description": "All of it, where it is no UTF-8"});
     let csr = || json!({"type": "string", "description": "A certificate signing request (PKCS #10) as PEM"});
     json!({
         "Error": {"type": "object", "required": ["error"], "properties": {"error": text()}},
@@ -85,9 +86,12 @@ fn schemas() -> Value {
         },
         "Ran": {
             "type": "object",
-            "required": ["exit_code", "signal", "timed_out", "stdout", "stderr", "truncated", "duration_ms"],
+            "required": [
+                "exit_code", "signal", "timed_out", "stdout", "stdout_base64", "stderr", "stderr_base64", "truncated", "duration_ms",
+            ],
             "properties": {
-                "exit_code": maybe("integer"), "signal": maybe("integer"), "timed_out": {"type": "boolean"}, "stdout": text(), "stderr": text(),
+                "exit_code": maybe("integer"), "signal": maybe("integer"), "timed_out": {"type": "boolean"},
+                "stdout": text(), "stdout_base64": bytes(), "stderr": text(), "stderr_base64": bytes(),
                 "truncated": {"type": "boolean"}, "duration_ms": whole(),
             },
         },
@@ -151,6 +155,18 @@ fn schemas() -> Value {
                 "status": {"enum": ["waiting", "applying", "failed"]}, "error": maybe("string"), "upid": text(),
             },
         }},
+        "NewQueued": {
+            "type": "object", "required": ["vmid", "params"], "additionalProperties": false,
+            "properties": {
+                "vmid": whole(),
+                "params": {"type": "object", "description": "What is to be set, as for PUT /nodes/{node}/qemu/{vmid}/config"},
+            },
+            "example": {"vmid": 100, "params": {"virtio1": "local:8"}},
+        },
+        "Queued": {
+            "type": "object", "required": ["upid"],
+            "properties": {"upid": {"type": "string", "description": "The task that ends when it was done or cancelled"}},
+        },
         "Fact": {
             "type": "object", "required": ["name", "status", "seen", "value", "mend"],
             "properties": {
@@ -281,7 +297,10 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::{
-        super::{NewVm, beyond::Exec},
+        super::{
+            NewVm,
+            beyond::{Exec, NewQueued},
+        },
         *,
     };
     use crate::serve::plans::NewPlan;
@@ -320,6 +339,7 @@ mod tests {
     fn bodies_are_what_is_described() {
         holds::<NewVm>("NewVm");
         holds::<Exec>("Exec");
+        holds::<NewQueued>("NewQueued");
         holds::<NewPlan>("NewPlan");
         holds::<super::super::act::Restart>("Restart");
         holds::<super::super::act::Rename>("Rename");

@@ -79,6 +79,8 @@ pub(super) const TABLE: &[Route] = routes![
     Post "/exec/{command}" exec: "Run a command that the owner of the host allows", Some(("Exec", false))
         => &[200], "Ran", ACTION;
     Get "/queue" queue: "List the changes that wait in queues of VMs", BODY => &[200], "Queue", &[500];
+    Post "/queue" enqueue: "Put a change of a VM into its queue: it is done once, when the VM can, after what waits before it",
+        Some(("NewQueued", true)) => &[201], "Queued", ACTION;
     Delete "/queue/{id}" cancel: "Take a change out of its queue; what stood behind it goes on", BODY
         => &[200], "Message", ACTION;
     Get "/host" tell_host: "Tell of the host", BODY => &[200], "Host", &[403, 500];

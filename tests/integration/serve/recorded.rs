@@ -26,16 +26,12 @@ const CASES: &[Case] = &[
     ("/access/roles", "/access/roles", &[]),
     ("/access/users/alice@pve", "/access/users/root@pam", &[".email"]),
     ("/cluster/nextid", "/cluster/nextid", &[]),
-    // There are no containers, pools and networks. How busy its processors are is not measured.
-    (
-        "/cluster/resources",
-        "/cluster/resources",
-        &["[]", "[qemu].pool", "[qemu].tags", "[node].cgroup-mode", "[node].cpu"],
-    ),
+    // There are no containers, pools and networks.
+    ("/cluster/resources", "/cluster/resources", &["[]", "[qemu].pool", "[qemu].tags", "[node].cgroup-mode"]),
     ("/cluster/status", "/cluster/status", &[".ip"]),
     // Whoever works on the host has no token.
     ("/cluster/tasks", "/cluster/tasks", &[".tokenid"]),
-    ("/nodes", "/nodes", &[".cpu", ".ssl_fingerprint"]),
+    ("/nodes", "/nodes", &[".ssl_fingerprint"]),
     ("/nodes/pve1", "/nodes/{node}", &["[]"]),
     ("/nodes/pve1/lxc", "/nodes/{node}/lxc", &["[]"]),
     ("/nodes/pve1/qemu", "/nodes/{node}/qemu", &[".pressure", ".pid", ".tags"]),
@@ -126,6 +122,63 @@ fn answers_have_the_recorded_fields() {
         }
     }
     assert_eq!(problems, Vec::<String>::new());
+}
+
+#[test]
+fn a_volume_has_the_recorded_fields() {
+    let served = Served::start();
+    let _ = served.host.env.run("vm create --name web --memory 256 --kernel kernel --scsi0 local:1").ok();
+    let asker = Asker::of(&served);
+    let content = format!("/nodes/{}/storage/local/content", served.said("node"));
+    let (_, all) = ask(&asker, "GET", &content, "");
+    let row = &all["data"][0];
+    assert_eq!(row["path"], Value::Null, "{row}");
+    let recorded: Vec<Value> = serde_json::from_str(CALLS).unwrap();
+    let entry = recorded.iter().find(|entry| entry["title"] == "vol info").unwrap();
+    let volid = row["volid"].as_str().unwrap();
+    // By its whole name and by what follows the storage.
+    for name in [volid, volid.split_once(':').unwrap().1] {
+        let (status, said) = ask(&asker, "GET", &format!("{content}/{}", name.replace('/', "%2F")), "");
+        assert_eq!(status, 200, "{said}");
+        let (mut theirs, mut ours) = (BTreeMap::new(), BTreeMap::new());
+        types(&entry["body"]["data"], "", &mut theirs);
+        types(&said["data"], "", &mut ours);
+        assert_eq!(ours, theirs);
+        assert_eq!((&said["data"]["size"], &said["data"]["used"]), (&row["size"], &row["used"]));
+        assert!(std::fs::exists(said["data"]["path"].as_str().unwrap()).unwrap(), "{said}");
+    }
+    let (status, said) = ask(&asker, "GET", &format!("{content}/local:100%2Fvm-100-disk-9.raw"), "");
+    assert_eq!(status, 500, "{said}");
+    assert!(said["message"].as_str().unwrap().contains("does not exist"), "{said}");
+    // Whoever may see neither the VM nor the storage learns nothing of it.
+    let token = served.remote.run("token create root@pam eyes -o json").ok().json();
+    let secret = format!("PVEAPIToken=root@pam!eyes={}", token["value"].as_str().unwrap());
+    let path = format!("/api2/json{content}/{}", volid.replace('/', "%2F"));
+    let look = || asker.raw("GET", &path, &[("authorization", secret.as_str())], String::new()).status;
+    assert_eq!(look(), 403);
+    let _ = served.remote.run("acl add /vms/100 --token root@pam!eyes --role PVEAuditor").ok();
+    assert_eq!(look(), 200);
+}
+
+#[test]
+fn how_busy_the_processors_are_is_told_where_the_node_is() {
+    let served = Served::start();
+    let asker = Asker::of(&served);
+    let node = served.said("node").to_owned();
+    // Whatever else this machine does, this thread is busy for longer than the shortest look.
+    let busy = std::time::Instant::now();
+    while busy.elapsed() < std::time::Duration::from_millis(700) {
+        std::hint::spin_loop();
+    }
+    crate::harness::eventually("the processors were busy", || {
+        let (_, nodes) = ask(&asker, "GET", "/nodes", "");
+        let cpu = nodes["data"][0]["cpu"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&cpu), "{nodes}");
+        (cpu > 0.0).then_some(())
+    });
+    let (_, all) = ask(&asker, "GET", "/cluster/resources?type=node", "");
+    let (_, status) = ask(&asker, "GET", &format!("/nodes/{node}/status"), "");
+    assert!(all["data"][0]["cpu"].is_number() && status["data"]["cpu"].is_number(), "{all} {status}");
 }
 
 #[test]

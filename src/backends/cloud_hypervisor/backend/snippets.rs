@@ -70,6 +70,7 @@ impl Local {
             let volid = format!("{STORAGE}:{PREFIX}{name}");
             let row = serde_json::json!({
                 "volid": volid, "content": "snippets", "format": "snippet", "size": found.len(),
+                "used": found.len(), "path": path,
             });
             serde_json::from_value(row).ok()
         };

@@ -212,7 +212,7 @@ impl Local {
                 let Ok(file) = fs::metadata(&path) else { continue };
                 let row = serde_json::json!({
                     "volid": volid, "content": "images", "format": format.as_str(), "size": size, "vmid": vm.vmid,
-                    "used": disk::kept(&file), "ctime": file.mtime(),
+                    "used": disk::kept(&file), "ctime": file.mtime(), "path": path,
                 });
                 volumes.extend(serde_json::from_value::<Volume>(row));
             }

@@ -3,7 +3,7 @@
 //! Only what the owner of that host listed (`serve --allow-exec`), and only from elsewhere.
 
 use clap::{Arg, ArgMatches, Command};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
     cli::{
@@ -71,17 +71,20 @@ async fn execute(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
     let ran = session.ops.run_on_host(client, &program, &session.options, &show, &cx.interrupt).await?;
     let code = code(&ran);
     if cx.asks_for_data(&session.style) {
-        let data = json!({
-            "command": name, "exit_code": ran.exit_code, "signal": ran.signal, "timed_out": ran.timed_out, "code": code,
-            "stdout": ran.stdout, "stderr": ran.stderr, "truncated": ran.truncated, "duration_ms": ran.duration_ms,
-            "request": program.request, "context": session.ops.context(),
-        });
+        let told = serde_json::to_value(&ran).map_err(|error| Error::new(Class::Bug, error.to_string()))?;
+        let mut data = Map::from_iter([("command".to_owned(), json!(name)), ("code".to_owned(), json!(code))]);
+        data.extend(told.as_object().cloned().unwrap_or_default());
+        data.extend([
+            ("request".to_owned(), json!(program.request)),
+            ("context".to_owned(), json!(session.ops.context())),
+        ]);
+        let data = Value::from(data);
         print::data_or(&cx.ui, &session.style, &data, &[format!("command/{name}")], |_| Ok(()))?;
         return Ok(code);
     }
-    // A reader that went away is no error, and the program's code still counts.
-    cx.ui.raw(ran.stdout.as_bytes())?;
-    cx.ui.raw_err(ran.stderr.as_bytes());
+    // Byte for byte. A reader that went away is no error, and the program's code still counts.
+    cx.ui.raw(&ran.stdout)?;
+    cx.ui.raw_err(&ran.stderr);
     if ran.truncated {
         cx.ui.err_line("pvectl: what the program says was cut off: the host keeps the first 256 KiB of each output");
     }
