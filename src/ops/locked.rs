@@ -83,6 +83,11 @@ fn holder(error: &Error) -> String {
     named.unwrap_or_else(|| "locked by a task".to_owned())
 }
 
+/// Somebody wished that the waiting stop.
+pub(super) fn no_longer(label: &str, refused: &Error) -> Error {
+    Error::new(Class::Interrupted, format!("no longer waiting for {label}, which is {}", holder(refused)))
+}
+
 impl Ops {
     /// Plans a change of a guest; while it is locked, again and again for as long as `options` say.
     ///
@@ -111,10 +116,7 @@ impl Ops {
             match waiting.next(&refused, &label, observer, interrupt).await {
                 Next::Look => {}
                 Next::Over => return Err(refused),
-                Next::Interrupted => {
-                    let message = format!("no longer waiting for {label}, which is {}", holder(&refused));
-                    return Err(Error::new(Class::Interrupted, message));
-                }
+                Next::Interrupted => return Err(no_longer(&label, &refused)),
             }
         }
     }

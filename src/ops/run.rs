@@ -157,7 +157,22 @@ impl Ops {
         };
         let ending = recorded.end(ended, |error, log| explain(error, &plan, at - 1, log)).await;
         let made = self.volume_made(&plan, &ending).await;
+        if ending.status == Status::Ok && plan.steps.last().is_some_and(|step| step.action == Action::Destroy) {
+            self.forget_applied(plan.guest.kind.noun(), plan.guest.vmid, observer);
+        }
         Outcome { volume: made, ..self.outcome(plan, ending) }
+    }
+
+    /// Forgets the documents of a guest that is gone: another that takes its number and its name is not what they made.
+    fn forget_applied(&self, noun: &str, vmid: Vmid, observer: &dyn Observer) {
+        let forget = || -> Result<()> {
+            let known = self.recorder.applied(&self.context)?;
+            let its = known.iter().filter(|known| known.kind == noun && known.vmid == Some(vmid.get()));
+            its.map(|known| self.recorder.forget(&self.context, noun, &known.name)).collect()
+        };
+        if let Err(error) = forget() {
+            observer.warning(&format!("{noun}/{vmid}: what was applied is not forgotten: {error}"));
+        }
     }
 
     pub(super) fn intent(&self, plan: &Plan, parent: Option<OperationId>) -> Result<Intent> {

@@ -97,6 +97,11 @@ impl Request {
 }
 
 impl Reply {
+    /// What it says, whether it was put into bytes before or not.
+    pub fn value(&self) -> &Value {
+        self.prepared.as_ref().map_or(&self.data, |prepared| prepared.value())
+    }
+
     /// An answer of this data.
     pub fn data(data: impl Into<Value>) -> Self {
         Self { data: data.into(), total: None, changes: None, prepared: None }

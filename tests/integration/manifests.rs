@@ -7,7 +7,10 @@ mod random;
 
 use insta::assert_snapshot;
 
-use crate::harness::Env;
+use crate::{
+    harness::{Env, eventually},
+    login::with_password,
+};
 
 /// A pool, a template, a VM that is made from it, a container.
 const INFRA: &str = "\
@@ -282,6 +285,49 @@ fn what_needs_one_that_failed_is_not_begun_and_comes_the_next_time() {
     let verbs: Vec<&str> = rows.as_array().unwrap().iter().filter_map(|row| row["verb"].as_str()).collect();
     assert_eq!(verbs.iter().filter(|verb| **verb == "none").count(), 3, "{rows}");
     let _ = env.run("diff -f infra").ok();
+}
+
+#[test]
+fn a_locked_guest_is_waited_for() {
+    let text =
+        "apiVersion: pvectl/v1\nkind: VirtualMachine\nmetadata: { name: web-1, vmid: 100 }\nspec: { cores: 3 }\n";
+    let server = with(&[("web.yaml", text)]).serve("");
+    let root = with_password(&server, "root@pam", "sandbox");
+    let lock = |change: &str| root.run(&format!("api put /nodes/pve1/qemu/100/config -p {change}")).ok();
+    let _ = lock("lock=backup -p skiplock=1");
+    let before = server.changes().len();
+    let _ = server.run("apply -f web.yaml").exits(6).says(&["it is locked (backup)", "nothing was sent"]);
+    let _ = server
+        .run("apply -f web.yaml --wait-lock 300ms")
+        .exits(6)
+        .says(&["is locked (backup): waiting up to 0.3s for it (--wait-lock)", "nothing was sent"]);
+    assert_eq!(server.changes().len(), before);
+    let seen = || server.count("GET", "/qemu/100/status/current") + server.count("GET", "/qemu/100/pending");
+    let looks = seen();
+    let waiting = server.spawn("apply -f web.yaml --wait-lock 60s");
+    eventually("it waits", || (seen() >= looks + 3).then_some(()));
+    let _ = lock("delete=lock -p skiplock=1");
+    let _ = waiting.wait().ok().says(&["waiting up to 60s"]);
+    assert_eq!(server.json("vm get 100")["config"]["cores"], 3);
+}
+
+#[test]
+fn a_guest_that_was_deleted_is_forgotten() {
+    let env = with(&[]);
+    let of = |more: &str| {
+        format!(
+            "apiVersion: pvectl/v1\nkind: VirtualMachine\nmetadata: {{ name: web-9, vmid: 900 }}\nspec: {{ memory: 512MiB{more} }}\n"
+        )
+    };
+    env.write("web.yaml", &of(", cores: 2, options: { description: of the file }"));
+    let _ = env.run("apply -f web.yaml --quiet").ok();
+    let _ = env.run("vm delete 900 --confirm web-9 --quiet").ok();
+    // Another one, by hand, with the same number and name: what it has is its own.
+    let _ = env.run("vm create --vmid 900 --name web-9 --memory 512 --cores 4 --description mine --quiet").ok();
+    env.write("web.yaml", &of(""));
+    let _ = env.run("apply -f web.yaml --quiet").ok();
+    let config = &env.json("vm get 900")["config"];
+    assert_eq!((&config["cores"], &config["description"]), (&4.into(), &"mine".into()), "{config}");
 }
 
 #[test]

@@ -363,7 +363,7 @@ fn a_change_is_put_into_the_queue_of_a_served_host_and_done_once() {
     let path = env.path("d.raw");
     fs::write(&path, vec![0; 1 << 20]).unwrap();
     let add = format!("vm add disk web --path {} --queue", path.display());
-    let separated = remote.run("token create root@pam all --no-privsep -o json").ok().json();
+    let separated = remote.run("token create root@pam all --privsep 0 -o json").ok().json();
     let all = remote.with("PVECTL_TOKEN", &format!("root@pam!all={}", separated["value"].as_str().unwrap()));
     let _ = all.run(&add).exits(5).says(&["Only root"]);
     let _ = all.run("vm add disk web --size 1G --id a --queue").exits(5).says(&["only root can set 'x-virtio1'"]);

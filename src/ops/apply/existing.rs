@@ -155,7 +155,12 @@ impl Ops {
             _ => {}
         }
         plans.retain(|plan| !plan.steps.is_empty());
-        work.again |= request.allow_restart && stays_on && self.backend().capabilities().here && !plans.is_empty();
+        if request.allow_restart && stays_on && self.backend().capabilities().here && !plans.is_empty() {
+            work.again = true;
+            if !restarts && work.changes.iter().any(|change| change.effect != Effect::Live) {
+                work.notes.push("it is restarted if its machine cannot take the change while it runs".into());
+            }
+        }
         if !plans.is_empty() {
             work.stages.push(Stage::Guest(Box::new(merged(plans, &found))));
         }

@@ -131,7 +131,13 @@ impl Ops {
             plan.steps.push(Step::new(Action::Template, plan.guest.clone()));
         }
         if later.again {
-            work.notes.push("what its template's disks are to be beside their size is set once it is there".into());
+            let then = match spec.state {
+                Some(State::Running) => ", and then it is started",
+                Some(State::Template) => ", and then it becomes a template",
+                _ => "",
+            };
+            let note = "what its template's disks are to be beside their size is set once it is there";
+            work.notes.push(format!("{note}{then}"));
         }
         (work.vmid, work.node, work.deed) = (Some(vmid), Some(plan.guest.node.clone()), Deed::Create);
         let new = |(field, value): (&String, &String)| FieldChange {

@@ -29,7 +29,10 @@ pub use self::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::Ops;
+use super::{
+    Interrupt, Observer, Ops, RunOptions,
+    locked::{Next, Waiting, is_refused, no_longer},
+};
 use crate::{
     backends::TaskQuery,
     manifest::{Document, Spec},
@@ -105,6 +108,34 @@ impl Ops {
         Ok(tasks.into_iter().map(|task| task.upid).filter(|upid| meant.contains(&upid.id)).collect())
     }
 
+    /// Plans to make documents so; while a guest of theirs is locked, again and again for as long as `options` say. What
+    /// is locked still is among the refusals of the plan.
+    ///
+    /// # Errors
+    /// As [`plan_apply`](Self::plan_apply).
+    pub async fn plan_apply_unlocked(
+        &self,
+        request: &ApplyRequest,
+        options: &RunOptions,
+        observer: &dyn Observer,
+        interrupt: &Interrupt,
+    ) -> Result<ApplyPlan> {
+        let mut waiting = Waiting::new(options.wait_lock);
+        loop {
+            let plan = self.plan_apply(request).await?;
+            let locked = plan.works.iter().find_map(|work| {
+                let refused = work.refusals.iter().find(|error| is_refused(error))?;
+                Some((work.label(), refused))
+            });
+            let Some((label, refused)) = locked else { return Ok(plan) };
+            match waiting.next(refused, &label, observer, interrupt).await {
+                Next::Look => {}
+                Next::Over => return Ok(plan),
+                Next::Interrupted => return Err(no_longer(&label, refused)),
+            }
+        }
+    }
+
     /// Plans to make documents so. What stands in the way of one is among its refusals, and nothing is sent.
     ///
     /// # Errors
@@ -167,8 +198,22 @@ impl Ops {
         }
         works.extend(self.plan_prune(&view).await?);
         let mut works = in_order(works);
+        self.refuse_impossible(&mut works);
         self.check_works(&mut works, request).await;
         Ok(ApplyPlan { works })
+    }
+
+    /// Asks the backend for the calls of each plan: what it cannot do stands in the way.
+    fn refuse_impossible(&self, works: &mut [Work]) {
+        for work in works {
+            let refused: Vec<Error> = work.plans().filter_map(|plan| plan.calls(self.backend()).err()).collect();
+            let locate = |error: Error| match &work.document {
+                Some(document) => document.locate(error),
+                None => error,
+            };
+            let refused = refused.into_iter().map(|error| locate(error).context(work.label())).collect::<Vec<_>>();
+            work.refusals.extend(refused);
+        }
     }
 
     /// Looks what stands in the way of the plans, all together.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cli::{
         base::{confirms, exit_code, require_somebody_to_confirm, selector_arg},
-        cx::{Cx, flag, texts},
+        cx::{Cx, flag, texts, wait_lock_arg},
         error::report,
         print,
         progress::Show,
@@ -43,6 +43,7 @@ pub(in crate::cli::commands) const ENTRY: Entry = Entry {
             .arg(switch("allow-restart", "Restart guests where a change counts only then"))
             .arg(switch("force", "Overrule what somebody else changed since"))
             .arg(switch("prune-disks", "Destroy disks that left the file, instead of keeping them unused"))
+            .arg(wait_lock_arg())
             .arg(switch("watch", "Keep it so, until Ctrl-C or --timeout").short('w'))
     },
     run: |cx, matches| Box::pin(run(cx, matches)),
@@ -70,7 +71,11 @@ async fn run(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         cx.ui.say("nothing was sent");
         return Ok(Class::Interrupted.exit_code());
     }
-    let plan = session.ops.plan_apply(&request).await?;
+    let plan = {
+        let show = Show::new(cx.ui.clone(), request.documents.len());
+        let _mind = cx.interrupt.mind();
+        session.ops.plan_apply_unlocked(&request, &session.options, &show, &cx.interrupt).await?
+    };
     carry_out(cx, &session, plan, &request, &typed).await
 }
 

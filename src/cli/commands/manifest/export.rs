@@ -1,6 +1,7 @@
 //! `export`: what there is, as manifests.
 
 use clap::{Arg, ArgMatches};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
     model::{Error, GuestKind, Hint, Result},
     ops::{RESOURCES, Target, manifest_nouns},
 };
+
+/// How many are read at once.
+const READING: usize = 8;
 
 pub(in crate::cli::commands) const ENTRY: Entry = Entry {
     name: "export",
@@ -80,11 +84,8 @@ async fn guests(session: &Session, kind: GuestKind, targets: &[String]) -> Resul
         [] => session.ops.choose(kind, &crate::ops::Choice::default()).await?,
         targets => session.ops.find(&Target::parse_all(targets)?, kind).await?,
     };
-    let mut documents = Vec::new();
-    for found in &found {
-        documents.push(session.ops.export_guest(&found.guest).await?);
-    }
-    Ok(documents)
+    let documents = found.iter().map(|found| session.ops.export_guest(&found.guest));
+    stream::iter(documents).buffered(READING).try_collect().await
 }
 
 /// Things of another kind as documents.
@@ -101,9 +102,6 @@ async fn things(session: &Session, kind: &Kind, targets: &[String]) -> Result<Ve
         [] => session.ops.resources(of).await?.iter().map(|row| of.name_of(row)).collect(),
         targets => targets.to_vec(),
     };
-    let mut documents = Vec::new();
-    for name in &names {
-        documents.push(session.ops.export_thing(of, name).await?);
-    }
-    Ok(documents)
+    let documents = names.iter().map(|name| session.ops.export_thing(of, name));
+    stream::iter(documents).buffered(READING).try_collect().await
 }
