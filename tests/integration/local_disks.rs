@@ -191,7 +191,7 @@ fn a_disk_grows_while_the_vm_is_off_and_while_it_runs() {
         let host = Host::new(vmm);
         let env = &host.env;
         let create = "vm create --name a --memory 256 --kernel kernel";
-        let _ = env.run(&format!("{create} --scsi0 local:1 --scsi1 local:1,format=qcow2")).ok();
+        let _ = env.run(&format!("{create} --scsi0 local:1 --scsi1 local:1,format=qcow2 --scsi2 local:1,ro=1")).ok();
         let images = host.state().join("storage/local/images/100");
         let (raw, qcow2) = (images.join("vm-100-disk-0.raw"), images.join("vm-100-disk-1.qcow2"));
         let size = |key: &str| {
@@ -221,10 +221,18 @@ fn a_disk_grows_while_the_vm_is_off_and_while_it_runs() {
         let _ = env.run("vm resize-disk a scsi1 4G").ok();
         assert_eq!((virtual_size(), size("scsi1").as_str()), (4 * GIB, "4G"));
         let _ = env.run("vm resize-disk a scsi0 1G").exits(2);
+        // A VMM does not grow what it only reads: that is said before anything is tried.
+        let tasks = || env.json("task list").as_array().unwrap().len();
+        let before = tasks();
+        let refused = ["scsi2 is read-only (ro=1) and does not grow while VM 100 runs", "pvectl vm shutdown 100"];
+        let _ = env.run("vm resize-disk a scsi2 2G").exits(6).says(&refused);
+        assert_eq!((tasks(), size("scsi2").as_str()), (before, "1G"));
         assert_eq!(host.status("a")["qmpstatus"], "running");
         let task = &env.run("task list -o json").ok().json()[0];
         assert_eq!((&task["type"], &task["status"]), (&json!("resize"), &json!("OK")));
         let _ = env.run("vm stop a").ok();
+        let _ = env.run("vm resize-disk a scsi2 2G").ok();
+        assert_eq!(size("scsi2"), "2G");
         let _ = env.run("vm start a").ok();
     });
 }

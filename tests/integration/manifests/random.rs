@@ -65,11 +65,11 @@ impl Place {
             cores: std::thread::available_parallelism().map_or(1, |count| count.get().min(4) as u32),
             size: 1,
             is_cluster: false,
-            parts: &["", ", cache: none", ", ro: true"],
+            parts: &["", ", cache: none"],
             options: &["", "protection: 0", "description: 'two, words'", "startup: { order: 2 }"],
             always: format!("x-kernel: {kernel}, x-cmdline: console=ttyS0"),
             others: &[
-                "vm update g-0 --cores 1",
+                "vm update g-0 --startup order=3",
                 "vm update g-1 --description theirs",
                 "vm stop g-1 --confirm",
                 "vm update g-2 --label mine=1",

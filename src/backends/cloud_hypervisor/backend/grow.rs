@@ -35,6 +35,23 @@ struct Growing {
     format: Format,
     /// Bytes that it is to have.
     size: u64,
+    /// Whether its VMM has it for reading alone.
+    is_read_only: bool,
+}
+
+impl Growing {
+    /// Why it does not grow while the VM runs, if that is so. Nobody but a VMM may grow what it has, and it does not grow
+    /// what lies over another image or what it has for reading alone.
+    fn only_while_off(&self, vm: &Vm) -> Option<Error> {
+        let why = match (self.volume.backing, self.is_read_only) {
+            (true, _) => "lies over another image",
+            (_, true) => "is read-only (ro=1)",
+            _ => return None,
+        };
+        let text = format!("{} {why} and does not grow while VM {} runs", self.key, vm.vmid);
+        let hint = format!("shut it down first: pvectl vm shutdown {}", vm.vmid);
+        Some(Error::conflict(text).with_hint(Hint::Text(hint)))
+    }
 }
 
 impl Local {
@@ -51,7 +68,9 @@ impl Local {
         params: &Params,
         job: &Job,
     ) -> Result<()> {
-        let Growing { key, volume, format, size } = self.growing(vm, params)?;
+        let growing = self.growing(vm, params)?;
+        let only_while_off = growing.only_while_off(vm);
+        let Growing { key, volume, format, size, .. } = growing;
         let is_relative = params.get("size").is_some_and(|text| text.starts_with('+'));
         if is_relative && before.get(&key) != vm.settings.get(&key) {
             // Perhaps that was this very wish, and a disk never shrinks again.
@@ -63,8 +82,8 @@ impl Local {
             Sight::Stopped | Sight::Running | Sight::Paused => {}
             other => return Err(Error::conflict(format!("VM {} is {}", vm.vmid, other.qmpstatus()))),
         }
-        if sight != Sight::Stopped && volume.backing {
-            return Err(while_it_runs(vm, &key));
+        if let Some(refused) = only_while_off.filter(|_| sight != Sight::Stopped) {
+            return Err(refused);
         }
         let settings = with_size(&vm.settings, &key, size);
         let grows = Some(Grows { file: volume.path.clone(), format: format.to_string(), size });
@@ -105,11 +124,9 @@ impl Local {
             return Ok(());
         }
         vm.settings.check_digest(digest_of(step).as_ref())?;
-        let Growing { key, volume, .. } = self.growing(&vm, &step.params)?;
-        match vm.process.as_ref().is_some_and(Process::is_alive) && volume.backing {
-            true => Err(while_it_runs(&vm, &key)),
-            false => Ok(()),
-        }
+        let growing = self.growing(&vm, &step.params)?;
+        let runs = vm.process.as_ref().is_some_and(Process::is_alive);
+        growing.only_while_off(&vm).filter(|_| runs).map_or(Ok(()), Err)
     }
 
     fn growing(&self, vm: &Vm, params: &Params) -> Result<Growing> {
@@ -133,7 +150,8 @@ impl Local {
             return Err(Error::usage(format!("{key} cannot be grown: its format does not grow"))
                 .with_hint(Hint::Text("`qemu-img convert -O raw` makes a disk that does".to_owned())));
         }
-        Ok(Growing { key, volume, format, size })
+        let is_read_only = drive.get("ro") == Some("1");
+        Ok(Growing { key, volume, format, size, is_read_only })
     }
 
     async fn grow_running(&self, vm: &Vm, key: &str, size: u64) -> Result<()> {
@@ -147,12 +165,6 @@ impl Local {
         let format = grows.format.parse::<Format>();
         format.and_then(|format| self.measure(&grows.file, format)).is_ok_and(|(size, _)| size >= grows.size)
     }
-}
-
-/// A VMM does not grow what lies over another image, and nobody else may while it has it.
-fn while_it_runs(vm: &Vm, key: &str) -> Error {
-    Error::conflict(format!("{key} lies over another image and does not grow while VM {} runs", vm.vmid))
-        .with_hint(Hint::Text(format!("shut it down first: pvectl vm shutdown {}", vm.vmid)))
 }
 
 /// The size that is asked for, in whole sectors: `50G`, or `+10G` beside what there is.
