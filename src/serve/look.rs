@@ -39,6 +39,8 @@ fn number(request: &Request, key: &str) -> Option<u64> {
 fn audience(answer: String, picture: &Picture, guests: &[&Guest], storages: &[&Storage]) -> String {
     let mut word = answer;
     if (guests.len(), storages.len()) != (picture.guests.len(), picture.storages.len()) {
+        // Whoever sees nothing is not whoever sees all.
+        word += " only";
         guests.iter().for_each(|guest| word += &format!(" guest/{}", guest.vmid));
         storages.iter().for_each(|storage| word += &format!(" storage/{}", storage.storage));
     }
@@ -289,14 +291,15 @@ impl Host {
         let volid = if name.contains(':') { name.to_owned() } else { format!("{storage}:{name}") };
         let volumes = self.backend.volumes(&self.node, storage, None).await?;
         let found = volumes.into_iter().find(|volume| volume.volid == volid);
-        let volume = found.ok_or_else(|| Fault::die(format!("volume '{volid}' does not exist")))?;
+        // Whoever may not look is not told either that there is none.
         self.caller(request, |caller| {
-            let of_guest = volume.vmid.map(|vmid| format!("/vms/{vmid}"));
+            let of_guest = found.as_ref().and_then(|volume| volume.vmid).map(|vmid| format!("/vms/{vmid}"));
             match of_guest.is_some_and(|path| caller.may(&path, SEE_DISK)) {
                 true => Ok(()),
                 false => caller.require(&format!("/storage/{storage}"), SEE_VOLUME),
             }
         })?;
+        let volume = found.ok_or_else(|| Fault::die(format!("volume '{volid}' does not exist")))?;
         let mut told = Map::from_iter([("size".to_owned(), value(volume.size)?)]);
         for key in ["path", "format", "used"] {
             told.extend(volume.other.get(key).map(|have| (key.to_owned(), have.clone())));

@@ -107,6 +107,11 @@ impl Reply {
         Self { prepared: Some(answer), ..Self::null() }
     }
 
+    /// What it says, prepared or not.
+    pub fn value(&self) -> &Value {
+        self.prepared.as_ref().map_or(&self.data, |prepared| prepared.value())
+    }
+
     /// `data: null`.
     pub fn null() -> Self {
         Self::data(Value::Null)

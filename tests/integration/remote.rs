@@ -3,6 +3,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use pvectl::backends::cloud_hypervisor::failpoint::ARE_HERE;
 use serde_json::{Value, json};
 
 use crate::{
@@ -363,7 +364,7 @@ fn a_change_is_put_into_the_queue_of_a_served_host_and_done_once() {
     let path = env.path("d.raw");
     fs::write(&path, vec![0; 1 << 20]).unwrap();
     let add = format!("vm add disk web --path {} --queue", path.display());
-    let separated = remote.run("token create root@pam all --no-privsep -o json").ok().json();
+    let separated = remote.run("token create root@pam all --privsep 0 -o json").ok().json();
     let all = remote.with("PVECTL_TOKEN", &format!("root@pam!all={}", separated["value"].as_str().unwrap()));
     let _ = all.run(&add).exits(5).says(&["Only root"]);
     let _ = all.run("vm add disk web --size 1G --id a --queue").exits(5).says(&["only root can set 'x-virtio1'"]);
@@ -387,4 +388,26 @@ fn a_change_is_put_into_the_queue_of_a_served_host_and_done_once() {
     let _ = root.run(&format!("{add} --id data")).exits(6).says(&["`data` is that of virtio1"]);
     // A server without a queue says so.
     let _ = Env::new().run("vm add disk 100 --volume local-lvm:1 --queue").exits(2).says(&["no queue of additions"]);
+}
+
+#[test]
+fn a_queued_change_whose_answer_is_lost_is_done_once_and_not_sent_again() {
+    if !ARE_HERE {
+        eprintln!("SKIPPED: this build has no failpoints");
+        return;
+    }
+    let host = Host::new(&stand_in());
+    let env = host.env.clone();
+    let _ = env.run("vm create --name web --memory 256 --kernel kernel").ok();
+    // It is in the queue, and the server is killed before it says so.
+    let mut served = Served::of(host, &env.with("PVECTL_TEST_KILL_AT", "queued"), "");
+    let lost = served.remote.run("vm add disk web --size 1G --queue").exits(10);
+    assert!(lost.stderr.contains("may have"), "{lost}");
+    assert_eq!(served.remote.json("operation list --verb add")[0]["status"], "unknown");
+    served.kill();
+    assert_eq!(env.json("queue list").as_array().unwrap().len(), 1, "it lasts");
+    let served = Served::of(served.host, &env, "");
+    let config = || env.json("vm get web")["config"].clone();
+    eventually("it is done", || config()["virtio0"].is_string().then_some(()));
+    assert_eq!((served.remote.json("queue list"), &config()["virtio1"]), (json!([]), &Value::Null), "once");
 }

@@ -200,7 +200,7 @@ impl Desk {
     /// Asks for a step, with all the checks of the API.
     pub(in crate::serve) async fn submit(&self, asker: &Asker, step: &Step) -> Result<Option<Upid>, Trouble> {
         let reply = asker.kit.call(&asker.who, step.call(), &asker.id).await?;
-        Ok(reply.data.as_str().and_then(|text| text.parse().ok()))
+        Ok(reply.value().as_str().and_then(|text| text.parse().ok()))
     }
 
     /// Waits for the end of what was asked for.

@@ -62,7 +62,7 @@ impl Desk {
     pub(in crate::serve) async fn rows(&self, asker: &Asker) -> Result<Vec<Vm>, Trouble> {
         let call = Call::new(Method::Get, format!("/nodes/{}/qemu", self.host.node));
         let reply = asker.kit.call(&asker.who, call, &asker.id).await?;
-        let mut vms: Vec<Vm> = reply.data.as_array().into_iter().flatten().filter_map(vm_of).collect();
+        let mut vms: Vec<Vm> = reply.value().as_array().into_iter().flatten().filter_map(vm_of).collect();
         vms.sort_by(|a, b| (&a.name, a.vmid).cmp(&(&b.name, b.vmid)));
         Ok(vms)
     }
