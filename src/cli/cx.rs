@@ -156,7 +156,12 @@ impl Cx {
 
     /// Connects to the backend of the context.
     pub(crate) async fn session(&self, access: Access) -> Result<Session> {
-        Session::open(self, access).await
+        self.session_of(self.resolve()?, access).await
+    }
+
+    /// The same where it is known what the configuration says.
+    pub(crate) async fn session_of(&self, resolved: Resolved, access: Access) -> Result<Session> {
+        Session::open(self, access, resolved).await
     }
 
     /// Whether data is asked for here: a context's habit must not turn a program's output into something else.

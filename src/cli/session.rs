@@ -69,8 +69,7 @@ impl Drop for Forgetting {
 }
 
 impl Session {
-    pub(super) async fn open(cx: &Cx, access: Access) -> Result<Self> {
-        let resolved = cx.resolve()?;
+    pub(super) async fn open(cx: &Cx, access: Access, resolved: Resolved) -> Result<Self> {
         for warning in &resolved.warnings {
             cx.ui.warn(warning);
         }

@@ -4,6 +4,7 @@
 //! beside it (`x-virtio1: id=data1`), which only guests of this host have.
 
 mod container;
+mod queue;
 mod share;
 
 pub use self::{container::NewMount, share::NewShare};
@@ -14,9 +15,7 @@ use super::{
 };
 use crate::{
     backends::{Action, Step},
-    model::{
-        Class, ConfigView, Error, GuestConfig, GuestKind, Hint, Params, PropertyString, Result, closest, is_disk_key,
-    },
+    model::{ConfigView, Error, GuestConfig, GuestKind, Hint, Params, PropertyString, Result, closest, is_disk_key},
 };
 
 /// How the key begins that has what is noted of a device; the device's follows.
@@ -169,18 +168,6 @@ impl Addition {
     }
 }
 
-/// The same for a server that has no queue.
-fn without_queue(error: Error) -> Error {
-    match error.class() {
-        Class::Usage => Error::usage("the API of Proxmox VE has no queue of additions").with_hint(Hint::Text(
-            "leave --queue out: what cannot be live waits for the next start there; a host that `pvectl serve` serves has \
-             one"
-                .into(),
-        )),
-        _ => error,
-    }
-}
-
 impl Ops {
     /// Plans the addition of a device: the lowest number of its family that is free, and its name.
     ///
@@ -192,7 +179,7 @@ impl Ops {
         let capabilities = self.backend().capabilities();
         // A served host has one beside that API; a VM of its own can have what only such VMs have.
         let waiting = match capabilities.here || request.queue {
-            true => self.backend().queue(Some(guest.vmid)).await.map_err(without_queue)?,
+            true => self.backend().queue(Some(guest.vmid)).await.map_err(queue::without)?,
             false => Vec::new(),
         };
         let only_here = request.what.only_here().or_else(|| request.id.as_ref().map(|_| "a name for a device"));

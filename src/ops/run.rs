@@ -157,7 +157,8 @@ impl Ops {
         };
         let ending = recorded.end(ended, |error, log| explain(error, &plan, at - 1, log)).await;
         let made = self.volume_made(&plan, &ending).await;
-        if ending.status == Status::Ok && plan.steps.last().is_some_and(|step| step.action == Action::Destroy) {
+        let is_done = matches!(ending.status, Status::Ok | Status::Warning);
+        if is_done && plan.steps.last().is_some_and(|step| step.action == Action::Destroy) {
             self.forget_applied(plan.guest.kind.noun(), plan.guest.vmid, observer);
         }
         Outcome { volume: made, ..self.outcome(plan, ending) }

@@ -35,7 +35,7 @@ pub use listen::listen;
 pub use prepared::Prepared;
 pub use service::{Fault, Identity, Reply, Request, Service};
 pub use tls::Tls;
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "sandbox", feature = "serve"))]
 pub(crate) use tls::fingerprint;
 pub use upload::Upload;
 pub use websocket::{Heard, Peer};

@@ -97,11 +97,6 @@ impl Request {
 }
 
 impl Reply {
-    /// What it says, whether it was put into bytes before or not.
-    pub fn value(&self) -> &Value {
-        self.prepared.as_ref().map_or(&self.data, |prepared| prepared.value())
-    }
-
     /// An answer of this data.
     pub fn data(data: impl Into<Value>) -> Self {
         Self { data: data.into(), total: None, changes: None, prepared: None }
@@ -110,6 +105,11 @@ impl Reply {
     /// One that was prepared.
     pub fn prepared(answer: Arc<Prepared>) -> Self {
         Self { prepared: Some(answer), ..Self::null() }
+    }
+
+    /// What it says, prepared or not.
+    pub fn value(&self) -> &Value {
+        self.prepared.as_ref().map_or(&self.data, |prepared| prepared.value())
     }
 
     /// `data: null`.

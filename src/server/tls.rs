@@ -197,7 +197,7 @@ impl ClientCertVerifier for Asking {
 }
 
 /// The SHA-256 of a certificate in DER: `AA:BB:…`.
-pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+pub(crate) fn fingerprint(certificate: &[u8]) -> String {
     let bytes: Vec<String> = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(":")
 }

@@ -34,8 +34,11 @@ impl Served {
 
     /// Head and body of an answer.
     fn get(&self, path: &str) -> (String, String) {
+        self.get_as(&self.token, path)
+    }
+
+    fn get_as(&self, token: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let token = &self.token;
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: PVEAPIToken={token}\r\n\r\n"
@@ -53,11 +56,12 @@ impl Served {
         serde_json::from_str::<Value>(&body).unwrap()["data"].take()
     }
 
-    /// The state of each VM in the list of all.
+    /// The state of each VM in the list of all; nothing while the node's own list says otherwise.
     fn states(&self) -> Value {
-        let rows = self.data("/cluster/resources?type=vm");
         let state = |row: &Value| (row["name"].as_str().unwrap().to_owned(), row["status"].clone());
-        rows.as_array().unwrap().iter().map(state).collect::<serde_json::Map<_, _>>().into()
+        let of = |rows: Value| rows.as_array().unwrap().iter().map(state).collect::<serde_json::Map<_, _>>();
+        let (all, here) = (of(self.data("/cluster/resources?type=vm")), of(self.data("/nodes/localhost/qemu")));
+        if all == here { all.into() } else { Value::Null }
     }
 
     fn end(self) {
@@ -90,6 +94,8 @@ fn what_happens_beside_the_server_is_seen_at_once() {
     let (head, body) = served.get("/api2/json/cluster/resources");
     assert!(head.contains("\r\nAge: "), "{head}");
     assert!(body.contains("\"storage/"), "{body}");
+    let (head, body) = served.get("/api2/json/nodes/localhost/qemu");
+    assert!(head.contains("\r\nAge: ") && body.contains("\"cpus\""), "{head}\n{body}");
     let (head, body) = served.get("/healthz");
     assert!(head.starts_with("HTTP/1.1 200 ") && body == "ok", "{head}\n{body}");
 
@@ -106,6 +112,39 @@ fn what_happens_beside_the_server_is_seen_at_once() {
     assert!(log.contains("its VMM died"), "{log}");
     let _ = env.run("vm delete shop --confirm").ok();
     assert_eq!(served.states(), json!({}));
+    served.end();
+}
+
+#[test]
+fn a_list_that_is_kept_is_told_to_each_as_far_as_they_see() {
+    let host = Host::new(&stand_in());
+    let served = Served::start(&host.env, None, "");
+    for name in ["web", "db"] {
+        let _ = host.env.run(&format!("vm create --name {name} --memory 256 --kernel kernel")).ok();
+    }
+    let somebody = |name: &str, vm: &str| {
+        let token = served.remote.run(&format!("token create root@pam {name} -o json")).ok().json();
+        let _ = served.remote.run(&format!("acl add /vms/{vm} --token root@pam!{name} --role PVEAuditor")).ok();
+        format!("root@pam!{name}={}", token["value"].as_str().unwrap())
+    };
+    let (one, other) = (somebody("one", "100"), somebody("other", "101"));
+    let among = |token: &str, list: &str| {
+        let (_, body) = served.get_as(token, &format!("/api2/json{list}"));
+        let rows = serde_json::from_str::<Value>(&body).unwrap()["data"].take();
+        rows.as_array().unwrap().iter().map(|row| row["vmid"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let sees = |token: &str| among(token, "/nodes/localhost/qemu");
+    // Twice: made, and kept.
+    for _ in 0..2 {
+        assert_eq!((sees(&served.token), sees(&one), sees(&other)), (vec![100, 101], vec![100], vec![101]));
+    }
+    // What is taken away is gone at once.
+    let _ = served.remote.run("acl remove /vms/100 --token root@pam!one --role PVEAuditor --confirm").ok();
+    assert_eq!((sees(&one), sees(&other)), (vec![], vec![101]));
+    // Whoever sees no VM at all, but the node, is not taken for who sees all.
+    let _ = served.remote.run("acl add /nodes --token root@pam!one --role PVEAuditor").ok();
+    let all = "/cluster/resources?type=vm";
+    assert_eq!((among(&served.token, all), among(&one, all), sees(&one)), (vec![100, 101], vec![], vec![]));
     served.end();
 }
 

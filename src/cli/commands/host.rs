@@ -153,7 +153,7 @@ async fn list(cx: &Cx, matches: &ArgMatches) -> Result<Exit> {
         return Ok(0);
     }
     refuse_places(matches)?;
-    let session = cx.session(Access::Read).await?;
+    let session = cx.session_of(resolved, Access::Read).await?;
     let Some(client) = &session.client else { return Ok(0) };
     let mut facts = client.served_host().await.map_err(elsewhere)?.facts;
     print::list(&cx.ui, &session.style, &mut facts)?;

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::{Context, Reply, Route, machine::order};
 use crate::{
     model::Method::{Delete, Get, Post, Put},
-    sandbox::world::{Thing, fingerprint, hash, seconds, task::Order},
-    server::Fault,
+    sandbox::world::{Thing, hash, seconds, task::Order},
+    server::{Fault, fingerprint},
 };
 
 pub(super) const TABLE: &[Route] = &[
@@ -148,7 +148,7 @@ pub(super) fn certificate(context: &Context<'_>) -> Result<Option<Value>, Fault>
     Ok(thing
         .get("certificates")
         .and_then(|texts| texts.first())
-        .map(|text| json!({"filename": "pveproxy-ssl.pem", "fingerprint": fingerprint(text), "pem": text})))
+        .map(|text| json!({"filename": "pveproxy-ssl.pem", "fingerprint": fingerprint(text.as_bytes()), "pem": text})))
 }
 
 const EXISTS: &str = "Custom certificate exists but 'force' is not set.";

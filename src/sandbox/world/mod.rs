@@ -248,12 +248,6 @@ pub(crate) fn hash(text: &str) -> String {
     random::hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// The SHA-256 of a text in the spelling of fingerprints.
-pub(crate) fn fingerprint(text: &str) -> String {
-    let hex = hash(text).to_uppercase();
-    (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect::<Vec<_>>().join(":")
-}
-
 /// Whole seconds of a time, as the API tells it.
 pub(crate) fn seconds(time: Millis) -> i64 {
     time.div_euclid(1000)

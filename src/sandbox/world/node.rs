@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Millis, World};
-use crate::model::{Error, Hint};
+use crate::{
+    model::{Error, Hint},
+    server::fingerprint,
+};
 
 /// One gibibyte.
 pub(crate) const GIB: u64 = 1 << 30;
@@ -27,7 +30,7 @@ pub(crate) struct Node {
 impl Node {
     /// The SHA-256 fingerprint of its made-up certificate.
     pub(crate) fn fingerprint(&self) -> String {
-        super::fingerprint(&format!("certificate of {}", self.name))
+        fingerprint(format!("certificate of {}", self.name).as_bytes())
     }
 }
 

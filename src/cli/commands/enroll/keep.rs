@@ -9,7 +9,6 @@ use std::{
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::Wanted;
 use crate::{
     cli::cx::Cx,
     client::Enrolled,
@@ -28,14 +27,19 @@ pub(super) fn lock(paths: &Paths) -> Result<fs::File> {
     lock_file(&paths.certificates().join(".lock"))
 }
 
-/// How a context names its file.
-pub(super) fn written(name: &str) -> String {
-    format!("{DIRECTORY}/{name}.pem")
+/// The file of a context, in the directory.
+fn file(name: &str) -> String {
+    format!("{name}.pem")
 }
 
-/// Where the file of a new context is.
-pub(super) fn place(wanted: &Wanted) -> PathBuf {
-    wanted.paths.certificates().join(format!("{}.pem", wanted.name))
+/// How a context names its file.
+pub(super) fn written(name: &str) -> String {
+    format!("{DIRECTORY}/{}", file(name))
+}
+
+/// Where the file of a context is.
+pub(super) fn place(paths: &Paths, name: &str) -> PathBuf {
+    paths.certificates().join(file(name))
 }
 
 /// Writes key and certificate, whole or not at all: whoever has the file has both.

@@ -45,7 +45,7 @@ pub(super) async fn enroll(cx: &Cx, style: &Style, wanted: &Wanted, token: &Secr
             "the server says that it has another certificate than the one that is pinned: a proxy is in between?",
         );
     }
-    let before = keep::serial(&keep::place(wanted));
+    let before = keep::serial(&keep::place(&wanted.paths, &wanted.name));
     let current = match keep(wanted, &key, &enrolled) {
         Ok(current) => current,
         Err(error) => {
@@ -65,7 +65,7 @@ pub(super) async fn enroll(cx: &Cx, style: &Style, wanted: &Wanted, token: &Secr
     let Enrolled { user, serial, expires, .. } = &enrolled;
     let data = json!({
         "context": wanted.name, "endpoint": wanted.endpoint.url(), "user": user, "serial": serial, "expires": expires,
-        "certificate": keep::place(wanted),
+        "certificate": keep::place(&wanted.paths, &wanted.name),
     });
     print::data_or(&cx.ui, style, &data, &[format!("context/{}", wanted.name)], |_| Ok(()))?;
     cx.ui.say(format_args!("enrolled at {} as {user} until {expires}", wanted.endpoint.url()));
@@ -90,7 +90,7 @@ fn keep(wanted: &Wanted, key: &NewKey, enrolled: &Enrolled) -> Result<bool> {
     let mut credentials = Credentials::load(&wanted.paths.credentials)?;
     // A password of a context that is replaced would be tried first.
     credentials.remove(&wanted.name);
-    let path = keep::place(wanted);
+    let path = keep::place(&wanted.paths, &wanted.name);
     let before = std::fs::read_to_string(&path).ok();
     keep::write(&path, key.key(), enrolled)?;
     let saved = credentials.save().and_then(|()| file.save());
@@ -156,7 +156,7 @@ fn store(cx: &Cx, name: &str, server: &Proxmox, key: &NewKey, enrolled: &Enrolle
         return keep::write(&both.value, key.key(), enrolled);
     }
     let paths = cx.paths()?;
-    keep::write(&paths.certificates().join(format!("{name}.pem")), key.key(), enrolled)?;
+    keep::write(&keep::place(&paths, name), key.key(), enrolled)?;
     let mut file = File::open(&paths)?;
     let context =
         Context { client_certificate: Some(keep::written(name)), client_key: None, ..file.context(name)?.clone() };
