@@ -168,8 +168,8 @@ impl Ops {
     fn forget_applied(&self, noun: &str, vmid: Vmid, observer: &dyn Observer) {
         let forget = || -> Result<()> {
             let known = self.recorder.applied(&self.context)?;
-            let its = known.iter().filter(|known| known.kind == noun && known.vmid == Some(vmid.get()));
-            its.map(|known| self.recorder.forget(&self.context, noun, &known.name)).collect()
+            let mut its = known.iter().filter(|known| known.kind == noun && known.vmid == Some(vmid.get()));
+            its.try_for_each(|known| self.recorder.forget(&self.context, noun, &known.name))
         };
         if let Err(error) = forget() {
             observer.warning(&format!("{noun}/{vmid}: what was applied is not forgotten: {error}"));
